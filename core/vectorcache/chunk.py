@@ -1,0 +1,141 @@
+"""A chunk: neighbouring cells stored together, and its encoding as an Arrow IPC file.
+
+The columns are ``__row`` (int64, the vector's number in its collection), ``id`` (int64 or string), ``vector``
+(fixed_size_list<float32>), and the payload's own columns. Rows of one cell stand together. The schema's
+metadata carries the metric, the number of the first cell, and where each cell begins, so that a chunk can be
+searched knowing nothing else. Decoding copies no vectors: they are views of the bytes that were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
+from vectorcache.errors import CorruptData
+from vectorcache.layers.codec import Codec
+from vectorcache.metric import Floats, metric_of, row_norms
+from vectorcache.topk import Rows
+
+ROW, ID, VECTOR = "__row", "id", "vector"
+RESERVED_COLUMNS = frozenset({ROW, ID, VECTOR})
+_METADATA_KEY = b"vectorcache"
+_OBJECTS_OVERHEAD = 4096  # bytes of Python and Arrow objects around the buffers, measured
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What the schema's metadata says."""
+
+    format: int
+    metric: str
+    first_cell: int
+    offsets: list[int]
+
+
+class Chunk:
+    """Neighbouring cells in memory, ready to be scanned. Immutable, so safe to share between threads.
+
+    Attributes:
+        metric: name of the metric that the collection is searched by.
+        first_cell: number of the first cell.
+        offsets: cells + 1 row numbers inside the chunk; cell ``first_cell + i`` is ``offsets[i]:offsets[i + 1]``.
+        rows: (n,) int64, each vector's number in its collection.
+        vectors: (n, d) float32.
+        terms: (n,) float32, what the metric's fast form needs of each row.
+        largest_norm: of any vector here.
+        nbytes: bytes held in memory, overhead included.
+    """
+
+    __slots__ = (
+        "_ids",
+        "_payload",
+        "_table",
+        "first_cell",
+        "largest_norm",
+        "metric",
+        "nbytes",
+        "offsets",
+        "rows",
+        "terms",
+        "vectors",
+    )
+
+    def __init__(
+        self, table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int], key: str = "chunk"
+    ) -> None:
+        self._table = table
+        self._ids = whole(table, ID, key)
+        self._payload = table.select([name for name in table.column_names if name not in RESERVED_COLUMNS])
+        self.metric = metric
+        self.first_cell = first_cell
+        self.offsets = list(offsets)
+        self.rows: Rows = whole(table, ROW, key).to_numpy()
+        self.vectors = to_vectors(whole(table, VECTOR, key), key)
+        self.terms = metric_of(metric).row_terms(self.vectors)
+        self.largest_norm = float(row_norms(self.vectors).max(initial=0.0))
+        self.nbytes = int(table.nbytes) + self.terms.nbytes + _OBJECTS_OVERHEAD
+        _check_offsets(self.offsets, len(self.rows), key)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def cells(self) -> range:
+        """Numbers of the cells that stand here."""
+        return range(self.first_cell, self.first_cell + len(self.offsets) - 1)
+
+    def id_at(self, position: int) -> int | str:
+        """Id of the row at a position."""
+        value: int | str = self._ids[position].as_py()
+        return value
+
+    def payload_at(self, position: int) -> dict[str, Any]:
+        """Payload of the row at a position: a value per column, as JSON and msgpack know them."""
+        return {
+            name: column[position].as_py()
+            for name, column in zip(self._payload.column_names, self._payload.columns, strict=True)
+        }
+
+
+class ChunkCodec(Codec[Chunk]):
+    """Chunks as Arrow IPC files."""
+
+    def encode(self, key: str, value: Chunk) -> bytes:
+        """The chunk's Arrow IPC file."""
+        return encode_chunk(
+            value._table, metric=value.metric, first_cell=value.first_cell, offsets=value.offsets
+        )
+
+    def decode(self, key: str, data: bytes) -> Chunk:
+        """The chunk in an Arrow IPC file; ``CorruptData`` where it is not one."""
+        table = read_ipc(data, key)
+        try:
+            header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=_Header)
+            return Chunk(
+                table, metric=header.metric, first_cell=header.first_cell, offsets=header.offsets, key=key
+            )
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise CorruptData(f"{key!r} ({len(data)} bytes) is not a chunk: {error}") from error
+
+
+def encode_chunk(table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int]) -> bytes:
+    """Write rows in the order of their cells as one Arrow IPC file."""
+    header = _Header(format=1, metric=metric, first_cell=first_cell, offsets=list(offsets))
+    return write_ipc(table.replace_schema_metadata({_METADATA_KEY: msgspec.json.encode(header)}))
+
+
+def chunk_table(rows: Rows, ids: pa.Array, vectors: Floats, payload: pa.Table | None) -> pa.Table:
+    """Put a chunk's columns together; payload columns keep their names."""
+    columns = {ROW: pa.array(rows, type=pa.int64()), ID: ids, VECTOR: from_vectors(vectors)}
+    if payload is not None:
+        columns |= {name: payload.column(name) for name in payload.column_names}
+    return pa.table(columns)
+
+
+def _check_offsets(offsets: list[int], rows: int, key: str) -> None:
+    if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != rows or np.any(np.diff(offsets) < 0):
+        raise CorruptData(f"{key!r} has {rows} rows, but its cells begin at {offsets[:8]}")

@@ -1,0 +1,215 @@
+"""Building a collection: lay it out, write its blobs, publish it as one version.
+
+Nothing a build writes is seen before its last step. A build that fails or is killed leaves a claimed version
+without a manifest, which no reader opens and ``Catalog.delete_old`` removes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from vectorcache.chunk import chunk_table, encode_chunk
+from vectorcache.index.calibrate import calibrate, exact_neighbours
+from vectorcache.index.catalog import Catalog
+from vectorcache.index.coarse import encode_centroids
+from vectorcache.index.layout import BuildSettings, Layout, comparable, lay_out
+from vectorcache.index.lookup import LookupCodec, make_shards
+from vectorcache.index.manifest import (
+    BlobRef,
+    Calibration,
+    ChunkInfo,
+    Manifest,
+    PayloadColumn,
+    check_collection,
+    checksum,
+    version_prefix,
+)
+from vectorcache.index.progress import Progress, Silence
+from vectorcache.index.sources import Columns, Input, Source, check_payload, open_source
+from vectorcache.metric import Floats
+from vectorcache.search import ExactVectorSearch
+from vectorcache.stores.base import BlobStore
+
+_UPLOADS = 8  # chunks that are encoded or written at the same time
+_CALIBRATION_CELLS = 1 << 24  # queries times cells that calibration holds a few arrays of
+
+
+class BuildResult(NamedTuple):
+    """What was built. ``published`` is False where a newer version was served already when it was done."""
+
+    manifest: Manifest
+    published: bool
+
+
+async def build_collection(
+    blobs: BlobStore,
+    collection: str,
+    data: Input,
+    settings: BuildSettings | None = None,
+    *,
+    columns: Columns | None = None,
+    attributes: str | Path | pa.Table | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> BuildResult:
+    """Build a new version of a collection and serve it from now on.
+
+    Args:
+        blobs: where to write.
+        collection: its name; the first build makes it.
+        data: vectors, see ``open_source``, as are ``columns`` and ``attributes``.
+        settings: the layout.
+        progress: hears how far it is; see ``progress_bars``.
+        clock: seconds, for the time that the manifest states.
+
+    Raises:
+        InvalidInput: the input or a setting; nothing was written then.
+        Unavailable: the blob store failed; what was written is not seen by anyone.
+    """
+    settings = settings or BuildSettings()
+    progress = progress or Silence()
+    check_collection(collection)
+    started = clock()
+    with tempfile.TemporaryDirectory(prefix="vectorcache-build-") as folder:
+        progress.stage("reading", 1)
+        source = await asyncio.to_thread(
+            open_source, data, Path(folder), columns=columns, attributes=attributes
+        )
+        check_payload(source.payload)
+        version = await Catalog(blobs).claim(collection, msgspec.json.encode(asdict(settings)))
+        layout = await asyncio.to_thread(lay_out, source, settings, progress)
+        search = await asyncio.to_thread(_measure, source, layout, settings, progress)
+        writer = _Writer(blobs, version_prefix(collection, version), source, layout, settings)
+        manifest = Manifest(
+            collection=collection,
+            version=version,
+            metric=settings.metric,
+            dimension=source.vectors.shape[1],
+            vectors=len(source.vectors),
+            rows=len(layout.copies.rows),
+            cells=len(layout.centroids),
+            id_type="int64" if pa.types.is_integer(source.ids.type) else "string",
+            payload=_payload_columns(source),
+            chunks=await writer.chunks(progress),
+            centroids=await writer.centroids(),
+            lookup=await writer.lookup(progress),
+            search=search,
+            built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            build_seconds=round(clock() - started, 3),
+        )
+        published = await Catalog(blobs).publish(manifest)
+    return BuildResult(manifest, published)
+
+
+def _measure(source: Source, layout: Layout, settings: BuildSettings, progress: Progress) -> Calibration:
+    """Recall and cost by nprobe, on a sample of the vectors as held-out queries."""
+    progress.stage("measuring recall", len(source.vectors))
+    count = len(source.vectors)
+    most = max(16, _CALIBRATION_CELLS // len(layout.centroids))
+    generator = np.random.default_rng(settings.seed + 1)
+    own = np.sort(generator.choice(count, min(settings.calibration_queries, count, most), replace=False))
+    queries = np.ascontiguousarray(source.vectors[own])
+
+    def blocks() -> Iterator[tuple[int, Floats]]:
+        for start, block in source.blocks():
+            yield start, comparable(block, settings.metric)
+            progress.advance(len(block))
+
+    neighbours = exact_neighbours(
+        blocks(),
+        comparable(queries, settings.metric),
+        own,
+        10,
+        inner_product=settings.metric == "dot",
+    )
+    centroids = ExactVectorSearch(layout.centroids, settings.metric)
+    return calibrate(centroids, layout.copies, count, queries, neighbours, recall=settings.recall_target)
+
+
+def _payload_columns(source: Source) -> tuple[PayloadColumn, ...]:
+    if source.payload is None:
+        return ()
+    return tuple(PayloadColumn(field.name, str(field.type)) for field in source.payload.schema)
+
+
+class _Writer:
+    """Writes the blobs of one version."""
+
+    def __init__(
+        self, blobs: BlobStore, prefix: str, source: Source, layout: Layout, settings: BuildSettings
+    ) -> None:
+        self._blobs = blobs
+        self._prefix = prefix
+        self._source = source
+        self._layout = layout
+        self._metric = settings.metric
+
+    async def chunks(self, progress: Progress) -> tuple[ChunkInfo, ...]:
+        """Encode and write every chunk, some at the same time."""
+        progress.stage("writing chunks", len(self._layout.chunk_cells))
+        gate = asyncio.Semaphore(_UPLOADS)
+
+        async def write(number: int) -> ChunkInfo:
+            async with gate:
+                info, data = await asyncio.to_thread(self._encode, number)
+                await self._blobs.put(f"{self._prefix}chunks/{number:06d}.arrow", data)
+                progress.advance()
+                return info
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(write(number)) for number in range(len(self._layout.chunk_cells))]
+        return tuple(task.result() for task in tasks)
+
+    async def centroids(self) -> BlobRef:
+        """Write the centroids."""
+        return await self._put("centroids.arrow", encode_centroids(self._layout.centroids))
+
+    async def lookup(self, progress: Progress) -> tuple[BlobRef, ...]:
+        """Write the shards of the id lookup."""
+        progress.stage("writing id lookup", 1)
+        shards = await asyncio.to_thread(self._encode_lookup)
+        return tuple([await self._put(f"ids/{number:06d}.arrow", data) for number, data in enumerate(shards)])
+
+    async def _put(self, name: str, data: bytes) -> BlobRef:
+        await self._blobs.put(f"{self._prefix}{name}", data)
+        return BlobRef(bytes=len(data), checksum=checksum(data))
+
+    def _encode(self, number: int) -> tuple[ChunkInfo, bytes]:
+        first, stop = self._layout.chunk_cells[number]
+        offsets = self._layout.cell_offsets[first : stop + 1]
+        rows = self._layout.copies.rows[offsets[0] : offsets[-1]]
+        picked = pa.array(rows)
+        payload = self._source.payload.take(picked) if self._source.payload is not None else None
+        ids = self._source.ids.take(picked).combine_chunks()
+        vectors = np.ascontiguousarray(self._source.vectors[rows])
+        table = chunk_table(rows, ids, vectors, payload)
+        data = encode_chunk(
+            table, metric=self._metric, first_cell=first, offsets=(offsets - offsets[0]).tolist()
+        )
+        info = ChunkInfo(
+            first_cell=first, cells=stop - first, rows=len(rows), bytes=len(data), checksum=checksum(data)
+        )
+        return info, data
+
+    def _encode_lookup(self) -> list[bytes]:
+        """Each vector is looked up in the first of its places; any of its copies would do."""
+        layout = self._layout
+        rows, first_copy = np.unique(layout.copies.rows, return_index=True)
+        starts = layout.cell_offsets[[first for first, _ in layout.chunk_cells]]
+        chunks = (np.searchsorted(starts, first_copy, side="right") - 1).astype(np.int32)
+        positions = (first_copy - starts[chunks]).astype(np.int32)
+        ids = self._source.ids.combine_chunks()
+        codec = LookupCodec()
+        shards = make_shards(ids.take(pa.array(rows)), chunks, positions)
+        return [codec.encode("", shard) for shard in shards]

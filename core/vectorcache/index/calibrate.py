@@ -1,0 +1,114 @@
+"""How many cells must be probed: recall against nprobe, measured on held-out queries.
+
+The queries are vectors of the collection, each searched as if it were not there. No scan is needed to measure:
+the nearest neighbours are known exactly, and a neighbour is found as soon as one of its cells is probed. So the
+rank of that cell among the query's cells tells the recall at every nprobe at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.index.cluster import Copies
+from vectorcache.index.manifest import Calibration, Tradeoff
+from vectorcache.metric import Floats
+from vectorcache.search import ExactVectorSearch
+
+
+def exact_neighbours(
+    blocks: Iterable[tuple[int, Floats]],
+    queries: Floats,
+    own: NDArray[np.int64],
+    k: int,
+    *,
+    inner_product: bool,
+) -> NDArray[np.int64]:
+    """(b, k) rows nearest to each query but for its own row; -1 where there are fewer.
+
+    Blocks of vectors are read one after the other, so the whole need not fit in memory.
+    """
+    metric = faiss.METRIC_INNER_PRODUCT if inner_product else faiss.METRIC_L2
+    best_rows = np.full((len(queries), 0), -1, dtype=np.int64)
+    best_scores = np.empty((len(queries), 0), dtype=np.float32)
+    for start, block in blocks:
+        scores, rows = faiss.knn(queries, block, min(k + 1, len(block)), metric=metric)
+        rows = rows + start
+        scores = np.where(rows == own[:, None], np.inf, -scores if inner_product else scores)
+        best_rows = np.concatenate([best_rows, rows], axis=1)
+        best_scores = np.concatenate([best_scores, scores], axis=1)
+        order = np.argsort(best_scores, axis=1, kind="stable")[:, :k]
+        best_rows = np.take_along_axis(best_rows, order, axis=1)
+        best_scores = np.take_along_axis(best_scores, order, axis=1)
+    return np.where(np.isinf(best_scores), -1, best_rows)
+
+
+def calibrate(
+    centroids: ExactVectorSearch,
+    copies: Copies,
+    vectors: int,
+    queries: Floats,
+    neighbours: NDArray[np.int64],
+    *,
+    recall: float,
+) -> Calibration:
+    """Measure recall and cost for every nprobe, and choose the smallest that reaches the target.
+
+    Chosen with one standard error to spare, so that other queries of the kind reach the target too.
+    """
+    cells = len(centroids)
+    order = centroids.search(queries, cells).indices
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(cells)[None], axis=1)
+    found_at = _found_at(ranks, copies, vectors, neighbours)
+    recalls, errors = _recall_curve(found_at, cells)
+    sizes = np.bincount(copies.cells, minlength=cells)
+    scanned = np.cumsum(sizes[order], axis=1).mean(axis=0) / vectors
+    good = np.flatnonzero(recalls - errors >= recall)
+    chosen = int(good[0]) + 1 if len(good) else cells
+    return Calibration(
+        nprobe=chosen,
+        recall_target=recall,
+        at_k=neighbours.shape[1],
+        queries=len(queries),
+        curve=tuple(
+            Tradeoff(n, round(float(recalls[n - 1]), 5), round(float(scanned[n - 1]), 6))
+            for n in _grid(cells, chosen)
+        ),
+    )
+
+
+def _found_at(
+    ranks: NDArray[np.int64], copies: Copies, vectors: int, neighbours: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(b, k): the smallest nprobe that finds each neighbour; 0 where there is no such neighbour."""
+    by_row = np.argsort(copies.rows, kind="stable")
+    starts = np.searchsorted(copies.rows[by_row], np.arange(vectors + 1))
+    found = np.zeros(neighbours.shape, dtype=np.int64)
+    for query, rows in enumerate(neighbours):
+        for place, row in enumerate(rows):
+            if row >= 0:
+                cells = copies.cells[by_row[starts[row] : starts[row + 1]]]
+                found[query, place] = ranks[query, cells].min() + 1
+    return found
+
+
+def _recall_curve(found_at: NDArray[np.int64], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(cells,) mean recall over the queries at nprobe 1, 2, ... and its standard error."""
+    wanted = np.maximum((found_at > 0).sum(axis=1), 1)
+    per_query = np.zeros((len(found_at), cells))
+    for query, places in enumerate(found_at):
+        hits = np.bincount(places[places > 0] - 1, minlength=cells)
+        per_query[query] = np.cumsum(hits) / wanted[query]
+    empty = (found_at > 0).sum(axis=1) == 0
+    per_query[empty] = 1.0
+    return per_query.mean(axis=0), per_query.std(axis=0) / np.sqrt(len(found_at))
+
+
+def _grid(cells: int, chosen: int) -> list[int]:
+    """Values of nprobe whose measurements are kept: about ten a decade, the chosen one, and all cells."""
+    steps = np.unique(np.round(np.geomspace(1, cells, num=max(2, int(10 * np.log10(cells + 1)))))).astype(int)
+    return sorted({*steps.tolist(), chosen, cells})

@@ -1,0 +1,208 @@
+"""The versions of collections in a blob store: which there are, which one is served, and moving between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound
+from vectorcache.index.manifest import (
+    Current,
+    Manifest,
+    check_collection,
+    checksum,
+    claim_key,
+    current_key,
+    decode_manifest,
+    encode_manifest,
+    manifest_key,
+    version_prefix,
+)
+from vectorcache.stores.base import BlobStore
+
+_SWAP_TRIES = 16  # each lost race means that another writer got through
+
+
+class VersionInfo(NamedTuple):
+    """A version of a collection. ``complete`` is False while a build writes it, or after one that failed."""
+
+    version: int
+    complete: bool
+    current: bool
+    pinned: bool
+
+
+class Catalog:
+    """Collections and their versions. Holds no state of its own, so any number of them may work at once."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    async def collections(self) -> list[str]:
+        """Names of the collections that have a published version, sorted."""
+        names = await self._blobs.list_folders()
+        return [name for name in names if await self._blobs.head(f"{name}/current.json") is not None]
+
+    async def current(self, collection: str) -> int:
+        """Number of the version that is served; ``NotFound`` where there is no such collection."""
+        return (await self._pointer(collection))[0].version
+
+    async def manifest(self, collection: str, version: int | None = None) -> Manifest:
+        """The manifest of a version, by default of the one that is served.
+
+        Raises:
+            NotFound: there is no such collection, or no such published version.
+        """
+        if version is None:
+            version = await self.current(collection)
+        key = manifest_key(collection, version)
+        try:
+            blob = await self._blobs.get(key)
+        except NotFound as error:
+            raise NotFound("version", f"{collection}/v{version}") from error
+        return decode_manifest(blob.data, key)
+
+    async def versions(self, collection: str) -> list[VersionInfo]:
+        """Every version, oldest first; those without a manifest are being built, or their build failed."""
+        pointer = await self._pointer_or_none(collection)
+        current, pinned = (pointer[0].version, pointer[0].pinned) if pointer else (0, ())
+        return [
+            VersionInfo(
+                version=number,
+                complete=await self._blobs.head(manifest_key(collection, number)) is not None,
+                current=number == current,
+                pinned=number in pinned,
+            )
+            for number in await self._numbers(collection)
+        ]
+
+    async def claim(self, collection: str, claim: bytes) -> int:
+        """Take the next free version number for a build; two builds never get the same one."""
+        number = max(await self._numbers(collection), default=0)
+        for _ in range(_SWAP_TRIES):
+            number += 1
+            try:
+                await self._blobs.put(claim_key(collection, number), claim, if_absent=True)
+            except Conflict:
+                continue
+            return number
+        raise Conflict(f"collection {collection!r}: {_SWAP_TRIES} other builds took the next numbers")
+
+    async def publish(self, manifest: Manifest) -> bool:
+        """Write the manifest and serve this version, unless a newer one is served already.
+
+        The pointer moves by compare-and-swap, and only forward, so that of two builds that end in any order
+        the one that began later is served. Returns whether it is this one.
+        """
+        collection, version = manifest.collection, manifest.version
+        key = manifest_key(collection, version)
+        await self._blobs.put(key, encode_manifest(manifest), if_absent=True)
+        pointer = await self._swap(
+            collection, lambda now: Current(version, now.pinned) if version > now.version else now
+        )
+        return pointer.version == version
+
+    async def roll_back(self, collection: str, version: int | None = None) -> int:
+        """Serve another published version, by default the newest one before the one that is served."""
+        if version is None:
+            version = await self._previous(collection)
+        await self.manifest(collection, version)
+        await self._swap(collection, lambda now: Current(version, now.pinned))
+        return version
+
+    async def pin(self, collection: str, version: int) -> None:
+        """Keep a version whatever ``delete_old`` would do."""
+        await self.manifest(collection, version)
+        await self._swap(collection, lambda now: Current(now.version, tuple(sorted({*now.pinned, version}))))
+
+    async def unpin(self, collection: str, version: int) -> None:
+        """Let ``delete_old`` take a version again."""
+        await self._swap(collection, lambda now: Current(now.version, tuple(set(now.pinned) - {version})))
+
+    async def delete_old(self, collection: str, keep: int = 2, *, unfinished: bool = False) -> list[int]:
+        """Delete all but the newest ``keep`` published versions; say which.
+
+        The version that is served and pinned ones stay. Versions without a manifest stay too, since a build may
+        be writing them, unless ``unfinished`` says that none is.
+        """
+        if keep < 1:
+            raise InvalidInput("keep", keep, "at least 1")
+        versions = await self.versions(collection)
+        complete = [info for info in versions if info.complete]
+        doomed = [info for info in complete[:-keep] if not (info.current or info.pinned)]
+        doomed += [info for info in versions if unfinished and not info.complete]
+        for info in doomed:
+            await self._delete_version(collection, info.version)
+        return sorted(info.version for info in doomed)
+
+    async def verify(self, collection: str, version: int | None = None) -> int:
+        """Read every blob of a version and compare its checksum; return how many bytes that were.
+
+        Raises:
+            CorruptData: names the first blob that differs.
+            NotFound: names the first blob that is missing.
+        """
+        manifest = await self.manifest(collection, version)
+        expected = {manifest.centroids_key: manifest.centroids.checksum}
+        expected |= {manifest.chunk_key(n): chunk.checksum for n, chunk in enumerate(manifest.chunks)}
+        expected |= {manifest.lookup_key(n): shard.checksum for n, shard in enumerate(manifest.lookup)}
+        total = 0
+        for key, wanted in expected.items():
+            data = (await self._blobs.get(key)).data
+            if checksum(data) != wanted:
+                raise CorruptData(f"blob {key!r} is not what the build wrote: its checksum differs")
+            total += len(data)
+        return total
+
+    async def _delete_version(self, collection: str, version: int) -> None:
+        # The manifest goes first: a version without one does not exist, so no reader opens half of it.
+        await self._blobs.delete(manifest_key(collection, version))
+        keys = [blob.key async for blob in self._blobs.list(version_prefix(collection, version))]
+        for key in keys:
+            await self._blobs.delete(key)
+
+    async def _previous(self, collection: str) -> int:
+        current = await self.current(collection)
+        older = [v.version for v in await self.versions(collection) if v.complete and v.version < current]
+        if not older:
+            raise NotFound("version", f"{collection} before v{current}")
+        return max(older)
+
+    async def _numbers(self, collection: str) -> list[int]:
+        folders = await self._blobs.list_folders(f"{check_collection(collection)}/")
+        return sorted(int(name[1:]) for name in folders if name[:1] == "v" and name[1:].isdecimal())
+
+    async def _swap(self, collection: str, change: Callable[[Current], Current]) -> Current:
+        """Read the pointer, change it and write it back, again for as long as others get in between."""
+        for _ in range(_SWAP_TRIES):
+            found = await self._pointer_or_none(collection)
+            now, etag = found if found else (Current(version=0), None)
+            wanted = change(now)
+            if wanted == now:
+                return now
+            data = msgspec.json.encode(wanted)
+            try:
+                await self._blobs.put(current_key(collection), data, if_match=etag, if_absent=etag is None)
+            except Conflict:
+                continue
+            return wanted
+        raise Conflict(f"collection {collection!r}: its pointer changed {_SWAP_TRIES} times in a row")
+
+    async def _pointer(self, collection: str) -> tuple[Current, str]:
+        found = await self._pointer_or_none(collection)
+        if found is None:
+            raise NotFound("collection", collection)
+        return found
+
+    async def _pointer_or_none(self, collection: str) -> tuple[Current, str] | None:
+        key = current_key(collection)
+        try:
+            blob = await self._blobs.get(key)
+        except NotFound:
+            return None
+        try:
+            return msgspec.json.decode(blob.data, type=Current), blob.etag
+        except msgspec.MsgspecError as error:
+            raise CorruptData(f"pointer {key!r} does not decode: {error}") from error

@@ -1,0 +1,63 @@
+"""Which cells to probe: the centroid table of one version, and the search for a query's nearest centroids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
+from vectorcache.errors import CorruptData
+from vectorcache.index.manifest import Manifest
+from vectorcache.metric import Floats
+from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
+from vectorcache.stores.base import BlobStore
+
+
+class CoarseQuantizer:
+    """The centroids of a version. A few MB at most per million vectors; every router holds it whole.
+
+    Attributes:
+        manifest: the version.
+        chunk_of_cell: (cells,) int32, the number of the chunk that each cell stands in.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        centroids: Floats,
+        make_search: Callable[[Floats, str], VectorSearch] = ExactVectorSearch,
+    ) -> None:
+        if centroids.shape != (manifest.cells, manifest.dimension):
+            raise CorruptData(f"{manifest.centroids_key!r}: {centroids.shape} is not cells x dimension")
+        self.manifest = manifest
+        self.chunk_of_cell = manifest.chunk_of_cell()
+        self._search = make_search(centroids, manifest.metric)
+
+    def work(self, queries: int) -> float:
+        """About how many multiplications ``probe`` takes for so many queries."""
+        return float(queries * self.manifest.cells * self.manifest.dimension)
+
+    def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
+        """For each query (b, d), the numbers of its ``nprobe`` nearest cells, in ascending order."""
+        cells = self._search.search(queries, min(check_k(nprobe, "nprobe"), len(self._search))).indices
+        # In ascending order adjacent cells of a chunk stand together, and are scanned as one run.
+        return list(np.sort(cells, axis=1).astype(np.int32))
+
+
+async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:
+    """Read a version's centroids."""
+    key = manifest.centroids_key
+    return CoarseQuantizer(manifest, decode_centroids((await blobs.get(key)).data, key))
+
+
+def encode_centroids(centroids: Floats) -> bytes:
+    """Centroids (c, d) as an Arrow IPC file of one column."""
+    return write_ipc(pa.table({"centroid": from_vectors(centroids)}))
+
+
+def decode_centroids(data: bytes, key: str) -> Floats:
+    """Centroids (c, d) float32; ``CorruptData`` where the bytes are not what was written."""
+    return to_vectors(whole(read_ipc(data, key), "centroid", key), key)

@@ -1,0 +1,79 @@
+"""From an id to the place of its vector: Arrow tables sharded by a hash of the id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import mmh3
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vectorcache.arrow import read_ipc, whole, write_ipc
+from vectorcache.layers.codec import Codec
+
+SHARD_IDS = 16_384
+"""About how many ids a shard has: a quarter to half a MB."""
+
+
+class Place(NamedTuple):
+    """Where a vector stands: the number of its chunk, and its row there."""
+
+    chunk: int
+    position: int
+
+
+class LookupShard:
+    """A part of the id lookup in memory."""
+
+    def __init__(self, table: pa.Table, key: str = "id lookup") -> None:
+        self.table = table
+        self._ids = whole(table, "id", key)
+        self._chunks = whole(table, "chunk", key).to_numpy()
+        self._positions = whole(table, "position", key).to_numpy()
+        self.nbytes = int(table.nbytes)
+
+    def find(self, ids: Sequence[int | str]) -> list[Place | None]:
+        """The place of each id, None where the collection has no such id."""
+        try:
+            wanted = pa.array(ids, type=self._ids.type)
+        except (pa.ArrowException, OverflowError):
+            return [None] * len(ids)
+        found = pc.index_in(wanted, value_set=self._ids).to_pylist()
+        return [
+            None if at is None else Place(int(self._chunks[at]), int(self._positions[at])) for at in found
+        ]
+
+
+class LookupCodec(Codec[LookupShard]):
+    """Shards as Arrow IPC files."""
+
+    def encode(self, key: str, value: LookupShard) -> bytes:
+        """The shard's Arrow IPC file."""
+        return write_ipc(value.table)
+
+    def decode(self, key: str, data: bytes) -> LookupShard:
+        """The shard in an Arrow IPC file; ``CorruptData`` where it is not one."""
+        return LookupShard(read_ipc(data, key), key)
+
+
+def shard_count(vectors: int) -> int:
+    """How many shards a collection of so many vectors has."""
+    return max(1, -(-vectors // SHARD_IDS))
+
+
+def shard_of(value: int | str, shards: int) -> int:
+    """The shard that an id belongs to: murmur3 of its decimal or UTF-8 form."""
+    return int(mmh3.hash64(str(value), signed=False)[0] % shards)
+
+
+def make_shards(ids: pa.Array, chunks: NDArray[np.int32], positions: NDArray[np.int32]) -> list[LookupShard]:
+    """The lookup of (n,) ids and their places."""
+    shards = shard_count(len(ids))
+    belongs = np.fromiter(
+        (shard_of(value, shards) for value in ids.to_pylist()), dtype=np.int32, count=len(ids)
+    )
+    table = pa.table({"id": ids, "chunk": chunks, "position": positions})
+    return [LookupShard(table.take(pa.array(np.flatnonzero(belongs == shard)))) for shard in range(shards)]

@@ -1,0 +1,179 @@
+"""What a published version of a collection is made of, and where its blobs stand.
+
+{collection}/current.json              {"version": 7, "pinned": [3]}   the only mutable blob
+{collection}/v7/claim.json             says that a build took this number
+{collection}/v7/manifest.json          the last blob a build writes: a version without it does not exist
+{collection}/v7/centroids.arrow        one centroid per cell
+{collection}/v7/chunks/000042.arrow    Arrow IPC, see ``vectorcache.chunk``
+{collection}/v7/ids/000003.arrow       where the vector of an id stands, see ``vectorcache.index.lookup``
+"""
+
+from __future__ import annotations
+
+import re
+
+import mmh3
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.errors import CorruptData, InvalidInput
+
+FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class ChunkInfo(msgspec.Struct, frozen=True):
+    """One chunk blob: where its cells begin, how large it is, and what its bytes hash to."""
+
+    first_cell: int
+    cells: int
+    rows: int
+    bytes: int
+    checksum: str
+
+
+class BlobRef(msgspec.Struct, frozen=True):
+    """Another blob of the version: size in bytes and checksum."""
+
+    bytes: int
+    checksum: str
+
+
+class Tradeoff(msgspec.Struct, frozen=True):
+    """What a search of ``nprobe`` cells finds and costs, measured by the build on held-out queries."""
+
+    nprobe: int
+    recall: float
+    scanned: float
+    """Share of all vectors that are compared."""
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """How many cells to probe: the default, and the measured curve that it was read from."""
+
+    nprobe: int
+    recall_target: float
+    at_k: int
+    queries: int
+    curve: tuple[Tradeoff, ...]
+
+    def nprobe_for(self, recall: float) -> int:
+        """The smallest measured ``nprobe`` that reaches a recall; the largest measured one where none does."""
+        for point in self.curve:
+            if point.recall >= recall:
+                return point.nprobe
+        return self.curve[-1].nprobe
+
+
+class PayloadColumn(msgspec.Struct, frozen=True):
+    """A payload column's name and Arrow type."""
+
+    name: str
+    type: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One published version of a collection."""
+
+    format: int = FORMAT
+    collection: str
+    version: int
+    metric: str
+    dimension: int
+    vectors: int
+    """How many vectors the collection has."""
+    rows: int
+    """How many rows its chunks have: vectors near a boundary stand in several cells."""
+    cells: int
+    id_type: str
+    """"int64" or "string"."""
+    payload: tuple[PayloadColumn, ...]
+    chunks: tuple[ChunkInfo, ...]
+    centroids: BlobRef
+    lookup: tuple[BlobRef, ...]
+    """The id lookup's shards."""
+    search: Calibration
+    built_at: str
+    build_seconds: float
+
+    def chunk_key(self, chunk: int) -> str:
+        """Key of a chunk's blob, which is also its key in every cache and on the ring."""
+        return f"{self.prefix}chunks/{chunk:06d}.arrow"
+
+    def lookup_key(self, shard: int) -> str:
+        """Key of a shard of the id lookup."""
+        return f"{self.prefix}ids/{shard:06d}.arrow"
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of all blobs of this version begin with."""
+        return version_prefix(self.collection, self.version)
+
+    @property
+    def centroids_key(self) -> str:
+        """Key of the centroids' blob."""
+        return f"{self.prefix}centroids.arrow"
+
+    def chunk_of_cell(self) -> NDArray[np.int32]:
+        """(cells,) int32: the number of the chunk that each cell stands in."""
+        return np.repeat(
+            np.arange(len(self.chunks), dtype=np.int32), [chunk.cells for chunk in self.chunks]
+        ).astype(np.int32)
+
+
+class Current(msgspec.Struct, frozen=True):
+    """The mutable pointer: the version that is served, and those that are never deleted."""
+
+    version: int
+    pinned: tuple[int, ...] = ()
+
+
+def current_key(collection: str) -> str:
+    """Key of the pointer to the version that is served."""
+    return f"{check_collection(collection)}/current.json"
+
+
+def version_prefix(collection: str, version: int) -> str:
+    """What the keys of all blobs of a version begin with."""
+    return f"{check_collection(collection)}/v{version}/"
+
+
+def manifest_key(collection: str, version: int) -> str:
+    """Key of a version's manifest."""
+    return f"{version_prefix(collection, version)}manifest.json"
+
+
+def claim_key(collection: str, version: int) -> str:
+    """Key of the blob by which a build takes a version's number."""
+    return f"{version_prefix(collection, version)}claim.json"
+
+
+def check_collection(name: str) -> str:
+    """Return the name, or raise ``InvalidInput``."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            "collection", name, "1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+        )
+    return name
+
+
+def checksum(data: bytes) -> str:
+    """128-bit murmur3 in hexadecimal: tells damage, not malice."""
+    return mmh3.hash_bytes(data, x64arch=True).hex()
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """JSON, indented, because people read it."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+
+
+def decode_manifest(data: bytes, key: str) -> Manifest:
+    """The manifest in a blob; ``CorruptData`` where it is not one that this version reads."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise CorruptData(f"manifest {key!r} does not decode: {error}") from error
+    if manifest.format != FORMAT:
+        raise CorruptData(f"manifest {key!r} has format {manifest.format}; this version reads {FORMAT}")
+    return manifest

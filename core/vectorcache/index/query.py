@@ -1,0 +1,146 @@
+"""What goes into a search of cells and what comes out: the terms in which index, nodes and routers talk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.metric import Doubles, Floats
+from vectorcache.topk import Rows, merge_nearest
+
+Cells = NDArray[np.int32]
+"""Numbers of cells, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellQuery:
+    """Search the named cells of one version of a collection.
+
+    Attributes:
+        collection, version: what to search.
+        vectors: (b, d) float32, the queries.
+        cells: for each query, the cells to scan.
+        k: how many neighbours each query wants.
+        payload: whether the neighbours' payload is wanted.
+        timeout: seconds that the whole may take; what was not loaded by then is told as failed.
+    """
+
+    collection: str
+    version: int
+    vectors: Floats
+    cells: Sequence[Cells]
+    k: int
+    payload: bool = False
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The neighbours of one query, nearest first.
+
+    Attributes:
+        rows: (m,) int64, the vectors' numbers in the collection: what makes two neighbours the same.
+        distances: (m,) float64.
+        ids: m ids.
+        payload: m payloads, or None where they were not asked for.
+    """
+
+    rows: Rows
+    distances: Doubles
+    ids: list[int | str]
+    payload: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellAnswer:
+    """The hits of each query of a ``CellQuery``, and what could not be searched.
+
+    Attributes:
+        hits: one per query, of the cells that could be searched.
+        failed: cells whose chunk could not be loaded, ascending; the same for all queries.
+        reason: why, for one of them; empty where nothing failed.
+        scanned: how many rows were compared, over all queries.
+    """
+
+    hits: list[Hits]
+    failed: Cells
+    reason: str = ""
+    scanned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The neighbours of one query, nearest first, and how much of what should have been searched was.
+
+    Attributes:
+        ids, distances: as many as were found, at most k; distances float64.
+        payload: payloads, or None where they were not asked for.
+        searched: share of the probed cells that could be searched; 1.0 when nothing is missing.
+        scanned: how many rows were compared.
+    """
+
+    ids: list[int | str]
+    distances: list[float]
+    payload: list[dict[str, Any]] | None
+    searched: float
+    scanned: int = 0
+
+    @property
+    def partial(self) -> bool:
+        """Whether something that should have been searched was not."""
+        return self.searched < 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVector:
+    """A vector of a collection as it stands in a chunk: (d,) float32, with its id and payload."""
+
+    id: int | str
+    vector: Floats
+    payload: dict[str, Any]
+
+
+def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
+    """The k distinct nearest of several answers to one query."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.concatenate([part.rows for part in parts]) if parts else np.empty(0, dtype=np.int64)
+    distances = np.concatenate([part.distances for part in parts]) if parts else np.empty(0)
+    kept = merge_nearest(rows, distances, k)
+    ids = [value for part in parts for value in part.ids]
+    payloads = [value for part in parts for value in part.payload or ()]
+    return Hits(
+        rows=rows[kept],
+        distances=distances[kept],
+        ids=[ids[at] for at in kept],
+        payload=[payloads[at] for at in kept] if any(part.payload is not None for part in parts) else None,
+    )
+
+
+def answers_of(found: CellAnswer, cells: Sequence[Cells]) -> list[Answer]:
+    """One answer per query, from one place that was asked for all of its cells."""
+    return [
+        answer_of(hits, searched_share(wanted, found.failed), found.scanned // max(1, len(cells)))
+        for hits, wanted in zip(found.hits, cells, strict=True)
+    ]
+
+
+def answer_of(hits: Hits, searched: float, scanned: int = 0) -> Answer:
+    """What a caller sees of hits."""
+    return Answer(hits.ids, hits.distances.tolist(), hits.payload, searched, scanned)
+
+
+def searched_share(wanted: Cells, failed: Cells) -> float:
+    """Share of the wanted cells that did not fail."""
+    if not len(failed) or not len(wanted):
+        return 1.0
+    return 1.0 - float(np.isin(wanted, failed).mean())
+
+
+def no_cells() -> Cells:
+    """No cell at all."""
+    return np.empty(0, dtype=np.int32)

@@ -1,0 +1,145 @@
+"""Search of named cells over a cache of chunks: what a node does, and what ChunkIndex does in process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.chunk import Chunk
+from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
+from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector, no_cells
+from vectorcache.index.versions import OpenVersion, Versions
+from vectorcache.layers.nlayer import NLayerCache
+from vectorcache.metric import as_vectors
+from vectorcache.offload import Offload
+from vectorcache.scan import CellScan, Found, NumpyScan
+
+
+class CellSearcher:
+    """Loads the chunks of cells through a cache and scans them.
+
+    Args:
+        versions: opens manifests.
+        chunks: the cache; its last layer is the blob store.
+        scan: compares vectors.
+        offload: runs scans that would hold the event loop for long.
+    """
+
+    def __init__(
+        self,
+        versions: Versions,
+        chunks: NLayerCache[Chunk],
+        *,
+        scan: CellScan | None = None,
+        offload: Offload | None = None,
+    ) -> None:
+        self._versions = versions
+        self._chunks = chunks
+        self._scan = scan or NumpyScan()
+        self._offload = offload or Offload()
+
+    async def search(self, query: CellQuery) -> CellAnswer:
+        """The nearest neighbours of each query among its cells.
+
+        Raises:
+            NotFound: the version is not published.
+            InvalidInput: a query of another dimension, or a cell that the version does not have.
+        """
+        version = await self._versions.open(query.collection, query.version)
+        vectors = as_vectors(query.vectors, "vectors", dimension=version.manifest.dimension)
+        wanted = _distinct_cells(query.cells, version)
+        chunk_of, failed, reason = await self._load(version, wanted, query.timeout)
+        pairs = sum(len(cells) for cells in query.cells)
+        hits, scanned = await self._offload.run(
+            version.work(pairs), self._scan_cells, chunk_of, query, vectors
+        )
+        return CellAnswer(hits, failed, reason, scanned)
+
+    async def dimension(self, collection: str, version: int) -> int:
+        """Components of a vector of a version; ``NotFound`` where it is not published."""
+        return (await self._versions.open(collection, version)).manifest.dimension
+
+    async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
+        """Bring chunks into the cache; return how many are there now."""
+        opened = await self._versions.open(collection, version)
+        for number in chunks:
+            _check_chunk(opened, number)
+        loaded = await self._chunks.get_many(
+            [opened.keys[n] for n in chunks], [opened.sizes[n] for n in chunks], timeout=timeout
+        )
+        return len(loaded.found)
+
+    async def fetch(
+        self, collection: str, version: int, chunk: int, positions: Sequence[int]
+    ) -> list[StoredVector]:
+        """Vectors by their place: a chunk, and rows in it.
+
+        Raises:
+            NotFound: the version is not published, or its chunk is gone.
+            InvalidInput: there is no such chunk or row.
+        """
+        opened = await self._versions.open(collection, version)
+        _check_chunk(opened, chunk)
+        value = await self._chunks.get(opened.keys[chunk], opened.sizes[chunk])
+        if value is None:
+            raise NotFound("chunk", opened.keys[chunk])
+        if not all(0 <= at < len(value) for at in positions):
+            raise InvalidInput("positions", list(positions), f"rows from 0 to {len(value) - 1}")
+        return [StoredVector(value.id_at(at), value.vectors[at], value.payload_at(at)) for at in positions]
+
+    async def _load(
+        self, version: OpenVersion, wanted: Cells, timeout: float
+    ) -> tuple[dict[int, Chunk], Cells, str]:
+        """The chunk of every cell, the cells whose chunk could not be loaded, and why."""
+        chunk_of_wanted = version.chunk_of_cell[wanted]
+        numbers = np.unique(chunk_of_wanted).tolist()
+        loaded = await self._chunks.get_many(
+            [version.keys[n] for n in numbers], [version.sizes[n] for n in numbers], timeout=timeout
+        )
+        chunks = {n: loaded.found.get(version.keys[n]) for n in numbers}
+        chunk_of: dict[int, Chunk] = {}
+        failed: list[int] = []
+        for cell, number in zip(wanted.tolist(), chunk_of_wanted.tolist(), strict=True):
+            chunk = chunks[number]
+            if chunk is None:
+                failed.append(cell)
+            else:
+                chunk_of[cell] = chunk
+        return chunk_of, np.array(failed, dtype=np.int32), _reason(loaded.failed, failed)
+
+    def _scan_cells(
+        self, chunk_of: dict[int, Chunk], query: CellQuery, vectors: NDArray[np.float32]
+    ) -> tuple[list[Hits], int]:
+        found = self._scan.scan(chunk_of, vectors, query.cells, query.k)
+        hits = [_hits_of(one, query.payload) for one in found]
+        return hits, sum(one.scanned for one in found)
+
+
+def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:
+    """All cells that are named, once each, ascending, and checked."""
+    if not cells:
+        return no_cells()
+    distinct = cells[0] if len(cells) == 1 else np.unique(np.concatenate(cells))
+    if len(distinct) and (distinct[0] < 0 or distinct[-1] >= version.manifest.cells):
+        bad = distinct[0] if distinct[0] < 0 else distinct[-1]
+        raise InvalidInput("cells", int(bad), f"cells from 0 to {version.manifest.cells - 1}")
+    return distinct
+
+
+def _check_chunk(version: OpenVersion, number: int) -> None:
+    if not 0 <= number < len(version.keys):
+        raise InvalidInput("chunk", number, f"chunks from 0 to {len(version.keys) - 1}")
+
+
+def _reason(errors: dict[str, VectorCacheError], failed: list[int]) -> str:
+    if errors:
+        return str(next(iter(errors.values())))
+    return "a chunk's blob does not exist: its version was deleted" if failed else ""
+
+
+def _hits_of(found: Found, payload: bool) -> Hits:
+    ids = [chunk.id_at(position) for chunk, position in found.places]
+    payloads = [chunk.payload_at(position) for chunk, position in found.places] if payload else None
+    return Hits(found.rows, found.distances, ids, payloads)

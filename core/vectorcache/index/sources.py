@@ -1,0 +1,263 @@
+"""Where a build's vectors come from: .npy, .fvecs, Parquet, Arrow, arrays, or batches from an iterator.
+
+Whatever comes in is brought into one form, ``Source``: vectors that can be indexed by row, ids, and payload. A
+float32 .npy and an .fvecs file are mapped as they are. What must be converted is written once to a spool file
+and mapped from there, so that a build never holds the vectors in memory, let alone twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vectorcache.chunk import RESERVED_COLUMNS
+from vectorcache.errors import InvalidInput
+from vectorcache.metric import Floats, as_vectors
+
+BATCH_ROWS = 65_536
+
+Batch: TypeAlias = "NDArray[np.generic] | pa.RecordBatch"
+"""Vectors (n, d) alone, or with an id column and payload columns."""
+Input: TypeAlias = "str | Path | NDArray[np.generic] | pa.Table | Iterable[Batch]"
+
+FORMATS = ".npy, .fvecs, .parquet, .arrow, .feather"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the columns that hold the id and the vector, where the input has columns."""
+
+    id: str = "id"
+    vector: str = "vector"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Vectors (n, d) float32 that are indexed by row, perhaps on disk; ids; payload columns or None."""
+
+    vectors: Floats
+    ids: pa.ChunkedArray
+    payload: pa.Table | None
+
+    def __post_init__(self) -> None:
+        _check_ids(self.ids, len(self.vectors))
+
+    def blocks(self) -> Iterator[tuple[int, Floats]]:
+        """(first row, vectors) of consecutive blocks of at most ``BATCH_ROWS`` rows, in memory."""
+        for start in range(0, len(self.vectors), BATCH_ROWS):
+            yield start, np.ascontiguousarray(self.vectors[start : start + BATCH_ROWS])
+
+    @property
+    def attribute_bytes(self) -> int:
+        """Bytes of ids and payload together."""
+        payload = int(self.payload.nbytes) if self.payload is not None else 0
+        return int(self.ids.nbytes) + payload
+
+
+def open_source(
+    data: Input,
+    spool: Path,
+    *,
+    columns: Columns | None = None,
+    attributes: str | Path | pa.Table | None = None,
+) -> Source:
+    """Open whatever holds vectors.
+
+    Args:
+        data: a path, an array (n, d), a table, or an iterable of batches.
+        spool: an existing folder for what must be converted; needed for as long as the source is.
+        columns: names of the id and vector columns, of ``data`` or of ``attributes``.
+        attributes: a Parquet or Arrow file, or a table, with ids and payload for vectors that come without:
+            its rows are the vectors' rows. Without an id column the row's number is the id.
+
+    Raises:
+        InvalidInput: an unknown format, no vectors, a wrong shape, NaN or infinity (the field names the row),
+            ids that repeat or are missing, or as many attributes as there are not vectors.
+    """
+    columns = columns or Columns()
+    vectors, table = _open(data, spool, columns)
+    if not len(vectors):
+        raise InvalidInput("vectors", "an empty set", "at least one vector")
+    if attributes is not None:
+        table = attributes if isinstance(attributes, pa.Table) else _read_table(Path(attributes))
+        if len(table) != len(vectors):
+            raise InvalidInput("attributes", f"{len(table)} rows", f"{len(vectors)}, one a vector")
+    return _with_attributes(vectors, table, columns)
+
+
+def _open(data: Input, spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
+    if isinstance(data, str | Path):
+        return _open_path(Path(data), spool, columns)
+    if isinstance(data, np.ndarray):
+        return _checked(as_vectors(data, "vectors")), None
+    if isinstance(data, pa.Table):
+        return _spooled(data.to_batches(BATCH_ROWS), spool, columns)
+    return _spooled(data, spool, columns)
+
+
+def _open_path(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
+    if not path.is_file():
+        raise InvalidInput("source", str(path), f"an existing file: {FORMATS}")
+    match path.suffix:
+        case ".npy":
+            return _open_npy(path, spool, columns)
+        case ".fvecs":
+            return _checked(_map_fvecs(path)), None
+        case ".parquet":
+            return _spooled(pq.ParquetFile(path).iter_batches(BATCH_ROWS), spool, columns)
+        case ".arrow" | ".feather":
+            return _spooled(_read_table(path).to_batches(BATCH_ROWS), spool, columns)
+        case _:
+            raise InvalidInput("source", str(path), f"a file that ends in {FORMATS}")
+
+
+def _open_npy(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InvalidInput("source", str(path), "a .npy file of numbers") from error
+    if array.ndim != 2:
+        raise InvalidInput("source", f"an array of {array.ndim} axes", "one vector a row, two axes")
+    if array.dtype == np.float32:
+        return _checked(array), None
+    blocks = (array[start : start + BATCH_ROWS] for start in range(0, len(array), BATCH_ROWS))
+    return _spooled(blocks, spool, columns)
+
+
+def _map_fvecs(path: Path) -> Floats:
+    """An .fvecs file repeats (int32 dimension, float32 components) for each vector; mapped, not read."""
+    words = np.memmap(path, dtype="<i4", mode="r") if path.stat().st_size % 4 == 0 else np.empty(0, "<i4")
+    dimension = int(words[0]) if len(words) else 0
+    if dimension < 1 or len(words) % (dimension + 1):
+        raise InvalidInput("source", str(path), "an .fvecs file of vectors of one dimension")
+    table = words.reshape(-1, dimension + 1)
+    if not (table[:, 0] == dimension).all():
+        raise InvalidInput("source", str(path), f"vectors of dimension {dimension}, as the first one is")
+    vectors: Floats = table[:, 1:].view("<f4")
+    return vectors
+
+
+def _checked(vectors: Floats) -> Floats:
+    """Look at every block for NaN, infinity and a bad dimension; the vectors stay where they are."""
+    for start in range(0, len(vectors), BATCH_ROWS):
+        as_vectors(vectors[start : start + BATCH_ROWS], f"vectors from row {start}: row")
+    return vectors
+
+
+def _read_table(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    source = pa.memory_map(str(path))
+    try:
+        return pa.ipc.open_file(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+
+
+def _spooled(batches: Iterable[Batch], spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
+    """Write vectors of batches one after the other to one file, map it, and keep the other columns."""
+    path = spool / "vectors.f32"
+    dimension: int | None = None
+    rows = 0
+    tables: list[pa.Table] = []
+    with path.open("wb") as file:
+        for batch in batches:
+            vectors, rest = _split(batch, columns, f"vectors from row {rows}: row", dimension)
+            dimension = vectors.shape[1]
+            rows += len(vectors)
+            _append(file, vectors)
+            if rest is not None:
+                tables.append(rest)
+    if dimension is None:
+        raise InvalidInput("vectors", "an empty set", "at least one vector")
+    mapped = np.memmap(path, dtype=np.float32, mode="r", shape=(rows, dimension))
+    return mapped, (_concatenated(tables) if tables else None)
+
+
+def _append(file: IO[bytes], vectors: Floats) -> None:
+    file.write(vectors.data)
+
+
+def _concatenated(tables: list[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowInvalid as error:
+        raise InvalidInput("source", "batches of different columns", "the same columns in each") from error
+
+
+def _split(
+    batch: Batch, columns: Columns, field: str, dimension: int | None
+) -> tuple[Floats, pa.Table | None]:
+    if isinstance(batch, np.ndarray):
+        return as_vectors(batch, field, dimension=dimension), None
+    table = pa.Table.from_batches([batch])
+    if columns.vector not in table.column_names:
+        raise InvalidInput("vector column", columns.vector, f"one of {', '.join(table.column_names)}")
+    vectors = as_vectors(
+        _list_column(table.column(columns.vector), columns.vector), field, dimension=dimension
+    )
+    rest = table.drop_columns([columns.vector])
+    return vectors, rest if rest.num_columns else None
+
+
+def _list_column(column: pa.ChunkedArray, name: str) -> NDArray[np.generic]:
+    """A column of equally long lists of numbers as an array (n, d)."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    kind = array.type
+    is_list = any(
+        test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    )
+    if not is_list or array.null_count:
+        raise InvalidInput(f"column {name}", str(kind), "a list of numbers in every row")
+    lengths = pc.unique(pc.list_value_length(array)).to_pylist()
+    if len(lengths) > 1:
+        raise InvalidInput(f"column {name}", f"lists of lengths {sorted(lengths)[:4]}", "lists of one length")
+    values: NDArray[np.generic] = array.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(array), lengths[0] if lengths else 0)
+
+
+def _with_attributes(vectors: Floats, table: pa.Table | None, columns: Columns) -> Source:
+    if table is None or columns.id not in table.column_names:
+        ids = pa.chunked_array([pa.array(np.arange(len(vectors), dtype=np.int64))])
+        return Source(vectors, ids, table)
+    payload = table.drop_columns([columns.id])
+    ids = _as_ids(table.column(columns.id), columns.id)
+    return Source(vectors, ids, payload if payload.num_columns else None)
+
+
+def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return column.cast(pa.string())
+    raise InvalidInput(f"column {name}", str(kind), "integers or strings, since it holds the ids")
+
+
+def _check_ids(ids: pa.ChunkedArray, rows: int) -> None:
+    if len(ids) != rows:
+        raise InvalidInput("ids", f"{len(ids)} ids", f"{rows}, one a vector")
+    if ids.null_count:
+        raise InvalidInput("ids", None, "an id for every vector")
+    if pc.count_distinct(ids).as_py() != rows:
+        counts = pc.value_counts(ids.combine_chunks())
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0].as_py()
+        raise InvalidInput(
+            "ids", repeated["values"], f"ids that differ; this one stands {repeated['counts']} times"
+        )
+
+
+def check_payload(payload: pa.Table | None) -> None:
+    """Raise ``InvalidInput`` where a payload column has a name that chunks use themselves."""
+    for name in payload.column_names if payload is not None else ():
+        if name in RESERVED_COLUMNS:
+            raise InvalidInput("payload column", name, f"any name but {', '.join(sorted(RESERVED_COLUMNS))}")

@@ -1,0 +1,30 @@
+"""Layers of a cache, each cheaper, larger and slower than the one above, and how they become one.
+
+Here lives what decides where a value is kept, loaded from and dropped. What never does: how bytes reach a
+medium (``vectorcache.stores``), what the values are (a ``Codec`` tells), and anything of a server.
+"""
+
+from vectorcache.layers.base import LOAD_TIME_BOUNDS, CacheLayer, LayerStats, LoadTimes
+from vectorcache.layers.blob import BlobLayer
+from vectorcache.layers.codec import BytesCodec, Codec
+from vectorcache.layers.disk import DiskLayer
+from vectorcache.layers.diskfile import file_weight
+from vectorcache.layers.memory import MemoryLayer
+from vectorcache.layers.nlayer import Loaded, NLayerCache
+from vectorcache.layers.storage import EfficientVectorStorage
+
+__all__ = [
+    "LOAD_TIME_BOUNDS",
+    "BlobLayer",
+    "BytesCodec",
+    "CacheLayer",
+    "Codec",
+    "DiskLayer",
+    "EfficientVectorStorage",
+    "LayerStats",
+    "LoadTimes",
+    "Loaded",
+    "MemoryLayer",
+    "NLayerCache",
+    "file_weight",
+]

@@ -1,0 +1,36 @@
+"""How values become bytes and come back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class Codec(ABC, Generic[V]):
+    """Turns values into bytes for the layers that store bytes. Pure: no I/O, no state that changes."""
+
+    @abstractmethod
+    def encode(self, key: str, value: V) -> bytes:
+        """The value as bytes."""
+
+    @abstractmethod
+    def decode(self, key: str, data: bytes) -> V:
+        """The value that these bytes stand for.
+
+        Raises:
+            CorruptData: the bytes are not what ``encode`` makes; ``key`` belongs into the message.
+        """
+
+
+class BytesCodec(Codec[bytes]):
+    """Values that are bytes already."""
+
+    def encode(self, key: str, value: bytes) -> bytes:
+        """The value itself."""
+        return value
+
+    def decode(self, key: str, data: bytes) -> bytes:
+        """The data itself."""
+        return data

@@ -1,0 +1,207 @@
+"""The layer between memory and blob storage: encoded values as files on a local disk."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Generic, TypeVar
+
+from vectorcache.errors import CorruptData, Unavailable
+from vectorcache.layers.base import CacheLayer, LayerStats
+from vectorcache.layers.codec import Codec
+from vectorcache.layers.counters import Counters
+from vectorcache.layers.diskfile import file_name, is_file_name, pack, unpack
+from vectorcache.layers.tasks import KeyLocks, Tasks
+from vectorcache.lru import LRU, Removal
+from vectorcache.stores.base import FileInfo, FileStore
+
+V = TypeVar("V")
+
+MAX_WRITES = 4
+"""Files being written at once. A file is indexed, and drives others out, once it is whole: so many files are
+how far the disk may exceed the layer's capacity."""
+
+
+class DiskLayer(CacheLayer[V], Generic[V]):
+    """Values as files of a ``FileStore``, through a codec; an LRU of file names and sizes is the index.
+
+    What a file's key is, and whether it is whole, is verified at each read (see ``diskfile``): a file that
+    is not right is deleted, counted as corrupt, and a miss. ``open`` indexes the files that a former
+    process left, in the order of their last use, and deletes those that are foreign or beyond the capacity.
+
+    Concurrency: reads, writes and deletions of one file follow one another (a lock per name), so that the
+    index and the files agree whenever no call is under way; those of different files run side by side. The
+    files that a ``put`` drives out are deleted before it returns, unless their key has been put again.
+    Writes and deletions go on to their end when their caller is cancelled, since a half-known file is worse
+    than a late return. A file whose writing failed is deleted; one whose deletion failed is not served, and
+    deleted with the next ``put`` or at ``close``.
+
+    The LRU (``LRU[str, int]``; ``file_weight`` is its natural ``weigh``) belongs to this layer from now on,
+    its removal callback too. The store stays its maker's to close. ``clock`` gives seconds for the load
+    times.
+    """
+
+    def __init__(
+        self,
+        files: FileStore,
+        lru: LRU[str, int],
+        codec: Codec[V],
+        *,
+        name: str = "disk",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._files = files
+        self._index = lru
+        self._index.on_removal = self._removed
+        self._codec = codec
+        self._name = name
+        self._clock = clock
+        self._counters = Counters()
+        self._opened = False
+        self._locks = KeyLocks()
+        self._writers = asyncio.Semaphore(MAX_WRITES)
+        self._tasks = Tasks()
+        self._doomed: dict[str, None] = {}  # files that are to be deleted, in the order of their leaving
+
+    async def open(self) -> None:
+        """Index the survivors of a former process.
+
+        Raises:
+            Unavailable: the files cannot be listed; the layer then finds nothing and takes nothing.
+        """
+        for info in sorted(await self._files.list(), key=attrgetter("used_at")):
+            self._index_survivor(info)
+        self._opened = True
+        await self._tasks.complete(self._sweep())
+
+    async def close(self) -> None:
+        """Wait for writes and deletions that are under way. The files stay, for the next ``open``."""
+        self._opened = False
+        await self._tasks.drain()
+        await self._tasks.complete(self._sweep())
+
+    def get_nowait(self, key: str) -> V | None:
+        """None: a file is never at hand."""
+        return None
+
+    async def get(self, key: str) -> V | None:
+        """The value, or None where there is no file, or none that is right.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        name = file_name(key)
+        value = None
+        if name in self._index:
+            start = self._clock()
+            async with self._locks[name]:
+                value = await self._read(name, key)
+            self._counters.waited(self._clock() - start)
+            if name in self._doomed:
+                await self._tasks.complete(self._sweep())
+        self._counters.found(value)
+        return value
+
+    async def put(self, key: str, value: V) -> None:
+        """Keep a value; one whose file outweighs the whole capacity is not kept, and an older one is gone.
+
+        Raises:
+            Unavailable: the file cannot be written, or the layer is not open; an older value is gone.
+        """
+        if not self._opened:
+            raise Unavailable(f"the {self._name} layer is not open")
+        await self._tasks.complete(self._put(file_name(key), pack(key, self._codec.encode(key, value))))
+
+    async def delete(self, key: str) -> bool:
+        """Delete a key's file; say whether there was one.
+
+        Raises:
+            Unavailable: the file cannot be deleted now; it is not found any more all the same.
+        """
+        return await self._tasks.complete(self._delete(file_name(key)))
+
+    async def contains(self, key: str) -> bool:
+        """Whether there is a file; whether it is right is seen when it is read."""
+        return file_name(key) in self._index
+
+    def stats(self) -> LayerStats:
+        """The layer's counters at this moment. ``bytes`` are the files', as the LRU weighs them."""
+        return self._counters.stats(
+            self._name, items=len(self._index), bytes=self._index.bytes, capacity_bytes=self._index.max_bytes
+        )
+
+    def _removed(self, name: str, size: int, reason: Removal) -> None:
+        if reason is Removal.EVICTED:
+            self._counters.evictions += 1
+            self._doomed[name] = None
+
+    def _index_survivor(self, info: FileInfo) -> None:
+        if not is_file_name(info.name):
+            self._counters.corrupt += 1
+            self._doomed[info.name] = None
+        elif not self._index.put(info.name, info.size):
+            self._doomed[info.name] = None
+
+    async def _read(self, name: str, key: str) -> V | None:
+        """Under the name's lock: only evictions happen meanwhile."""
+        if self._index.get(name) is None:
+            return None
+        content = await self._files.read(name)
+        if content is None:  # somebody else deleted it
+            self._index.delete(name)
+            return None
+        try:
+            return self._codec.decode(key, unpack(key, content))
+        except CorruptData:
+            self._counters.corrupt += 1
+            self._doom(name)
+            return None
+
+    async def _put(self, name: str, content: bytes) -> None:
+        if not self._index.fits(len(content)):
+            await self._delete(name)
+            return
+        try:
+            async with self._writers, self._locks[name]:
+                await self._write(name, content)
+        finally:
+            await self._sweep()
+
+    async def _write(self, name: str, content: bytes) -> None:
+        try:
+            await self._files.write(name, content)
+        except BaseException:
+            self._doom(name)
+            raise
+        self._index.put(name, len(content))
+
+    async def _delete(self, name: str) -> bool:
+        async with self._locks[name]:
+            if not self._index.delete(name):
+                return False
+            try:
+                return await self._files.delete(name)
+            except BaseException:
+                self._doom(name)
+                raise
+
+    def _doom(self, name: str) -> None:
+        self._index.delete(name)
+        self._doomed[name] = None
+
+    async def _sweep(self) -> None:
+        """Delete what is doomed; after a failure the rest waits for the next call: the disk may be broken."""
+        while self._doomed:
+            name = next(iter(self._doomed))
+            del self._doomed[name]
+            async with self._locks[name]:
+                if name in self._index:
+                    continue  # put again since
+                try:
+                    await self._files.delete(name)
+                except Exception:  # noqa: BLE001 - whatever is wrong with the medium, the caller's work is done
+                    self._counters.errors += 1
+                    self._doomed[name] = None
+                    return

@@ -1,0 +1,75 @@
+"""The format of the disk layer's files, and their names.
+
+    offset  size  content
+         0     4  magic ``VCDF``
+         4     2  format version, little-endian as all numbers here
+         6     2  length of the key in bytes (UTF-8)
+         8     8  length of the payload in bytes
+        16    16  MurmurHash3 x64 128 of the payload (Appleby 2011)
+        32     -  the key, then the payload, to the end of the file
+
+The key tells a file that belongs to another one (a hash collision, a file copied by hand); the length tells a
+torn file; the checksum tells the rest. MurmurHash3 is as fast as CRC-32 here (0.2 ms per MiB) and lets fewer
+errors pass.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import mmh3
+
+from vectorcache.errors import CorruptData
+
+_HEADER = struct.Struct("<4sHHQ16s")
+_MAGIC = b"VCDF"
+_VERSION = 1
+_NAME = re.compile(r"[0-9a-f]{32}")
+_BLOCK = 4096
+
+
+def file_name(key: str) -> str:
+    """The name of a key's file: a hash, as a key may be longer than a name may be, or a folder of others."""
+    return mmh3.mmh3_x64_128_digest(key.encode()).hex()
+
+
+def is_file_name(name: str) -> bool:
+    """Whether ``file_name`` can have made this name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def file_weight(size: int) -> int:
+    """The bytes that a file of this size takes on a volume: whole blocks of 4 KiB."""
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def pack(key: str, payload: bytes) -> bytes:
+    """The content of a key's file."""
+    key_bytes = key.encode()
+    checksum = mmh3.mmh3_x64_128_digest(payload)
+    header = _HEADER.pack(_MAGIC, _VERSION, len(key_bytes), len(payload), checksum)
+    return b"".join((header, key_bytes, payload))
+
+
+def unpack(key: str, content: bytes) -> bytes:
+    """The payload of a key's file.
+
+    Raises:
+        CorruptData: this is not the whole and unchanged content of this key's file.
+    """
+    key_bytes = key.encode()
+    start = _HEADER.size + len(key_bytes)
+    if len(content) < start:
+        raise CorruptData(f"file of {key!r}: {len(content)} bytes are less than a header")
+    magic, version, key_length, length, checksum = _HEADER.unpack_from(content)
+    if (magic, version) != (_MAGIC, _VERSION):
+        raise CorruptData(f"file of {key!r}: magic {magic!r}, version {version} is not of this format")
+    if key_length != len(key_bytes) or content[_HEADER.size : start] != key_bytes:
+        raise CorruptData(f"file of {key!r} belongs to another key")
+    payload = content[start:]
+    if len(payload) != length:
+        raise CorruptData(f"file of {key!r}: {len(payload)} bytes of {length}")
+    if mmh3.mmh3_x64_128_digest(payload) != checksum:
+        raise CorruptData(f"file of {key!r}: the checksum is wrong")
+    return payload

@@ -1,0 +1,255 @@
+"""Any number of layers as one cache."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from vectorcache.errors import DeadlineExceeded, InvalidInput, VectorCacheError
+from vectorcache.layers.base import CacheLayer, LayerStats
+from vectorcache.layers.budget import Budget
+from vectorcache.layers.counters import Counters
+from vectorcache.layers.flight import Flight, SingleFlight
+from vectorcache.layers.tasks import KeyLocks, Tasks
+from vectorcache.layers.tolerant import TolerantLayer
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+MAX_LOADS = 32
+"""Default bound on loads under way."""
+
+MAX_LOAD_BYTES = 256 << 20
+"""Default bound on the bytes of the loads under way: 256 MiB."""
+
+EXPECTED_BYTES = 1 << 20
+"""Default for the size of a value that the caller does not tell: 1 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[V]):
+    """What ``get_many`` brought. A key in neither of the two is in no layer."""
+
+    found: dict[str, V]
+    failed: dict[str, VectorCacheError]
+
+
+class NLayerCache(CacheLayer[V], Generic[V]):
+    """Layers of one cache, the fastest first; the last one is the guarantee: what it has not does not exist.
+
+    A read goes down until a layer has the value, and copies it to every layer above: to the first before
+    the answer, to the others behind it. Concurrent reads of a key share one such load (see
+    ``SingleFlight``). Loads are bounded in number and in the bytes that callers expect of them; a load
+    counts until its last copy is made, so that slow copies slow down new loads instead of piling up.
+
+    A write goes to the guarantee first, then up. Writes of one key follow one another, and go on to their end
+    when their caller is cancelled. When a write has returned, no layer has an older value, and no load that
+    began before it will bring one back.
+
+    A layer above the guarantee that raises is passed over, and the error is counted in its ``layer_stats``.
+    Only the guarantee's errors reach the caller. An upper layer that fails to take a value is told to forget
+    its key, so that it does not go on serving an older one.
+
+    The layers are opened and closed by this object. ``clock`` gives seconds for the load times.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[CacheLayer[V]],
+        *,
+        name: str = "cache",
+        max_loads: int = MAX_LOADS,
+        max_load_bytes: int = MAX_LOAD_BYTES,
+        expected_bytes: int = EXPECTED_BYTES,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if not layers:
+            raise InvalidInput("layers", layers, "at least one layer")
+        if expected_bytes < 0:
+            raise InvalidInput("expected_bytes", expected_bytes, "0 or more")
+        self._uppers = tuple(TolerantLayer(layer) for layer in layers[:-1])
+        self._guarantee = layers[-1]
+        self._first: CacheLayer[V] = self._uppers[0] if self._uppers else self._guarantee
+        self._name = name
+        self._expected_bytes = expected_bytes
+        self._clock = clock
+        self._counters = Counters()
+        self._budget = Budget(max_loads, max_load_bytes)
+        self._tasks = Tasks()
+        self._locks = KeyLocks()
+        self._flights: SingleFlight[V | None] = SingleFlight(self._load, self._tasks)
+
+    async def open(self) -> None:
+        """Open every layer. An upper one that fails is passed over; the guarantee's error is raised."""
+        await self._trust(self._guarantee.open())
+        for layer in self._uppers:
+            await layer.open()
+
+    async def close(self) -> None:
+        """Wait for the loads, copies and writes that are under way, then close every layer."""
+        await self._tasks.drain()
+        for layer in self._uppers:
+            await layer.close()
+        await self._trust(self._guarantee.close())
+
+    def get_nowait(self, key: str) -> V | None:
+        """The value if the first layer has it at hand."""
+        value = self._first.get_nowait(key)
+        if value is not None:
+            self._counters.hits += 1
+        return value
+
+    async def get(self, key: str, size: int | None = None) -> V | None:
+        """The value, or None where no layer has it. ``size`` is the expected bytes of it, to bound loads by.
+
+        Raises:
+            VectorCacheError: the guarantee failed (``Unavailable``: try again).
+        """
+        value = self.get_nowait(key)
+        if value is None:
+            value = await asyncio.shield(self._flights.join(key, self._expected(size)))
+            self._counters.found(value)
+        return value
+
+    async def get_many(
+        self, keys: Sequence[str], sizes: Sequence[int] | None = None, *, timeout: float | None = None
+    ) -> Loaded[V]:
+        """Many values at once: first what is at hand, without a task; then the rest, side by side.
+
+        A key that fails does not fail the others. ``sizes`` are the expected bytes of each key's value. What
+        is not there after ``timeout`` seconds has failed with ``DeadlineExceeded``; its load goes on.
+        """
+        if sizes is not None and len(sizes) != len(keys):
+            raise InvalidInput("sizes", sizes, f"as many as keys, {len(keys)}")
+        found: dict[str, V] = {}
+        missing: dict[str, int | None] = {}
+        for position, key in enumerate(keys):
+            value = self.get_nowait(key)
+            if value is None:
+                missing[key] = None if sizes is None else sizes[position]
+            else:
+                found[key] = value
+        failed = await self._load_many(missing, found, timeout) if missing else {}
+        return Loaded(found, failed)
+
+    async def put(self, key: str, value: V) -> None:
+        """Write a value to the guarantee, then to every layer above.
+
+        Raises:
+            VectorCacheError: the guarantee failed. It may have taken the value or not, so the layers above
+                forget the key.
+        """
+        await self._tasks.complete(self._write(key, lambda layer: layer.put(key, value)))
+
+    async def delete(self, key: str) -> bool:
+        """Delete a key in every layer; say whether one had it.
+
+        Raises:
+            VectorCacheError: the guarantee failed, and may have the key or not; the layers above forget it.
+        """
+        return any(await self._tasks.complete(self._write(key, lambda layer: layer.delete(key))))
+
+    async def contains(self, key: str) -> bool:
+        """Whether a layer has it now."""
+        for layer in self._uppers:
+            if await layer.contains(key):
+                return True
+        return await self._trust(self._guarantee.contains(key))
+
+    def stats(self) -> LayerStats:
+        """The whole: keys found anywhere, keys found nowhere, failures of the guarantee, times of loads."""
+        return self._counters.stats(self._name)
+
+    def layer_stats(self) -> tuple[LayerStats, ...]:
+        """Each layer's counters, the fastest first; the errors that were passed over are in them."""
+        guarantee = self._guarantee.stats()
+        last = replace(guarantee, errors=guarantee.errors + self._counters.errors)
+        return (*(layer.stats() for layer in self._uppers), last)
+
+    def _expected(self, size: int | None) -> int:
+        if size is None:
+            return self._expected_bytes
+        if size < 0:
+            raise InvalidInput("size", size, "0 or more bytes")
+        return size
+
+    async def _load_many(
+        self, missing: Mapping[str, int | None], found: dict[str, V], timeout: float | None
+    ) -> dict[str, VectorCacheError]:
+        answers = {key: self._flights.join(key, self._expected(size)) for key, size in missing.items()}
+        await asyncio.wait(answers.values(), timeout=timeout)
+        failed: dict[str, VectorCacheError] = {}
+        for key, answer in answers.items():
+            if not answer.done():
+                failed[key] = DeadlineExceeded(f"{key!r} was not loaded within {timeout:g} s")
+                continue
+            try:
+                value = answer.result()
+            except VectorCacheError as error:
+                failed[key] = error
+                continue
+            self._counters.found(value)
+            if value is not None:
+                found[key] = value
+        return failed
+
+    async def _load(self, key: str, size: int, flight: Flight[V | None]) -> None:
+        start = self._clock()
+        async with self._budget.reserve(size):
+            depth, value = await self._find(key)
+            above = self._uppers[:depth]
+            await self._copy(key, value, above[:1], flight)
+            self._counters.waited(self._clock() - start)
+            flight.answer.set_result(value)
+            await self._copy(key, value, above[1:], flight)
+
+    async def _find(self, key: str) -> tuple[int, V | None]:
+        """The value and the depth of the layer that has it, beginning with a second look at the first."""
+        for depth, layer in enumerate(self._uppers):
+            value = await layer.get(key)
+            if value is not None:
+                return depth, value
+        return len(self._uppers), await self._trust(self._guarantee.get(key))
+
+    async def _copy(
+        self, key: str, value: V | None, layers: Iterable[CacheLayer[V]], flight: Flight[V | None]
+    ) -> None:
+        if value is None:
+            return
+        for layer in layers:
+            async with self._locks[key]:  # a write that waits for this copy will replace it
+                if not flight.overtaken:
+                    await layer.put(key, value)
+
+    async def _write(self, key: str, step: Callable[[CacheLayer[V]], Awaitable[T]]) -> list[T]:
+        """Take a step at the guarantee, then at each layer above, from the lowest up.
+
+        After each step the flights that began before it are overtaken. A flight that began later finds what
+        is new in all layers from here down; if it finds what is old above, it copies that only to layers
+        whose turn is yet to come.
+        """
+        async with self._locks[key]:
+            try:
+                results = [await self._trust(step(self._guarantee))]
+            except Exception:
+                await self._climb(key, lambda layer: layer.delete(key))
+                raise
+            return results + await self._climb(key, step)
+
+    async def _climb(self, key: str, step: Callable[[CacheLayer[V]], Awaitable[T]]) -> list[T]:
+        results = []
+        self._flights.overtake(key)
+        for layer in reversed(self._uppers):
+            results.append(await step(layer))
+            self._flights.overtake(key)
+        return results
+
+    async def _trust(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except Exception:
+            self._counters.errors += 1
+            raise

@@ -1,0 +1,73 @@
+"""The cache of a node: memory over disk over blob storage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from vectorcache.layers.blob import BlobLayer
+from vectorcache.layers.codec import Codec
+from vectorcache.layers.disk import DiskLayer
+from vectorcache.layers.diskfile import file_weight
+from vectorcache.layers.memory import MemoryLayer
+from vectorcache.layers.nlayer import EXPECTED_BYTES, MAX_LOAD_BYTES, MAX_LOADS, NLayerCache
+from vectorcache.lru import LRU
+from vectorcache.stores.base import BlobStore, FileStore
+
+V = TypeVar("V")
+
+DISK_TIMES_MEMORY = 10
+"""How much larger than the memory layer the disk layer is by default."""
+
+ENTRY_BYTES = 256
+"""What an entry of the memory layer takes beside its value: the key and its place in the LRU (230 measured)."""
+
+
+class EfficientVectorStorage(NLayerCache[V], Generic[V]):
+    """Three layers: ``memory`` (decoded values), ``disk`` (files), ``blob`` (the guarantee).
+
+    Args:
+        blobs: the truth; stays its maker's to close.
+        files: the local disk; stays its maker's to close.
+        codec: how values become blobs and files.
+        memory_bytes: capacity of the memory layer, overhead of its entries included.
+        disk_bytes: capacity of the disk layer in whole blocks; ten times ``memory_bytes`` by default.
+        weigh: bytes of a value in memory.
+        max_loads, max_load_bytes, expected_bytes: bounds on loads, as ``NLayerCache`` says.
+        clock: seconds, for the load times.
+
+    Raises:
+        InvalidInput: a capacity or a bound is not positive.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        files: FileStore,
+        codec: Codec[V],
+        *,
+        memory_bytes: int,
+        disk_bytes: int | None = None,
+        weigh: Callable[[V], int],
+        max_loads: int = MAX_LOADS,
+        max_load_bytes: int = MAX_LOAD_BYTES,
+        expected_bytes: int = EXPECTED_BYTES,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        memory_lru = LRU[str, V](max_bytes=memory_bytes, weigh=lambda value: weigh(value) + ENTRY_BYTES)
+        if disk_bytes is None:
+            disk_bytes = DISK_TIMES_MEMORY * memory_bytes
+        disk_lru = LRU[str, int](max_bytes=disk_bytes, weigh=file_weight)
+        super().__init__(
+            [
+                MemoryLayer(memory_lru),
+                DiskLayer(files, disk_lru, codec, clock=clock),
+                BlobLayer(blobs, codec, clock=clock),
+            ],
+            name="storage",
+            max_loads=max_loads,
+            max_load_bytes=max_load_bytes,
+            expected_bytes=expected_bytes,
+            clock=clock,
+        )

@@ -1,0 +1,241 @@
+"""What "near" means: Euclidean distance, cosine distance and dot product.
+
+Each metric has two forms. The *fast form* is float32, one BLAS product for all rows, and good enough to say
+which rows may be among the nearest. The *direct form* is float64 on those few rows, and is what callers see.
+``Metric.slack`` bounds how far the two can be apart, so that a caller can prove that it missed nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.errors import InvalidInput
+
+Floats: TypeAlias = NDArray[np.float32]
+Doubles: TypeAlias = NDArray[np.float64]
+
+MAX_MAGNITUDE = 1e16
+"""Largest allowed absolute value of a component: squares and their sums stay finite in float32."""
+MAX_DIMENSION = 65_536
+
+_CACHE_LINE = 64
+_UNIT_ROUNDOFF = 2.0**-24
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+
+
+class Metric(ABC):
+    """One notion of distance; smaller is nearer. Stateless, so safe to share between threads."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def row_terms(self, vectors: Floats) -> Floats:
+        """What the fast form needs to know of each row, (n, d) float32 -> (n,) float32."""
+
+    @abstractmethod
+    def prepare(self, queries: Floats) -> Floats:
+        """Bring queries, (..., d) float32, into the form whose inner products ``fast`` takes."""
+
+    @abstractmethod
+    def fast(self, dots: Floats, terms: Floats) -> Floats:
+        """Turn inner products, (..., n) float32, in place into values that order rows as the distance does."""
+
+    @abstractmethod
+    def direct(self, vectors: Floats, query: Floats) -> Doubles:
+        """Distances of rows (m, d) from one query (d,), computed in float64 without cancellation."""
+
+    @abstractmethod
+    def fast_of(self, distance: float, query: Floats) -> float:
+        """The value that the fast form would give, without rounding, to a row at ``distance``."""
+
+    @abstractmethod
+    def scale(self, query: Floats, largest_norm: float) -> float:
+        """The size of the numbers that the fast form adds up: its rounding error is relative to this."""
+
+    def bound(self, distance: float, query: Floats, largest_norm: float) -> float:
+        """The largest fast value that a row at ``distance`` or nearer can have got, rounding included."""
+        return self.fast_of(distance, query) + self.slack(query, largest_norm)
+
+    def slack(self, query: Floats, largest_norm: float) -> float:
+        """A bound of the fast form's absolute error for rows of norm at most ``largest_norm``.
+
+        Summation in blocks, as every BLAS does it, loses at most about d/4 roundings (Higham, Accuracy and
+        Stability of Numerical Algorithms, 2002, section 4.2); the second term is underflow.
+        """
+        dimension: int = query.shape[-1]
+        roundings = dimension / 4 + 8
+        return roundings * _UNIT_ROUNDOFF * self.scale(query, largest_norm) + dimension * _SMALLEST_NORMAL
+
+
+class Euclidean(Metric):
+    """``sqrt(sum((x - q)^2))``. Fast form: ``|x|^2 / 2 - x.q``, which is ``(distance^2 - |q|^2) / 2``."""
+
+    name = "euclidean"
+
+    def row_terms(self, vectors: Floats) -> Floats:
+        """Half of each row's squared norm."""
+        return np.asarray(np.einsum("ij,ij->i", vectors, vectors) * np.float32(0.5))
+
+    def prepare(self, queries: Floats) -> Floats:
+        """Queries as they are."""
+        return queries
+
+    def fast(self, dots: Floats, terms: Floats) -> Floats:
+        """``terms - dots``."""
+        return np.subtract(terms, dots, out=dots)
+
+    def direct(self, vectors: Floats, query: Floats) -> Doubles:
+        """Square root of the summed squares of the differences."""
+        difference = np.subtract(vectors, query, dtype=np.float64)
+        return np.asarray(np.sqrt(np.vecdot(difference, difference)))
+
+    def fast_of(self, distance: float, query: Floats) -> float:
+        """``(distance^2 - |q|^2) / 2``."""
+        return 0.5 * (distance * distance - norm(query) ** 2)
+
+    def scale(self, query: Floats, largest_norm: float) -> float:
+        """``|x|^2 / 2 + |x| |q|``."""
+        return largest_norm * (0.5 * largest_norm + norm(query))
+
+
+class Cosine(Metric):
+    """``1 - cos(x, q)``; 1 from a vector that is zero. Fast form: ``-x.q / |x|`` with q of length one."""
+
+    name = "cosine"
+
+    def row_terms(self, vectors: Floats) -> Floats:
+        """Minus one over each row's norm, 0 for a row that is zero."""
+        norms = row_norms(vectors)
+        safe = np.where(norms > 0, norms, 1.0)
+        return np.where(norms > 0, -1.0 / safe, 0.0).astype(np.float32)
+
+    def prepare(self, queries: Floats) -> Floats:
+        """Queries scaled to length one."""
+        norms = row_norms(np.atleast_2d(queries)).reshape(*queries.shape[:-1], 1)
+        return (queries / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+
+    def fast(self, dots: Floats, terms: Floats) -> Floats:
+        """``dots * terms``."""
+        return np.multiply(dots, terms, out=dots)
+
+    def direct(self, vectors: Floats, query: Floats) -> Doubles:
+        """Half the squared distance of the normalised vectors: no cancellation where they are close."""
+        rows = vectors.astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        rows /= np.where(norms > 0, norms, 1.0)[:, None]
+        rows -= query.astype(np.float64) / max(norm(query), _SMALLEST_NORMAL)
+        distances = 0.5 * np.einsum("ij,ij->i", rows, rows)
+        return np.where(norms > 0, distances, 1.0)
+
+    def fast_of(self, distance: float, query: Floats) -> float:
+        """``distance - 1``."""
+        return distance - 1.0
+
+    def scale(self, query: Floats, largest_norm: float) -> float:
+        """Products of vectors of length one; the division rounds once more."""
+        return 2.0
+
+
+class DotProduct(Metric):
+    """``-x.q``: the largest inner product is the nearest."""
+
+    name = "dot"
+
+    def row_terms(self, vectors: Floats) -> Floats:
+        """Nothing is needed of a row."""
+        return np.zeros(len(vectors), dtype=np.float32)
+
+    def prepare(self, queries: Floats) -> Floats:
+        """Queries as they are."""
+        return queries
+
+    def fast(self, dots: Floats, terms: Floats) -> Floats:
+        """``-dots``."""
+        return np.negative(dots, out=dots)
+
+    def direct(self, vectors: Floats, query: Floats) -> Doubles:
+        """Minus the inner products."""
+        return -(vectors.astype(np.float64) @ query.astype(np.float64))
+
+    def fast_of(self, distance: float, query: Floats) -> float:
+        """The distance itself."""
+        return distance
+
+    def scale(self, query: Floats, largest_norm: float) -> float:
+        """``|x| |q|``."""
+        return largest_norm * norm(query)
+
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (Euclidean(), Cosine(), DotProduct())}
+
+
+def metric_of(name: str) -> Metric:
+    """The metric of a name; ``InvalidInput`` names those that there are."""
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise InvalidInput("metric", name, ", ".join(METRICS)) from None
+
+
+def norm(vector: Floats) -> float:
+    """Euclidean norm of one vector, in float64."""
+    wide = vector.astype(np.float64)
+    return float(np.sqrt(np.dot(wide, wide)))
+
+
+def row_norms(vectors: Floats) -> Doubles:
+    """Euclidean norms of rows, (n, d) -> (n,) float64, without a float64 copy of all of them."""
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)))
+
+
+def as_vectors(value: object, field: str, *, dimension: int | None = None) -> Floats:
+    """Check and convert to (n, d) float32, C-contiguous; no copy where it is that already.
+
+    Raises:
+        InvalidInput: not two-dimensional, of another dimension, NaN, infinite, or beyond ``MAX_MAGNITUDE``.
+    """
+    vectors = _as_floats(value, field)
+    if vectors.ndim != 2:
+        raise InvalidInput(field, f"an array of {vectors.ndim} axes", "one vector a row, two axes")
+    _check_dimension(vectors.shape[1], field, dimension)
+    # One pass without a temporary of the vectors' size: NaN and infinity fail both comparisons.
+    if vectors.size and not (vectors.max() <= MAX_MAGNITUDE and vectors.min() >= -MAX_MAGNITUDE):
+        raise _not_finite(vectors, field)
+    return vectors
+
+
+def aligned(vectors: Floats) -> Floats:
+    """The same values where rows begin on cache lines, as BLAS reads them fastest; a copy where they do not."""
+    if vectors.ctypes.data % _CACHE_LINE == 0:
+        return vectors
+    raw = np.empty(vectors.nbytes + _CACHE_LINE, dtype=np.uint8)
+    start = -raw.ctypes.data % _CACHE_LINE
+    copy = raw[start : start + vectors.nbytes].view(np.float32).reshape(vectors.shape)
+    copy[...] = vectors
+    return copy
+
+
+def _as_floats(value: object, field: str) -> Floats:
+    try:
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(value, dtype=np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput(field, value, "numbers, as many in each vector") from error
+
+
+def _check_dimension(found: int, field: str, dimension: int | None) -> None:
+    if dimension is not None and found != dimension:
+        raise InvalidInput(field, f"a vector of dimension {found}", f"dimension {dimension}")
+    if not 1 <= found <= MAX_DIMENSION:
+        raise InvalidInput(field, f"a vector of dimension {found}", f"dimension 1 to {MAX_DIMENSION}")
+
+
+def _not_finite(vectors: Floats, field: str) -> InvalidInput:
+    bad = ~(np.abs(vectors) <= MAX_MAGNITUDE)
+    row, column = (int(index) for index in np.argwhere(bad)[0])
+    allowed = f"finite numbers of magnitude at most {MAX_MAGNITUDE:g}"
+    return InvalidInput(f"{field}[{row}][{column}]", float(vectors[row, column]), allowed)

@@ -1,0 +1,54 @@
+"""Which nodes failed lately, so that requests need not find out again one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class NodeHealth:
+    """Remembers failures for a while. A suspect is asked last, and again first once its time is over.
+
+    Args:
+        clock: monotonic seconds.
+        cooldown: seconds that the first failure counts; each further one doubles it, up to ``longest``.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, cooldown: float = 0.5, longest: float = 8.0
+    ) -> None:
+        self._clock = clock
+        self._cooldown = cooldown
+        self._longest = longest
+        self._until: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+
+    def failed(self, name: str) -> None:
+        """The node did not do its work."""
+        if name in self.suspects():
+            return  # one of many requests that were under way when it failed
+        count = self._failures[name] = self._failures.get(name, 0) + 1
+        self._until[name] = self._clock() + min(self._cooldown * 2 ** (count - 1), self._longest)
+
+    def late(self, name: str) -> None:
+        """The node may still answer, but others were asked already."""
+        self._until[name] = max(self._until.get(name, 0.0), self._clock() + self._cooldown)
+
+    def worked(self, name: str) -> None:
+        """The node did its work."""
+        if name in self._until or name in self._failures:
+            self._until.pop(name, None)
+            self._failures.pop(name, None)
+
+    def suspects(self) -> frozenset[str]:
+        """Names of nodes whose failure still counts."""
+        if not self._until:
+            return frozenset()
+        now = self._clock()
+        return frozenset(name for name, until in self._until.items() if until > now)
+
+    def keep(self, names: frozenset[str]) -> None:
+        """Forget nodes that are gone for good."""
+        for gone in (self._until.keys() | self._failures.keys()) - names:
+            self._until.pop(gone, None)
+            self._failures.pop(gone, None)

@@ -1,0 +1,247 @@
+"""The ring: which node owns which of the fixed number of slots that keys hash to.
+
+Three ideas, each from a paper:
+
+- *Rendezvous hashing* (Thaler & Ravishankar, "Using name-based mappings to increase hit rates", 1998):
+  every node has a pseudo-random score for every slot, and a slot prefers nodes in the order of their
+  scores. A node's scores are spread evenly (stratified), which halves the variance of what it wins.
+- *Bounded loads* (Mirrokni, Thorup & Zadimoghaddam, "Consistent hashing with bounded loads", 2018): no node
+  owns more than 1.05 times the mean number of slots.
+- *Stable matching* by deferred acceptance (Gale & Shapley, "College admissions and the stability of
+  marriage", 1962) reconciles the two. Its outcome is unique, so it depends on the set of names only, and
+  a node that comes or goes disturbs few slots other than its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import mmh3
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.errors import InvalidInput, NotFound
+
+LOAD_CAP = Fraction(105, 100)
+"""The most slots that a node may own, as a multiple of the mean (rounded up where the mean is below 20)."""
+
+MAX_NAME = 253
+"""Longest name of a node in characters: that of a Kubernetes object."""
+
+
+class HashRing:
+    """An immutable assignment of ``virtual_nodes`` slots to named nodes.
+
+    Rings of the same set of names and the same settings are equal in every process. Reads may run in any
+    number of threads. A ring holds 8 bytes per slot and node (8 MB for 100 nodes).
+
+    Args:
+        nodes: distinct names of 1 to 253 printable characters, in any order; at least one.
+        virtual_nodes: the number of slots, at least 1; best a hundred or more per node.
+        replication: how many nodes ``owners`` names for each key, at least 1.
+
+    Raises:
+        InvalidInput: an argument is not as above.
+    """
+
+    def __init__(self, nodes: Iterable[str], virtual_nodes: int = 10_000, replication: int = 1) -> None:
+        self._nodes = _checked_names(nodes)
+        self._virtual_nodes = _at_least_one("virtual_nodes", virtual_nodes)
+        self._replication = _at_least_one("replication", replication)
+        self._index = {name: index for index, name in enumerate(self._nodes)}
+        self._scores = _scores(self._nodes, virtual_nodes)
+        self._owner_table = _match(self._scores)
+        self._owner_table.flags.writeable = False
+        self._preferences: dict[int, tuple[str, ...]] = {}  # filled when asked; at most one entry per slot
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names, sorted."""
+        return self._nodes
+
+    @property
+    def virtual_nodes(self) -> int:
+        """The number of slots."""
+        return self._virtual_nodes
+
+    @property
+    def replication(self) -> int:
+        """How many nodes ``owners`` names, where there are as many."""
+        return self._replication
+
+    @property
+    def version(self) -> str:
+        """A fingerprint of the names and settings: 16 hexadecimal digits, the same in every process."""
+        text = json.dumps([self._virtual_nodes, self._replication, *self._nodes])
+        return f"{_hash(text):016x}"
+
+    @property
+    def owner_table(self) -> NDArray[np.intp]:
+        """The owner of each slot as an index into ``nodes``: ``(virtual_nodes,)``, read-only."""
+        return self._owner_table
+
+    def slot(self, key: str | bytes) -> int:
+        """The slot of a key: its 64-bit murmur3 modulo the number of slots."""
+        return _hash(key) % self._virtual_nodes
+
+    def slots(self, keys: Sequence[str | bytes]) -> NDArray[np.intp]:
+        """The slot of each key: ``(len(keys),)``."""
+        return (_hashes(keys) % np.uint64(self._virtual_nodes)).astype(np.intp)
+
+    def owner(self, key: str | bytes) -> str:
+        """The node that owns a key's slot."""
+        return self._nodes[int(self._owner_table[self.slot(key)])]
+
+    def owners(self, key: str | bytes) -> tuple[str, ...]:
+        """The ``replication`` nodes that hold a key, its owner first; fewer where there are fewer nodes."""
+        return self.preference(key)[: self._replication]
+
+    def preference(self, key: str | bytes) -> tuple[str, ...]:
+        """Every node, in the order to try: the owner, then the others by falling score."""
+        slot = self.slot(key)
+        found = self._preferences.get(slot)
+        if found is None:
+            found = self._preferences[slot] = self._order(slot)
+        return found
+
+    def with_node(self, name: str) -> HashRing:
+        """The ring with one node more.
+
+        Raises:
+            InvalidInput: the name is not allowed, or there already.
+        """
+        return HashRing((*self._nodes, name), self._virtual_nodes, self._replication)
+
+    def without_node(self, name: str) -> HashRing:
+        """The ring with one node less.
+
+        Raises:
+            NotFound: there is no such node.
+            InvalidInput: it is the last one.
+        """
+        self._require(name)
+        if len(self._nodes) == 1:
+            raise InvalidInput("node", name, "any node but the last")
+        rest = (node for node in self._nodes if node != name)
+        return HashRing(rest, self._virtual_nodes, self._replication)
+
+    def moved(self, other: HashRing) -> NDArray[np.intp]:
+        """The slots whose owner differs between the two rings, ascending.
+
+        Raises:
+            InvalidInput: the rings have different numbers of slots.
+        """
+        if other.virtual_nodes != self._virtual_nodes:
+            raise InvalidInput("virtual_nodes", other.virtual_nodes, f"this ring's {self._virtual_nodes}")
+        translated = np.array([self._index.get(name, -1) for name in other.nodes], dtype=np.intp)
+        return np.flatnonzero(translated[other.owner_table] != self._owner_table)
+
+    def slots_of(self, name: str) -> NDArray[np.intp]:
+        """The slots that a node owns, ascending.
+
+        Raises:
+            NotFound: there is no such node.
+        """
+        return np.flatnonzero(self._owner_table == self._require(name))
+
+    def slot_counts(self) -> dict[str, int]:
+        """How many slots each node owns, in the order of their names."""
+        counts = np.bincount(self._owner_table, minlength=len(self._nodes))
+        return dict(zip(self._nodes, counts.tolist(), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity() == other._identity() if isinstance(other, HashRing) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        return f"<HashRing {self.version}: {len(self._nodes)} nodes, {self._virtual_nodes} slots>"
+
+    def _identity(self) -> tuple[tuple[str, ...], int, int]:
+        return self._nodes, self._virtual_nodes, self._replication
+
+    def _require(self, name: str) -> int:
+        if name not in self._index:
+            raise NotFound("node", name)
+        return self._index[name]
+
+    def _order(self, slot: int) -> tuple[str, ...]:
+        scores = self._scores[slot].copy()
+        scores[self._owner_table[slot]] = np.iinfo(np.uint64).max  # under the cap it need not be the highest
+        return tuple(self._nodes[index] for index in np.argsort(~scores, kind="stable"))
+
+
+def _match(scores: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Assign slots to nodes under the load cap: scores ``(slots, nodes)`` to nodes ``(slots,)``.
+
+    Each slot proposes to the node of its highest score that has not refused it; a node over the cap
+    refuses its lowest scores. In whatever order that happens, the end is the same.
+    """
+    slots, nodes = scores.shape
+    cap = max(-(-slots // nodes), slots * LOAD_CAP // nodes)
+    left = scores.copy()
+    owner: NDArray[np.intp] = left.argmax(axis=1)
+    while (over := np.flatnonzero(np.bincount(owner, minlength=nodes) > cap)).size:
+        for node in over:
+            claims = np.flatnonzero(owner == node)
+            excess = claims.size - cap
+            refused = claims[np.argpartition(left[claims, node], excess - 1)[:excess]]
+            left[refused, node] = 0  # no longer above any other
+            owner[refused] = left[refused].argmax(axis=1)
+    return owner
+
+
+def _scores(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
+    """The score of every node for every slot: ``(slots, nodes)``.
+
+    A node ranks the slots by murmur3 of its name and the slot. The rank makes the high part of the score,
+    the hash the low part, so that ranks of different nodes do not tie.
+    """
+    hashes = _fmix64(_fmix64(np.arange(1, slots + 1, dtype=np.uint64)) ^ _hashes(nodes)[:, None])
+    scores = hashes >> np.uint64(slots.bit_length())
+    step = np.uint64((2**64 - 1) // slots)
+    order = hashes.argsort(axis=1)
+    for row, ranked in zip(scores, order, strict=True):
+        row[ranked] += np.arange(slots, dtype=np.uint64) * step
+    return np.ascontiguousarray(scores.T)
+
+
+def _fmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Murmur3's 64-bit finaliser (Appleby 2011), in place: a bijection that stirs every bit."""
+    values ^= values >> np.uint64(33)
+    values *= np.uint64(0xFF51AFD7ED558CCD)
+    values ^= values >> np.uint64(33)
+    values *= np.uint64(0xC4CEB9FE1A85EC53)
+    values ^= values >> np.uint64(33)
+    return values
+
+
+def _hash(key: str | bytes) -> int:
+    return mmh3.hash64(key, signed=False)[0]
+
+
+def _hashes(keys: Sequence[str | bytes]) -> NDArray[np.uint64]:
+    return np.fromiter((_hash(key) for key in keys), dtype=np.uint64, count=len(keys))
+
+
+def _checked_names(nodes: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(sorted(nodes))
+    if not names:
+        raise InvalidInput("nodes", names, "at least one name")
+    for name in names:
+        if not (0 < len(name) <= MAX_NAME and name.isprintable()):
+            raise InvalidInput("nodes", name, f"names of 1 to {MAX_NAME} printable characters")
+    for name, following in pairwise(names):
+        if name == following:
+            raise InvalidInput("nodes", name, "each name once")
+    return names
+
+
+def _at_least_one(field: str, value: int) -> int:
+    if value < 1:
+        raise InvalidInput(field, value, "a whole number of at least 1")
+    return value

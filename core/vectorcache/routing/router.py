@@ -1,0 +1,152 @@
+"""The router: which node searches what, while nodes come and go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from vectorcache.chunk import Chunk
+from vectorcache.errors import InvalidInput
+from vectorcache.index.coarse import CoarseQuantizer
+from vectorcache.index.query import Answer
+from vectorcache.index.versions import Versions
+from vectorcache.layers.nlayer import NLayerCache
+from vectorcache.metric import Floats
+from vectorcache.offload import Offload
+from vectorcache.routing.node import LocalNode, SearchNode
+from vectorcache.routing.ring import HashRing
+from vectorcache.routing.scatter import ScatterSearch
+from vectorcache.search import check_k
+
+REAL_NODES = 10
+VIRTUAL_NODES = 10_000
+
+
+class Router(ABC):
+    """Leads every key to the node that owns it, and lets the number of nodes change."""
+
+    @abstractmethod
+    def get_search(self, key: str | bytes) -> SearchNode:
+        """The node that owns a key: a chunk's key, or the bytes of a centroid."""
+
+    @abstractmethod
+    def get_number_of_real_nodes(self) -> int:
+        """How many nodes there are."""
+
+    @abstractmethod
+    async def increase_real_nodes_count(self, by: int = 1) -> None:
+        """Add nodes; the nodes that stay keep their caches.
+
+        Raises:
+            InvalidInput: ``by`` is less than 1.
+        """
+
+    @abstractmethod
+    async def decrease_real_nodes_count(self, by: int = 1) -> None:
+        """Remove the nodes that came last; the others keep their caches.
+
+        Raises:
+            InvalidInput: ``by`` is less than 1, or no node would be left.
+        """
+
+
+class RingRouter(Router):
+    """Nodes in this process on a consistent-hash ring.
+
+    Args:
+        make_cache: makes the cache of a new node, given the node's name. Every node has its own.
+        versions: opens the versions of collections for all nodes.
+        real_nodes: how many nodes to begin with; they are named ``node-0``, ``node-1``, ...
+        virtual_nodes: slots of the ring.
+        replication: how many nodes own a slot.
+        offload: runs long work of all nodes.
+
+    Use it by ``async with``, which opens the caches and closes them. Concurrent searches go on during a resize;
+    resizes must not be concurrent with each other.
+    """
+
+    def __init__(
+        self,
+        make_cache: Callable[[str], NLayerCache[Chunk]],
+        versions: Versions,
+        *,
+        real_nodes: int = REAL_NODES,
+        virtual_nodes: int = VIRTUAL_NODES,
+        replication: int = 1,
+        offload: Offload | None = None,
+    ) -> None:
+        self._make_cache = make_cache
+        self._versions = versions
+        self._offload = offload
+        names = [f"node-{number}" for number in range(check_k(real_nodes, "real_nodes"))]
+        self._nodes = {name: self._make_node(name) for name in names}
+        self._ring = HashRing(names, virtual_nodes, replication)
+        self._scatter = ScatterSearch(self._ring, self._nodes, offload=offload)
+
+    @property
+    def ring(self) -> HashRing:
+        """The ring as it is now."""
+        return self._ring
+
+    def get_search(self, key: str | bytes) -> SearchNode:
+        """See ``Router.get_search``."""
+        return self._nodes[self._ring.owner(key)]
+
+    def get_number_of_real_nodes(self) -> int:
+        """See ``Router.get_number_of_real_nodes``."""
+        return len(self._nodes)
+
+    async def increase_real_nodes_count(self, by: int = 1) -> None:
+        """See ``Router.increase_real_nodes_count``."""
+        first = len(self._nodes)
+        for number in range(first, first + check_k(by, "by")):
+            name = f"node-{number}"
+            node = self._make_node(name)
+            await node.open()
+            self._adopt({**self._nodes, name: node}, self._ring.with_node(name))
+
+    async def decrease_real_nodes_count(self, by: int = 1) -> None:
+        """See ``Router.decrease_real_nodes_count``."""
+        if check_k(by, "by") >= len(self._nodes):
+            raise InvalidInput("by", by, f"at most {len(self._nodes) - 1}: the last node cannot be removed")
+        for _ in range(by):
+            name = f"node-{len(self._nodes) - 1}"
+            leaving = self._nodes[name]
+            staying = {kept: node for kept, node in self._nodes.items() if kept != name}
+            self._adopt(staying, self._ring.without_node(name))
+            await leaving.close()
+
+    async def search(
+        self,
+        coarse: CoarseQuantizer,
+        vectors: Floats,
+        k: int = 10,
+        *,
+        nprobe: int | None = None,
+        payload: bool = False,
+        timeout: float = 30.0,
+    ) -> list[Answer]:
+        """Search over all nodes; see ``ScatterSearch.search``."""
+        probes = coarse.manifest.search.nprobe if nprobe is None else nprobe
+        return await self._scatter.search(coarse, vectors, k, nprobe=probes, payload=payload, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        for node in self._nodes.values():
+            await node.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in self._nodes.values():
+            await node.close()
+
+    def _make_node(self, name: str) -> LocalNode:
+        return LocalNode(name, self._versions, self._make_cache(name), offload=self._offload)
+
+    def _adopt(self, nodes: dict[str, LocalNode], ring: HashRing) -> None:
+        """Searches that are under way go on with the nodes and the ring that they began with."""
+        self._nodes, self._ring = nodes, ring
+        self._scatter = ScatterSearch(ring, nodes, offload=self._offload)

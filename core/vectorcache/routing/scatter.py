@@ -1,0 +1,304 @@
+"""Scatter and gather: one search spread over the nodes that own its chunks, and merged.
+
+A node that fails, is late, or could not load a chunk is replaced by the next one in the ring's order: any node
+can search any cell, because the blob is the truth. What nobody could search in time is told, never hidden.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.errors import CorruptData, Unavailable
+from vectorcache.index.coarse import CoarseQuantizer
+from vectorcache.index.query import Answer, CellQuery, Cells, Hits, answer_of, merge_hits
+from vectorcache.metric import Floats
+from vectorcache.offload import Offload
+from vectorcache.routing.health import NodeHealth
+from vectorcache.routing.node import SearchNode
+from vectorcache.routing.ring import HashRing
+
+MAX_NODES_TRIED = 3
+"""How many nodes are asked for the same cells, one after the other, before they count as not searched."""
+
+_NODE_SHARE = 0.9  # of the time that is left: a node must answer what it has before its caller gives up
+_VERSIONS_KEPT = 256
+_MERGE_WORK = 1e5  # merging the answers to one query takes as long as so many multiplications
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some cells of some queries: numbers of the queries in the request, and the cells of each."""
+
+    queries: list[int]
+    cells: list[Cells]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What came back for a part: hits by query number, and what could not be searched."""
+
+    hits: list[tuple[int, Hits]] = field(default_factory=list)
+    missing: list[tuple[int, Cells]] = field(default_factory=list)
+    scanned: int = 0
+
+    def add(self, other: _Outcome) -> None:
+        self.hits += other.hits
+        self.missing += other.missing
+        self.scanned += other.scanned
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What stays the same for all parts of one search."""
+
+    coarse: CoarseQuantizer
+    vectors: Floats
+    k: int
+    payload: bool
+    deadline: float
+
+
+class ScatterSearch:
+    """Searches a collection over the nodes of one ring. Made anew when the membership changes.
+
+    Args:
+        ring: says which nodes own a chunk. With ``replication`` above 1, requests take turns among the owners.
+        nodes: by name; those that the ring does not name are not asked.
+        health: remembers nodes that failed lately; they are asked last.
+        hedge_after: seconds after which the next node is asked too, and the first good answer is taken.
+        offload: runs what would hold the event loop for long.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ring: HashRing,
+        nodes: Mapping[str, SearchNode],
+        *,
+        health: NodeHealth | None = None,
+        hedge_after: float = 0.5,
+        offload: Offload | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.ring = ring
+        self._nodes = nodes
+        self._health = health or NodeHealth(clock)
+        self._hedge_after = hedge_after
+        self._offload = offload or Offload()
+        self._clock = clock
+        self._turn = 0
+        self._owners: dict[tuple[str, int], list[NDArray[np.intp]]] = {}
+
+    async def search(
+        self,
+        coarse: CoarseQuantizer,
+        vectors: Floats,
+        k: int,
+        *,
+        nprobe: int,
+        payload: bool = False,
+        timeout: float = 2.0,
+    ) -> list[Answer]:
+        """The k nearest neighbours of each query: one answer per query.
+
+        Args:
+            coarse: the version to search.
+            vectors: (b, d) float32, checked already.
+            k, nprobe: at least 1.
+            payload: whether to return the neighbours' payload.
+            timeout: seconds; an answer that is not complete by then is partial.
+
+        Raises:
+            NotFound: the version was deleted.
+            Unavailable: no query could be searched at all.
+        """
+        cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
+        request = _Request(coarse, vectors, k, payload, self._clock() + timeout)
+        outcome = await self._ask(request, _Part(list(range(len(vectors))), cells), ())
+        return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, k)
+
+    async def _ask(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> _Outcome:
+        """Ask the nodes that are next in the ring's order for each chunk of a part."""
+        total = _Outcome()
+        if not tried:
+            self._turn += 1
+        groups = self._group(request.coarse, part, tried)
+        if not groups:
+            total.missing = list(zip(part.queries, part.cells, strict=True))
+            return total
+        if len(groups) == 1:
+            ((name, only),) = groups.items()
+            return await self._ask_node(request, name, only, tried)
+        for outcome in await _all(
+            [self._ask_node(request, name, group, tried) for name, group in groups.items()]
+        ):
+            total.add(outcome)
+        return total
+
+    async def _ask_node(self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]) -> _Outcome:
+        """Ask one node, and the next ones when it is late, fails, or misses chunks."""
+        tried = (*tried, name)
+        first = asyncio.create_task(self._once(request, name, part))
+        try:
+            done, _ = await asyncio.wait({first}, timeout=self._patience(request))
+            if not done:
+                return await self._hedged(request, name, part, tried, first)
+            outcome = first.result()
+        finally:
+            first.cancel()
+        return await self._complete(request, outcome, tried)
+
+    async def _complete(self, request: _Request, outcome: _Outcome, tried: tuple[str, ...]) -> _Outcome:
+        """Ask others for what is missing, while nodes and time are left."""
+        if not outcome.missing or len(tried) >= MAX_NODES_TRIED or self._clock() >= request.deadline:
+            return outcome
+        rest = _Part([query for query, _ in outcome.missing], [cells for _, cells in outcome.missing])
+        outcome.missing = []
+        outcome.add(await self._ask(request, rest, tried))
+        return outcome
+
+    async def _hedged(
+        self, request: _Request, name: str, part: _Part, tried: tuple[str, ...], first: asyncio.Task[_Outcome]
+    ) -> _Outcome:
+        """The first complete answer of a late node and of those that are asked in its place."""
+        self._health.late(name)
+        if len(tried) >= MAX_NODES_TRIED:
+            return await first
+        second = asyncio.create_task(self._ask(request, part, tried))
+        try:
+            waiting = {first, second}
+            best: _Outcome | None = None
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    outcome = task.result()
+                    if best is None or len(outcome.missing) < len(best.missing):
+                        best = outcome
+                if best is not None and not best.missing:
+                    break
+            assert best is not None
+            return best
+        finally:
+            second.cancel()
+
+    async def _once(self, request: _Request, name: str, part: _Part) -> _Outcome:
+        """One call of one node; a node that fails has searched nothing."""
+        manifest = request.coarse.manifest
+        left = request.deadline - self._clock()
+        everything = list(zip(part.queries, part.cells, strict=True))
+        if left <= 0:
+            return _Outcome(missing=everything)
+        query = CellQuery(
+            manifest.collection,
+            manifest.version,
+            request.vectors[part.queries],
+            part.cells,
+            request.k,
+            request.payload,
+            left * _NODE_SHARE,
+        )
+        try:
+            async with asyncio.timeout(left):
+                answer = await self._nodes[name].search(query)
+        except (Unavailable, CorruptData, TimeoutError):
+            self._health.failed(name)
+            return _Outcome(missing=everything)
+        self._health.worked(name)
+        hits = list(zip(part.queries, answer.hits, strict=True))
+        if not len(answer.failed):
+            return _Outcome(hits, [], answer.scanned)
+        lost = [(query, cells[np.isin(cells, answer.failed)]) for query, cells in everything]
+        return _Outcome(hits, [(query, cells) for query, cells in lost if len(cells)], answer.scanned)
+
+    def _patience(self, request: _Request) -> float:
+        return max(0.0, min(self._hedge_after, request.deadline - self._clock()))
+
+    def _group(self, coarse: CoarseQuantizer, part: _Part, tried: tuple[str, ...]) -> dict[str, _Part]:
+        """Cut a part by the node to ask next. Empty when no node is left."""
+        owner_of_chunk = self._next_nodes(coarse, part, tried)
+        groups: dict[str, _Part] = {}
+        names = self.ring.nodes
+        for query, cells in zip(part.queries, part.cells, strict=True):
+            owners = owner_of_chunk[coarse.chunk_of_cell[cells]]
+            for index in np.unique(owners).tolist():
+                if index < 0:
+                    return {}
+                group = groups.setdefault(names[index], _Part([], []))
+                group.queries.append(query)
+                group.cells.append(cells[owners == index])
+        return groups
+
+    def _next_nodes(self, coarse: CoarseQuantizer, part: _Part, tried: tuple[str, ...]) -> NDArray[np.intp]:
+        """(chunks,) index of the node to ask for each chunk that the part needs; -1 where none is left."""
+        tables = self._owner_tables(coarse)
+        owners = tables[self._turn % len(tables)]
+        avoided = {*tried, *self._health.suspects()} & set(self.ring.nodes)
+        if not avoided:
+            return owners
+        owners = owners.copy()
+        indices = [self.ring.nodes.index(name) for name in avoided]
+        needed = np.unique(coarse.chunk_of_cell[np.concatenate(part.cells)])
+        for chunk in needed[np.isin(owners[needed], indices)].tolist():
+            owners[chunk] = self._after(coarse.manifest.chunk_key(chunk), tried)
+        return owners
+
+    def _after(self, key: str, tried: tuple[str, ...]) -> int:
+        """The next node for a key: not tried yet, and rather one that did not fail lately."""
+        left = [name for name in self.ring.preference(key) if name not in tried]
+        suspects = self._health.suspects()
+        chosen = next((name for name in left if name not in suspects), left[0] if left else None)
+        return -1 if chosen is None else self.ring.nodes.index(chosen)
+
+    def _owner_tables(self, coarse: CoarseQuantizer) -> list[NDArray[np.intp]]:
+        """For each place among a chunk's replicas: (chunks,) index of the node."""
+        version = (coarse.manifest.collection, coarse.manifest.version)
+        tables = self._owners.get(version)
+        if tables is None:
+            if len(self._owners) >= _VERSIONS_KEPT:
+                self._owners.clear()
+            keys = [coarse.manifest.chunk_key(chunk) for chunk in range(len(coarse.manifest.chunks))]
+            tables = self._owners[version] = owner_tables(self.ring, keys)
+        return tables
+
+
+async def _all(calls: Sequence[Coroutine[None, None, _Outcome]]) -> list[_Outcome]:
+    """Run side by side; the first error cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def owner_tables(ring: HashRing, keys: Sequence[str]) -> list[NDArray[np.intp]]:
+    """For each place among the replicas, (n,) the index in ``ring.nodes`` of the node that holds each key."""
+    index = {name: at for at, name in enumerate(ring.nodes)}
+    replicas = min(ring.replication, len(ring.nodes))
+    others = [
+        np.array([index[ring.owners(key)[place]] for key in keys], dtype=np.intp)
+        for place in range(1, replicas)
+    ]
+    return [ring.owner_table[ring.slots(keys)], *others]
+
+
+def _answers(outcome: _Outcome, cells: Sequence[Cells], k: int) -> list[Answer]:
+    parts: list[list[Hits]] = [[] for _ in cells]
+    for query, hits in outcome.hits:
+        parts[query].append(hits)
+    lost = [0] * len(cells)
+    for query, missing in outcome.missing:
+        lost[query] += len(missing)
+    if cells and all(count == len(wanted) for count, wanted in zip(lost, cells, strict=True)):
+        raise Unavailable("no node could search anything in time")
+    scanned = outcome.scanned // max(1, len(cells))
+    return [
+        answer_of(merge_hits(found, k), 1.0 - count / len(wanted), scanned)
+        for found, count, wanted in zip(parts, lost, cells, strict=True)
+    ]

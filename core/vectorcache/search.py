@@ -1,0 +1,122 @@
+"""Nearest-neighbour search over vectors in memory: the interface, and the exact implementation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vectorcache.errors import InvalidInput
+from vectorcache.metric import Doubles, Floats, aligned, as_vectors, metric_of, row_norms
+from vectorcache.topk import Rows, TopK, select_nearest
+
+_BLOCK_BYTES = 32 << 20  # of float32 scores that a batch holds at a time
+
+
+class SearchResult(NamedTuple):
+    """Indices int64 and distances float64 of the nearest, nearest first: (m,) of one query, (b, m) of a batch."""
+
+    indices: Rows
+    distances: Doubles
+
+
+class VectorSearch(ABC):
+    """Finds the vectors nearest to a query. Safe to share between threads."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Components of a vector."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of vectors."""
+
+    @abstractmethod
+    def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
+        """The k nearest of one query (d,) or of each of a batch (b, d).
+
+        Args:
+            queries: finite numbers.
+            k: how many; None takes the search's own setting. More than there are vectors gives them all.
+
+        Raises:
+            InvalidInput: ``k`` is less than 1, or the queries are of a wrong shape, NaN or infinite.
+        """
+
+
+class ExactVectorSearch(VectorSearch):
+    """Compares each query with every vector; its answers equal brute force in float64, order and distance.
+
+    Equal distances come in the order of the vectors' indices.
+
+    Args:
+        vectors: (n, d), n >= 1; held as float32, and not copied where they are that already and aligned.
+        metric: "euclidean", "cosine" (distance ``1 - cos``) or "dot" (distance ``-x.q``).
+        k: how many a search returns unless it says otherwise.
+    """
+
+    def __init__(self, vectors: ArrayLike, metric: str = "euclidean", k: int = 10) -> None:
+        self._vectors = aligned(as_vectors(vectors, "vectors"))
+        if not len(self._vectors):
+            raise InvalidInput("vectors", "an empty set", "at least one vector")
+        self._metric = metric_of(metric)
+        self._k = check_k(k)
+        self._terms = self._metric.row_terms(self._vectors)
+        self._largest_norm = float(row_norms(self._vectors).max())
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+        return int(self._vectors.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
+        """See ``VectorSearch.search``."""
+        k = min(self._k if k is None else check_k(k), len(self))
+        batch, single = as_queries(queries, self.dimension)
+        tops = [top for block in self._blocks(batch) for top in self._search_block(block, k)]
+        if single:
+            return SearchResult(tops[0].rows, tops[0].distances)
+        indices = np.array([top.rows for top in tops], dtype=np.int64).reshape(len(batch), k)
+        return SearchResult(indices, np.array([top.distances for top in tops]).reshape(len(batch), k))
+
+    def _blocks(self, batch: Floats) -> list[Floats]:
+        """Cut a batch so that the scores of one block stay within bounds."""
+        size = max(1, _BLOCK_BYTES // (4 * len(self)))
+        return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+    def _search_block(self, queries: Floats, k: int) -> list[TopK]:
+        prepared = self._metric.prepare(queries)
+        # A matrix-vector product of one query is faster than a matrix product with one row.
+        dots = np.dot(self._vectors, prepared[0])[None] if len(queries) == 1 else prepared @ self._vectors.T
+        scores = self._metric.fast(dots, self._terms)
+        return [self._nearest(row, query, k) for row, query in zip(scores, queries, strict=True)]
+
+    def _nearest(self, fast: Floats, query: Floats, k: int) -> TopK:
+        return select_nearest(
+            fast,
+            k,
+            rows_at=lambda positions: positions,
+            distances_at=lambda positions: self._metric.direct(self._vectors[positions], query),
+            bound_of=lambda distance: self._metric.bound(distance, query, self._largest_norm),
+        )
+
+
+def check_k(k: int, field: str = "k", most: int | None = None) -> int:
+    """Return ``k``, or raise ``InvalidInput`` where it is not a whole number from 1 (to ``most``)."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 or (most is not None and k > most):
+        allowed = "a whole number of at least 1" if most is None else f"a whole number from 1 to {most}"
+        raise InvalidInput(field, k, allowed)
+    return int(k)
+
+
+def as_queries(queries: ArrayLike, dimension: int, field: str = "query") -> tuple[Floats, bool]:
+    """Check queries and bring them to (b, d) float32; also say whether it was a single one, (d,)."""
+    array = np.asarray(queries)
+    single = array.ndim == 1
+    return as_vectors(array[None] if single else array, field, dimension=dimension), single

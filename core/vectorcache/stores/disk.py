@@ -1,0 +1,98 @@
+"""Files on a disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vectorcache.stores.base import FileInfo, FileStore
+from vectorcache.stores.filesystem import TEMPORARY_SUFFIX, stat_of, temporary_beside, walk, written
+from vectorcache.stores.names import check_name, is_part
+from vectorcache.stores.threads import DEFAULT_THREADS, FileThreads
+
+
+class DiskFileStore(FileStore):
+    """Files below one folder, which belongs to this store and to this process alone.
+
+    A write goes to a temporary name and is renamed. It is not forced to the medium (fsync): what a loss of
+    power can tear is a cache entry, its reader verifies a checksum, and the entry is loaded again. Waiting
+    for the medium at each write would cost more than that ever saves.
+
+    The time of last use is the file's modification time, set by each read in the same hop to a thread; so it
+    survives a restart without an index, on file systems mounted ``noatime`` too.
+
+    Args:
+        folder: where the files are; made by the first write.
+        threads: how many file calls run at once.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = DEFAULT_THREADS) -> None:
+        self._folder = folder
+        self._threads = FileThreads(threads)
+        # Touched by threads; adding to, removing from and looking into a set are atomic.
+        self._writing: set[str] = set()
+
+    async def read(self, name: str) -> bytes | None:
+        """Return the whole file and mark it as used now, or None where there is none."""
+        return await self._threads.run(_read_and_touch, self._path(name))
+
+    async def write(self, name: str, data: bytes) -> None:
+        """Create or replace a file; a reader sees the old content or the new one, never a mixture."""
+        await self._threads.run(self._replace, self._path(name), data)
+
+    async def delete(self, name: str) -> bool:
+        """Delete a file; say whether there was one."""
+        return await self._threads.run(_delete, self._path(name))
+
+    async def list(self) -> list[FileInfo]:
+        """Every file, in no order. Leftovers of interrupted writes are removed, foreign files passed over."""
+        return await self._threads.run(_scan, self._folder, self._writing)
+
+    async def close(self) -> None:
+        """Wait for the calls that run, and end the threads."""
+        await self._threads.close()
+
+    def _path(self, name: str) -> Path:
+        check_name(name)
+        return self._folder / name
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        temporary = temporary_beside(path)
+        self._writing.add(temporary.name)
+        try:
+            with written(temporary, data):
+                temporary.replace(path)
+        finally:
+            self._writing.discard(temporary.name)
+
+
+def _read_and_touch(path: Path) -> bytes | None:
+    try:
+        with path.open("rb", buffering=0) as file:
+            os.utime(file.fileno())
+            return file.readall()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _delete(path: Path) -> bool:
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    return True
+
+
+def _scan(folder: Path, writing: set[str]) -> list[FileInfo]:
+    files = []
+    for name, entry in walk(folder):
+        if not is_part(entry.name):
+            _remove_leftover(entry, writing)
+        elif status := stat_of(entry):
+            files.append(FileInfo(name, status.st_size, status.st_mtime))
+    return files
+
+
+def _remove_leftover(entry: os.DirEntry[str], writing: set[str]) -> None:
+    if entry.name.endswith(TEMPORARY_SUFFIX) and entry.name not in writing:
+        Path(entry.path).unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""The k nearest of many rows: candidates by the fast form, scores by the direct form, proof that none is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vectorcache.metric import Doubles, Floats
+
+Rows: TypeAlias = NDArray[np.int64]
+
+
+_FOLD = 32
+"""Values a column has when minima are taken: measured fastest from 2 000 to 100 000 values."""
+
+
+class TopK(NamedTuple):
+    """The nearest, nearest first; equal distances in the order of their row numbers.
+
+    ``positions`` (m,) int64 index what was searched, ``rows`` (m,) int64 name the vectors,
+    ``distances`` (m,) float64.
+    """
+
+    positions: Rows
+    rows: Rows
+    distances: Doubles
+
+
+def select_nearest(
+    fast: Floats,
+    k: int,
+    *,
+    rows_at: Callable[[Rows], Rows],
+    distances_at: Callable[[Rows], Doubles],
+    bound_of: Callable[[float], float],
+    spare: int = 4,
+) -> TopK:
+    """The k distinct rows of smallest distance.
+
+    Takes the most promising by the fast form, scores them directly, and takes four times as many for as long as
+    a row that was left out could still belong to the answer. One round is nearly always enough.
+
+    Args:
+        fast: (n,) float32, the fast form at each position.
+        k: how many are wanted; fewer come back where there are fewer distinct rows.
+        rows_at: the row numbers at positions; a row may stand at several.
+        distances_at: the direct form at positions.
+        spare: how many more than k are scored at once: room for near ties and for copies of one row.
+        bound_of: the largest fast value that a row at this distance or nearer can have got, rounding included.
+    """
+    count = len(fast)
+    take = k + spare
+    while True:
+        positions, rest = _smallest(fast, take)
+        top = _distinct(positions, rows_at(positions), distances_at(positions), k)
+        complete = len(top.rows) == k and bound_of(float(top.distances[-1])) < rest
+        if complete or take >= count:
+            return top
+        take *= 4
+
+
+def merge_nearest(rows: Rows, distances: Doubles, k: int) -> Rows:
+    """Positions of the k distinct nearest among answers put end to end; same order as ``select_nearest``."""
+    return _distinct(np.arange(len(rows)), rows, distances, k).positions
+
+
+def _smallest(fast: Floats, take: int) -> tuple[Rows, float]:
+    """Positions of the ``take`` smallest or some more, and a value that none of those left out is below."""
+    if take >= len(fast):
+        return np.arange(len(fast)), np.inf
+    columns = len(fast) // _FOLD
+    if columns > 2 * take:
+        # Minima of interleaved columns vectorise; the (take + 1)-th smallest of them has take values below it.
+        minima = fast[: columns * _FOLD].reshape(_FOLD, columns).min(axis=0)
+        limit = np.partition(minima, take)[take]
+        positions = np.flatnonzero(fast <= limit)
+        if len(positions) <= 4 * take:  # many equal values would make this a full sort
+            return positions, float(limit)
+    order = np.argpartition(fast, take)
+    return order[:take], float(fast[order[take]])
+
+
+def _distinct(positions: Rows, rows: Rows, distances: Doubles, k: int) -> TopK:
+    order = np.lexsort((rows, distances))
+    sorted_rows = rows[order]
+    # Copies of a row have the same distance to the last bit, so they stand side by side.
+    first = np.ones(len(order), dtype=bool)
+    np.not_equal(sorted_rows[1:], sorted_rows[:-1], out=first[1:])
+    kept = order[first][:k]
+    return TopK(positions[kept], rows[kept], distances[kept])

@@ -1,0 +1,354 @@
+"""The types of both HTTP APIs: what clients say to a router, and what a router says to nodes.
+
+Every type travels as JSON or as msgpack. Where vectors or cells go in, msgpack may carry them raw, as
+little-endian float32 or int32 (in JSON the same bytes in base64); lists of numbers work in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from vectorcache.errors import InvalidInput
+from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector
+from vectorcache.metric import Floats, as_vectors
+
+MAX_K = 10_000
+MAX_TIMEOUT = 600.0
+
+Vectors = bytes | list[list[float]]
+Id = int | str
+K = Annotated[int, msgspec.Meta(ge=1, le=MAX_K, description="How many neighbours each query wants.")]
+Probes = Annotated[int, msgspec.Meta(ge=1, description="Cells to scan; more finds more and takes longer.")]
+Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
+Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
+Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1, description="Number of a version.")]
+Name = Annotated[
+    str,
+    msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a collection."),
+]
+
+
+class Message(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of what clients send: an unknown field is an error, because it is a mistake."""
+
+
+class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Base of what servers send: clients ignore fields that they do not know."""
+
+
+# What clients say to a router
+
+
+class SearchRequest(Message):
+    """Search a collection for the nearest neighbours of one or more vectors."""
+
+    vectors: Annotated[
+        Vectors,
+        msgspec.Meta(description="One list of numbers a query, or all queries as raw little-endian float32."),
+    ]
+    k: K = 10
+    nprobe: (
+        Annotated[int, msgspec.Meta(ge=1, description="Cells to scan; more finds more and takes longer.")]
+        | None
+    ) = None
+    recall: (
+        Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
+        | None
+    ) = None
+    version: Version | None = None
+    payload: bool = False
+    timeout: Timeout | None = None
+
+
+class Hit(Reply):
+    """One neighbour. ``payload`` is there where it was asked for."""
+
+    id: Id
+    distance: float
+    payload: dict[str, Any] | None = None
+
+
+class QueryResult(Reply):
+    """The neighbours of one query, nearest first, and the share of its cells that was searched."""
+
+    hits: list[Hit]
+    searched: float
+
+
+class SearchResponse(Reply):
+    """One result per query. ``partial`` says that some of what should have been searched was not."""
+
+    collection: str
+    version: int
+    partial: bool
+    searched: float
+    """The smallest ``searched`` of the results."""
+    results: list[QueryResult]
+
+
+class VectorsRequest(Message):
+    """Ask for vectors by their ids."""
+
+    ids: Annotated[list[Id], msgspec.Meta(min_length=1, description="Ids of the collection's own type.")]
+    version: Version | None = None
+
+
+class VectorItem(Reply):
+    """A vector of the collection."""
+
+    id: Id
+    vector: list[float]
+    payload: dict[str, Any]
+
+
+class VectorsResponse(Reply):
+    """The vectors that exist, in the order of the ids, and the ids that do not."""
+
+    collection: str
+    version: int
+    vectors: list[VectorItem]
+    missing: list[Id]
+
+
+class CollectionInfo(Reply):
+    """A collection as it is served now."""
+
+    name: str
+    version: int
+    vectors: int
+    dimension: int
+    metric: str
+    cells: int
+    chunks: int
+    bytes: int
+    """Size of all chunks."""
+    nprobe: int
+    """Cells that a search scans unless it says otherwise."""
+    recall: float
+    """Recall@10 that this was measured to give."""
+    built_at: str
+
+
+class CollectionList(Reply):
+    """All collections, by name."""
+
+    collections: list[CollectionInfo]
+
+
+class NodeInfo(Reply):
+    """A node, its share of the slots, and whether it failed lately."""
+
+    name: str
+    address: str
+    slots: int
+    suspect: bool
+
+
+class RingInfo(Reply):
+    """The ring as this router sees it; routers of the same version agree on every slot."""
+
+    version: str
+    virtual_nodes: int
+    replication: int
+    nodes: list[NodeInfo]
+
+
+class NodeCountRequest(Message):
+    """The number of nodes that there should be."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class NodeCount(Reply):
+    """How many nodes there should be and how many there are; they differ while a resize is under way."""
+
+    desired: int
+    ready: int
+
+
+# What a router says to nodes
+
+
+class NodeSearchRequest(Message):
+    """Search named cells of one version: every query has its own list of cells."""
+
+    collection: Name
+    version: Version
+    k: K
+    vectors: Vectors
+    cells: list[bytes | list[Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]]]
+    payload: bool = False
+    timeout: Timeout = 30.0
+
+
+class NodeHits(Reply):
+    """The neighbours of one query: numbers of the vectors in the collection, distances, ids, payloads."""
+
+    rows: list[int]
+    distances: list[float]
+    ids: list[Id]
+    payload: list[dict[str, Any]] | None = None
+
+
+class NodeSearchResponse(Reply):
+    """One result per query, and the cells whose chunk could not be loaded."""
+
+    results: list[NodeHits]
+    scanned: int
+    failed: list[int] = []
+    reason: str = ""
+
+
+class PrefetchRequest(Message):
+    """Bring chunks into the node's cache."""
+
+    collection: Name
+    version: Version
+    chunks: list[int]
+    timeout: Timeout = 30.0
+
+
+class PrefetchResponse(Reply):
+    """How many of the chunks are in the cache now."""
+
+    loaded: int
+
+
+class FetchRequest(Message):
+    """Ask for vectors by their place: a chunk, and rows in it."""
+
+    collection: Name
+    version: Version
+    chunk: int
+    positions: list[int]
+
+
+class FetchResponse(Reply):
+    """The vectors, in the order of the positions."""
+
+    vectors: list[VectorItem]
+
+
+class LayerInfo(Reply):
+    """One layer's counters since the node started, and what it holds now."""
+
+    name: str
+    hits: int
+    misses: int
+    evictions: int
+    errors: int
+    corrupt: int
+    loads: int
+    load_seconds: float
+    items: int | None = None
+    bytes: int | None = None
+    capacity_bytes: int | None = None
+
+
+class NodeStats(Reply):
+    """What a node holds and has done."""
+
+    name: str
+    uptime_seconds: float
+    searches: int
+    queries: int
+    scanned: int
+    layers: list[LayerInfo]
+
+
+# Between wire and domain
+
+
+def vectors_of(value: Vectors, dimension: int, *, most: int, field: str = "vectors") -> Floats:
+    """Queries (b, d) float32 from lists of numbers or raw little-endian float32.
+
+    Raises:
+        InvalidInput: none or more than ``most``, a wrong dimension or length, NaN or infinity.
+    """
+    if isinstance(value, bytes):
+        if not value or len(value) % (4 * dimension):
+            raise InvalidInput(
+                field, f"{len(value)} bytes", f"a multiple of {4 * dimension}: float32 x {dimension}"
+            )
+        vectors = np.frombuffer(value, dtype="<f4").reshape(-1, dimension)
+    else:
+        for place, vector in enumerate(value):
+            if len(vector) != dimension:
+                raise InvalidInput(f"{field}[{place}]", f"{len(vector)} numbers", f"{dimension} numbers")
+        vectors = np.asarray(value, dtype=np.float64)
+    if not 1 <= len(vectors) <= most:
+        raise InvalidInput(field, f"{len(vectors)} queries", f"1 to {most} queries in a request")
+    return as_vectors(vectors, field, dimension=dimension)
+
+
+def cells_of(value: Sequence[bytes | list[int]], queries: int) -> list[Cells]:
+    """For each query its cells, ascending and distinct, from lists of numbers or raw little-endian int32."""
+    if len(value) != queries:
+        raise InvalidInput("cells", f"{len(value)} lists", f"{queries}, one per query")
+    return [_cells(one, f"cells[{place}]") for place, one in enumerate(value)]
+
+
+def _cells(value: bytes | list[int], field: str) -> Cells:
+    if isinstance(value, bytes):
+        if len(value) % 4:
+            raise InvalidInput(field, f"{len(value)} bytes", "a multiple of 4: int32")
+        cells: Cells = np.frombuffer(value, dtype="<i4").astype(np.int32, copy=False)
+    else:
+        cells = np.array(value, dtype=np.int32)
+    ascending = len(cells) < 2 or bool((cells[1:] > cells[:-1]).all())
+    return cells if ascending else np.unique(cells)
+
+
+def node_request(query: CellQuery) -> NodeSearchRequest:
+    """A query as it travels to a node."""
+    return NodeSearchRequest(
+        collection=query.collection,
+        version=query.version,
+        k=query.k,
+        vectors=np.ascontiguousarray(query.vectors, dtype="<f4").tobytes(),
+        cells=[cells.astype("<i4", copy=False).tobytes() for cells in query.cells],
+        payload=query.payload,
+        timeout=min(query.timeout, MAX_TIMEOUT),
+    )
+
+
+def node_response(answer: CellAnswer) -> NodeSearchResponse:
+    """An answer as it travels back."""
+    return NodeSearchResponse(
+        results=[
+            NodeHits(
+                rows=hits.rows.tolist(), distances=hits.distances.tolist(), ids=hits.ids, payload=hits.payload
+            )
+            for hits in answer.hits
+        ],
+        scanned=answer.scanned,
+        failed=answer.failed.tolist(),
+        reason=answer.reason,
+    )
+
+
+def cell_answer(response: NodeSearchResponse) -> CellAnswer:
+    """The answer that a node sent."""
+    return CellAnswer(
+        hits=[
+            Hits(
+                np.array(result.rows, dtype=np.int64),
+                np.array(result.distances, dtype=np.float64),
+                result.ids,
+                result.payload,
+            )
+            for result in response.results
+        ],
+        failed=np.array(response.failed, dtype=np.int32),
+        reason=response.reason,
+        scanned=response.scanned,
+    )
+
+
+def vector_item(stored: StoredVector) -> VectorItem:
+    """A vector as it travels."""
+    return VectorItem(id=stored.id, vector=stored.vector.tolist(), payload=stored.payload)

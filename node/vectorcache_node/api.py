@@ -1,0 +1,124 @@
+"""The node's HTTP API: from wire to domain and back."""
+
+from __future__ import annotations
+
+from vectorcache import wire
+from vectorcache.errors import InvalidInput
+from vectorcache.index.query import CellQuery
+from vectorcache.layers.base import LayerStats
+from vectorcache_node.node import CacheNode
+from vectorcache_service import Route
+
+MAX_PREFETCH = 100_000
+MAX_FETCH = 10_000
+
+
+class NodeApi:
+    """Handlers of the routes."""
+
+    def __init__(self, node: CacheNode, max_queries: int) -> None:
+        self._node = node
+        self._max_queries = max_queries
+
+    def routes(self) -> list[Route]:
+        """What the node offers, beside probes."""
+        return [
+            Route(
+                method="POST",
+                path="/v1/search",
+                handler=self.search,
+                summary="Search named cells",
+                request=wire.NodeSearchRequest,
+                response=wire.NodeSearchResponse,
+                errors=(404,),
+            ),
+            Route(
+                method="POST",
+                path="/v1/prefetch",
+                handler=self.prefetch,
+                summary="Bring chunks into the cache",
+                request=wire.PrefetchRequest,
+                response=wire.PrefetchResponse,
+                errors=(404,),
+            ),
+            Route(
+                method="POST",
+                path="/v1/vectors",
+                handler=self.vectors,
+                summary="Vectors by their place",
+                request=wire.FetchRequest,
+                response=wire.FetchResponse,
+                errors=(404,),
+            ),
+            Route(
+                method="GET",
+                path="/v1/stats",
+                handler=self.stats,
+                summary="What the node holds and has done",
+                response=wire.NodeStats,
+            ),
+        ]
+
+    async def search(self, request: wire.NodeSearchRequest) -> wire.NodeSearchResponse:
+        """POST /v1/search."""
+        dimension = await self._node.local.dimension(request.collection, request.version)
+        vectors = wire.vectors_of(request.vectors, dimension, most=self._max_queries)
+        query = CellQuery(
+            request.collection,
+            request.version,
+            vectors,
+            wire.cells_of(request.cells, len(vectors)),
+            request.k,
+            request.payload,
+            request.timeout,
+        )
+        return wire.node_response(await self._node.search(query))
+
+    async def prefetch(self, request: wire.PrefetchRequest) -> wire.PrefetchResponse:
+        """POST /v1/prefetch."""
+        _check_count("chunks", len(request.chunks), MAX_PREFETCH)
+        loaded = await self._node.local.prefetch(
+            request.collection, request.version, request.chunks, request.timeout
+        )
+        return wire.PrefetchResponse(loaded=loaded)
+
+    async def vectors(self, request: wire.FetchRequest) -> wire.FetchResponse:
+        """POST /v1/vectors."""
+        _check_count("positions", len(request.positions), MAX_FETCH)
+        found = await self._node.local.fetch(
+            request.collection, request.version, request.chunk, request.positions
+        )
+        return wire.FetchResponse(vectors=[wire.vector_item(stored) for stored in found])
+
+    async def stats(self) -> wire.NodeStats:
+        """GET /v1/stats."""
+        node = self._node
+        return wire.NodeStats(
+            name=node.local.name,
+            uptime_seconds=round(node.uptime_seconds, 3),
+            searches=node.searches,
+            queries=node.queries,
+            scanned=node.scanned,
+            layers=[_layer_info(layer) for layer in node.layers()],
+        )
+
+
+def _check_count(field: str, count: int, most: int) -> None:
+    if count > most:
+        raise InvalidInput(field, f"{count} of them", f"at most {most}")
+
+
+def _layer_info(layer: LayerStats) -> wire.LayerInfo:
+    return wire.LayerInfo(
+        name=layer.name,
+        hits=layer.hits,
+        misses=layer.misses,
+        evictions=layer.evictions,
+        errors=layer.errors,
+        corrupt=layer.corrupt,
+        loads=layer.load_times.count,
+        load_seconds=round(layer.load_times.total_seconds, 6),
+        items=layer.items,
+        bytes=layer.bytes,
+        capacity_bytes=layer.capacity_bytes,
+    )

@@ -1,0 +1,104 @@
+"""The wiring of one node: its cache over its blob store, and the searcher on top."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from vectorcache.chunk import Chunk, ChunkCodec
+from vectorcache.errors import InvalidInput
+from vectorcache.index.query import CellAnswer, CellQuery
+from vectorcache.index.versions import Versions
+from vectorcache.layers.base import LayerStats
+from vectorcache.layers.storage import EfficientVectorStorage
+from vectorcache.offload import Offload
+from vectorcache.routing.node import LocalNode
+from vectorcache.stores.base import BlobStore, FileStore
+from vectorcache.stores.disk import DiskFileStore
+from vectorcache.stores.url import open_blob_store
+from vectorcache_node.settings import NodeSettings
+
+
+class CacheNode:
+    """A node that counts what it does.
+
+    Attributes:
+        local: searches.
+        blobs: the blob store.
+        searches, queries, scanned: requests, queries in them, and rows compared, since the start.
+    """
+
+    def __init__(
+        self, local: LocalNode, blobs: BlobStore, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.local = local
+        self.blobs = blobs
+        self.searches = 0
+        self.queries = 0
+        self.scanned = 0
+        self._clock = clock
+        self._started = clock()
+
+    async def search(self, query: CellQuery) -> CellAnswer:
+        """Search, and count."""
+        answer = await self.local.search(query)
+        self.searches += 1
+        self.queries += len(query.cells)
+        self.scanned += answer.scanned
+        return answer
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Since the start."""
+        return self._clock() - self._started
+
+    def layers(self) -> tuple[LayerStats, ...]:
+        """Counters of the memory, disk and blob layers."""
+        return self.local.chunks.layer_stats()
+
+
+@asynccontextmanager
+async def open_node(settings: NodeSettings, environment: Mapping[str, str]) -> AsyncIterator[CacheNode]:
+    """Open stores and cache, and close them in the opposite order.
+
+    Raises:
+        InvalidInput: a setting that is missing or not allowed.
+        VectorCacheError: the blob store cannot be opened.
+    """
+    for field, value in (("--blob-url", settings.blob_url), ("--data", settings.data)):
+        if not value:
+            raise InvalidInput(field, value, "must be given")
+    executor = ThreadPoolExecutor(settings.scan_threads, thread_name_prefix="scan")
+    try:
+        async with (
+            open_blob_store(settings.blob_url, environment) as blobs,
+            DiskFileStore(Path(settings.data)) as files,
+        ):
+            versions = Versions(blobs)
+            local = LocalNode(
+                settings.name, versions, _storage(settings, blobs, files), offload=Offload(executor)
+            )
+            await local.open()
+            try:
+                yield CacheNode(local, blobs)
+            finally:
+                await local.close()
+                await versions.close()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> EfficientVectorStorage[Chunk]:
+    return EfficientVectorStorage(
+        blobs,
+        files,
+        ChunkCodec(),
+        memory_bytes=settings.memory,
+        disk_bytes=settings.disk,
+        weigh=lambda chunk: chunk.nbytes,
+        max_loads=settings.max_loads,
+        max_load_bytes=settings.max_load_bytes,
+    )

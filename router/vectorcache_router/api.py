@@ -1,0 +1,210 @@
+"""The router's HTTP API: from wire to domain and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vectorcache import wire
+from vectorcache.errors import InvalidInput
+from vectorcache.index.manifest import Manifest
+from vectorcache.index.query import Answer
+from vectorcache.index.versions import check_queries
+from vectorcache.search import check_k
+from vectorcache_router.cluster import Cluster
+from vectorcache_router.settings import RouterSettings
+from vectorcache_service import Route
+
+NAME = {"name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"}
+MAX_IDS = 1000
+
+
+class RouterApi:
+    """Handlers of the routes."""
+
+    def __init__(self, cluster: Cluster, settings: RouterSettings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+
+    def routes(self) -> list[Route]:
+        """What the router offers, beside probes."""
+        return [
+            Route(
+                method="POST",
+                path="/v1/collections/{name}/search",
+                handler=self.search,
+                summary="The nearest neighbours of one or more vectors",
+                request=wire.SearchRequest,
+                response=wire.SearchResponse,
+                patterns=NAME,
+            ),
+            Route(
+                method="POST",
+                path="/v1/collections/{name}/vectors",
+                handler=self.vectors,
+                summary="Vectors and payloads by their ids",
+                request=wire.VectorsRequest,
+                response=wire.VectorsResponse,
+                patterns=NAME,
+            ),
+            Route(
+                method="GET",
+                path="/v1/collections",
+                handler=self.collections,
+                summary="All collections",
+                response=wire.CollectionList,
+            ),
+            Route(
+                method="GET",
+                path="/v1/collections/{name}",
+                handler=self.collection,
+                summary="One collection",
+                response=wire.CollectionInfo,
+                patterns=NAME,
+            ),
+            Route(
+                method="GET",
+                path="/v1/ring",
+                handler=self.ring,
+                summary="The ring: which node owns how many slots",
+                response=wire.RingInfo,
+            ),
+            Route(
+                method="GET",
+                path="/v1/nodes/count",
+                handler=self.node_count,
+                summary="How many nodes there are and should be",
+                response=wire.NodeCount,
+            ),
+            Route(
+                method="POST",
+                path="/v1/nodes/count",
+                handler=self.set_node_count,
+                summary="Ask for another number of nodes",
+                request=wire.NodeCountRequest,
+                response=wire.NodeCount,
+                errors=(409,),
+                status=202,
+            ),
+        ]
+
+    async def search(self, request: wire.SearchRequest, name: str) -> wire.SearchResponse:
+        """POST /v1/collections/{name}/search."""
+        check_k(request.k, "k", self._settings.max_k)
+        coarse = await self._cluster.collections.open(name, request.version)
+        manifest = coarse.manifest
+        vectors = wire.vectors_of(request.vectors, manifest.dimension, most=self._settings.max_queries)
+        check_queries(vectors, manifest)
+        timeout = request.timeout or self._settings.timeout
+        nprobe = self._nprobe(request, manifest)
+        answers = await self._cluster.search(coarse, vectors, request.k, nprobe, request.payload, timeout)
+        searched = min(answer.searched for answer in answers)
+        return wire.SearchResponse(
+            collection=name,
+            version=manifest.version,
+            partial=searched < 1.0,
+            searched=searched,
+            results=[_result(answer) for answer in answers],
+        )
+
+    async def vectors(self, request: wire.VectorsRequest, name: str) -> wire.VectorsResponse:
+        """POST /v1/collections/{name}/vectors."""
+        if len(request.ids) > MAX_IDS:
+            raise InvalidInput("ids", f"{len(request.ids)} ids", f"at most {MAX_IDS}")
+        manifest = (await self._cluster.collections.open(name, request.version)).manifest
+        _check_ids(request.ids, manifest)
+        places = await self._cluster.collections.places(manifest, request.ids)
+        by_chunk: dict[int, list[int]] = {}
+        for place in places.values():
+            by_chunk.setdefault(place.chunk, []).append(place.position)
+        found: dict[int | str, wire.VectorItem] = {}
+        for chunk, positions in by_chunk.items():
+            for stored in await self._cluster.fetch(manifest, chunk, positions):
+                found[stored.id] = wire.vector_item(stored)
+        return wire.VectorsResponse(
+            collection=name,
+            version=manifest.version,
+            vectors=[found[one] for one in request.ids if one in found],
+            missing=[one for one in request.ids if one not in found],
+        )
+
+    async def collections(self) -> wire.CollectionList:
+        """GET /v1/collections."""
+        manifests = await self._cluster.collections.manifests()
+        return wire.CollectionList(collections=[_info(manifest) for manifest in manifests])
+
+    async def collection(self, name: str) -> wire.CollectionInfo:
+        """GET /v1/collections/{name}."""
+        return _info((await self._cluster.collections.open(name)).manifest)
+
+    async def ring(self) -> wire.RingInfo:
+        """GET /v1/ring."""
+        ring = self._cluster.ring
+        slots, suspects = ring.slot_counts(), self._cluster.health.suspects()
+        return wire.RingInfo(
+            version=ring.version,
+            virtual_nodes=ring.virtual_nodes,
+            replication=ring.replication,
+            nodes=[
+                wire.NodeInfo(
+                    name=name,
+                    address=self._cluster.nodes[name].url,
+                    slots=slots[name],
+                    suspect=name in suspects,
+                )
+                for name in ring.nodes
+            ],
+        )
+
+    async def node_count(self) -> wire.NodeCount:
+        """GET /v1/nodes/count."""
+        ready = len(self._cluster.nodes)
+        desired = await self._cluster.membership.desired()
+        return wire.NodeCount(desired=ready if desired is None else desired, ready=ready)
+
+    async def set_node_count(self, request: wire.NodeCountRequest) -> wire.NodeCount:
+        """POST /v1/nodes/count."""
+        await self._cluster.membership.resize(request.count)
+        return wire.NodeCount(desired=request.count, ready=len(self._cluster.nodes))
+
+    def _nprobe(self, request: wire.SearchRequest, manifest: Manifest) -> int:
+        """How many cells to probe; more than there are means all of them."""
+        if request.nprobe is not None and request.recall is not None:
+            raise InvalidInput("recall", request.recall, "given without nprobe, since it chooses nprobe")
+        if request.recall is not None:
+            return manifest.search.nprobe_for(request.recall)
+        return check_k(request.nprobe or manifest.search.nprobe, "nprobe", self._settings.max_nprobe)
+
+
+def _result(answer: Answer) -> wire.QueryResult:
+    payloads: list[dict[str, Any] | None] = [*answer.payload] if answer.payload is not None else []
+    hits = [
+        wire.Hit(id=one, distance=distance, payload=payload)
+        for one, distance, payload in zip(
+            answer.ids, answer.distances, payloads or [None] * len(answer.ids), strict=True
+        )
+    ]
+    return wire.QueryResult(hits=hits, searched=answer.searched)
+
+
+def _check_ids(ids: list[int | str], manifest: Manifest) -> None:
+    kind = int if manifest.id_type == "int64" else str
+    for place, one in enumerate(ids):
+        if not isinstance(one, kind):
+            raise InvalidInput(f"ids[{place}]", one, f"an id of type {manifest.id_type}")
+
+
+def _info(manifest: Manifest) -> wire.CollectionInfo:
+    measured = {point.nprobe: point.recall for point in manifest.search.curve}
+    return wire.CollectionInfo(
+        name=manifest.collection,
+        version=manifest.version,
+        vectors=manifest.vectors,
+        dimension=manifest.dimension,
+        metric=manifest.metric,
+        cells=manifest.cells,
+        chunks=len(manifest.chunks),
+        bytes=sum(chunk.bytes for chunk in manifest.chunks),
+        nprobe=manifest.search.nprobe,
+        recall=measured[manifest.search.nprobe],
+        built_at=manifest.built_at,
+    )

@@ -1,0 +1,100 @@
+"""Bodies: what arrives is decoded by its Content-Type, what leaves is encoded by Accept. JSON or msgpack."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+
+T = TypeVar("T")
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+MEDIA_TYPES = (JSON, MSGPACK)
+
+_ENCODE: dict[str, Callable[[Any], bytes]] = {
+    JSON: msgspec.json.Encoder().encode,
+    MSGPACK: msgspec.msgpack.Encoder().encode,
+}
+
+
+async def read_body(request: web.Request, model: type[T], timeout: float) -> T:
+    """Read and decode a request's body; without a Content-Type it is JSON.
+
+    The application's ``client_max_size`` bounds it in bytes, ``timeout`` the wait in seconds.
+
+    Raises:
+        web.HTTPUnsupportedMediaType: neither JSON nor msgpack, or compressed.
+        web.HTTPRequestEntityTooLarge: more bytes than allowed, announced or found.
+        web.HTTPRequestTimeout: the body did not arrive in time.
+        msgspec.DecodeError: not of the format, or (``ValidationError``) not of the type.
+    """
+    decode = _decoder(_media_type(request), model)  # type: ignore[arg-type] # types do hash
+    limit, announced = request.client_max_size, request.content_length or 0
+    if limit < announced:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=announced)
+    body = await _read(request, timeout)
+    try:
+        decoded: T = decode(body)
+        return decoded
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError("not valid UTF-8, or nested too deeply") from error
+
+
+def write_body(request: web.Request, value: object, status: int = 200) -> web.Response:
+    """Encode a response as the request's Accept prefers: JSON unless it asks for msgpack."""
+    media_type = preferred(request.headers.get(hdrs.ACCEPT, JSON))
+    return web.Response(
+        body=_ENCODE[media_type](value), status=status, headers={hdrs.CONTENT_TYPE: media_type}
+    )
+
+
+@lru_cache(maxsize=256)
+def preferred(accept: str) -> str:
+    """The media type of ours that an Accept header (RFC 9110, 12.5.1) ranks first.
+
+    JSON where it ranks both the same or accepts neither: a caller gets an answer rather than a 406.
+    """
+    ranges = dict(_media_range(part) for part in accept.split(","))
+
+    def quality(media_type: str) -> float:
+        return ranges.get(media_type, ranges.get("application/*", ranges.get("*/*", 0.0)))
+
+    return max(MEDIA_TYPES, key=quality)
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+    try:
+        return name, float(quality)
+    except ValueError:
+        return name, 0.0
+
+
+def _media_type(request: web.Request) -> str:
+    media_type = request.content_type if hdrs.CONTENT_TYPE in request.headers else JSON
+    if media_type not in MEDIA_TYPES or hdrs.CONTENT_ENCODING in request.headers:
+        raise web.HTTPUnsupportedMediaType
+    return media_type
+
+
+async def _read(request: web.Request, timeout: float) -> bytes:
+    if request.content.is_eof():
+        return await request.read()  # it is all here: a timer would cost more than reading it
+    try:
+        async with asyncio.timeout(timeout):
+            return await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
+
+
+@lru_cache(maxsize=256)
+def _decoder(media_type: str, model: Any) -> Callable[[bytes], Any]:
+    if media_type == JSON:
+        return msgspec.json.Decoder(model).decode
+    return msgspec.msgpack.Decoder(model).decode

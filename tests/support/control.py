@@ -1,0 +1,155 @@
+"""Stores and layers that a test makes fail, or stops in the middle of a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from vectorcache.layers import CacheLayer, LayerStats
+from vectorcache.stores.base import Blob, BlobInfo, BlobStore, FileInfo, FileStore
+
+PATIENCE = 5.0
+"""Seconds after which a test that waits for something gives up."""
+
+
+class Gate:
+    """Where calls of one kind stop until the test opens it."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._changed = asyncio.Condition()
+        self._opened = asyncio.Event()
+
+    async def enter(self) -> None:
+        self._waiting += 1
+        async with self._changed:
+            self._changed.notify_all()
+        await self._opened.wait()
+
+    async def arrivals(self, count: int = 1) -> None:
+        """Wait until so many calls have come here."""
+        async with asyncio.timeout(PATIENCE), self._changed:
+            await self._changed.wait_for(lambda: self._waiting >= count)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+class Control:
+    """Counts the calls of each kind, and fails or stops those that the test chooses."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.failures: dict[str, Exception] = {}
+        self._gates: dict[str, Gate] = {}
+
+    def hold(self, call: str) -> Gate:
+        """Stop the calls of this kind from now on; those after the gate is opened pass."""
+        gate = self._gates[call] = Gate()
+        return gate
+
+    async def check(self, call: str) -> None:
+        self.calls[call] += 1
+        if gate := self._gates.get(call):
+            await gate.enter()
+        if error := self.failures.get(call):
+            raise error
+
+
+class ControlledFiles(FileStore):
+    def __init__(self, inner: FileStore) -> None:
+        self.inner = inner
+        self.control = Control()
+
+    async def read(self, name: str) -> bytes | None:
+        await self.control.check("read")
+        return await self.inner.read(name)
+
+    async def write(self, name: str, data: bytes) -> None:
+        await self.control.check("write")
+        await self.inner.write(name, data)
+
+    async def delete(self, name: str) -> bool:
+        await self.control.check("delete")
+        return await self.inner.delete(name)
+
+    async def list(self) -> list[FileInfo]:
+        await self.control.check("list")
+        return await self.inner.list()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class ControlledBlobs(BlobStore):
+    def __init__(self, inner: BlobStore) -> None:
+        self.inner = inner
+        self.control = Control()
+
+    async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
+        await self.control.check("get")
+        return await self.inner.get(key, offset=offset, length=length)
+
+    async def put(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        await self.control.check("put")
+        return await self.inner.put(key, data, if_match=if_match, if_absent=if_absent)
+
+    async def delete(self, key: str) -> bool:
+        await self.control.check("delete")
+        return await self.inner.delete(key)
+
+    async def head(self, key: str) -> BlobInfo | None:
+        await self.control.check("head")
+        return await self.inner.head(key)
+
+    async def list_folders(self, prefix: str = "") -> list[str]:
+        return await self.inner.list_folders(prefix)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
+        return self.inner.list(prefix)
+
+
+class ControlledLayer(CacheLayer[bytes]):
+    """A layer over a dict. ``get_nowait`` finds nothing, so that every read comes by ``get``."""
+
+    def __init__(self, values: dict[str, bytes] | None = None, *, name: str = "controlled") -> None:
+        self.values = dict(values or {})
+        self.control = Control()
+        self._name = name
+
+    async def open(self) -> None:
+        await self.control.check("open")
+
+    async def close(self) -> None:
+        await self.control.check("close")
+
+    def get_nowait(self, key: str) -> bytes | None:
+        if error := self.control.failures.get("get_nowait"):
+            raise error
+        return None
+
+    async def get(self, key: str) -> bytes | None:
+        value = self.values.get(key)  # before the gate: what is read may be old when it arrives
+        await self.control.check("get")
+        return value
+
+    async def put(self, key: str, value: bytes) -> None:
+        await self.control.check("put")
+        self.values[key] = value
+
+    async def delete(self, key: str) -> bool:
+        await self.control.check("delete")
+        return self.values.pop(key, None) is not None
+
+    async def contains(self, key: str) -> bool:
+        await self.control.check("contains")
+        return key in self.values
+
+    def stats(self) -> LayerStats:
+        return LayerStats(self._name, items=len(self.values))
