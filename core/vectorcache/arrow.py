@@ -20,18 +20,29 @@ def write_ipc(table: pa.Table) -> bytes:
 
 
 def read_ipc(data: bytes, key: str) -> pa.Table:
-    """The table in an Arrow IPC file, its columns views of the bytes; ``CorruptData`` names the key."""
+    """The table in an Arrow IPC file, its columns views of the bytes; ``CorruptData`` names the key.
+
+    Every offset and every text is looked at: Arrow trusts them later, and would read outside of its buffers.
+    """
     try:
-        return pa.ipc.open_file(pa.py_buffer(data)).read_all()
-    except (pa.ArrowException, OSError) as error:
+        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        table.validate(full=True)
+        return table
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptData(f"{key!r} ({len(data)} bytes) is not an Arrow IPC file: {error}") from error
 
 
-def whole(table: pa.Table, name: str, key: str) -> pa.Array:
-    """A column as one array, not copied where it is one already; ``CorruptData`` where it is missing."""
-    if name not in table.column_names:
-        raise CorruptData(f"{key!r} has no column {name!r}")
+def whole(table: pa.Table, name: str, key: str, *types: pa.DataType) -> pa.Array:
+    """A column as one array, not copied where it is one already.
+
+    Raises:
+        CorruptData: it is missing, stands there twice, has nulls, or is of none of ``types`` (if there are any).
+    """
+    if table.column_names.count(name) != 1:
+        raise CorruptData(f"{key!r} has no column {name!r}, or several")
     column = table.column(name)
+    if column.null_count or (types and column.type not in types):
+        raise CorruptData(f"{key!r} holds {column.type}, {column.null_count} of it null, as {name!r}")
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
@@ -43,8 +54,9 @@ def from_vectors(vectors: Floats) -> pa.Array:
 
 def to_vectors(column: pa.Array, key: str) -> Floats:
     """The other way, without a copy; ``CorruptData`` where the column is of another type or has nulls."""
-    is_vectors = pa.types.is_fixed_size_list(column.type) and column.type.value_type == pa.float32()
-    if not is_vectors or column.null_count:
-        raise CorruptData(f"{key!r} holds {column.type} where vectors are expected")
-    vectors: Floats = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    kind = column.type
+    is_vectors = pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32() and kind.list_size > 0
+    if not is_vectors or column.null_count or column.flatten().null_count:
+        raise CorruptData(f"{key!r} holds {kind} where vectors are expected, or nulls among them")
+    vectors: Floats = column.flatten().to_numpy().reshape(len(column), kind.list_size)
     return vectors

@@ -18,11 +18,12 @@ import pyarrow as pa
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
 from vectorcache.errors import CorruptData
 from vectorcache.layers.codec import Codec
-from vectorcache.metric import Floats, metric_of, row_norms
+from vectorcache.metric import MAX_MAGNITUDE, Floats, metric_of, row_norms
 from vectorcache.topk import Rows
 
 ROW, ID, VECTOR = "__row", "id", "vector"
 RESERVED_COLUMNS = frozenset({ROW, ID, VECTOR})
+_FORMAT = 1
 _METADATA_KEY = b"vectorcache"
 _OBJECTS_OVERHEAD = 4096  # bytes of Python and Arrow objects around the buffers, measured
 
@@ -68,17 +69,21 @@ class Chunk:
         self, table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int], key: str = "chunk"
     ) -> None:
         self._table = table
-        self._ids = whole(table, ID, key)
+        self._ids = whole(table, ID, key, pa.int64(), pa.string())
         self._payload = table.select([name for name in table.column_names if name not in RESERVED_COLUMNS])
         self.metric = metric
         self.first_cell = first_cell
         self.offsets = list(offsets)
-        self.rows: Rows = whole(table, ROW, key).to_numpy()
+        self.rows: Rows = whole(table, ROW, key, pa.int64()).to_numpy()
         self.vectors = to_vectors(whole(table, VECTOR, key), key)
         self.terms = metric_of(metric).row_terms(self.vectors)
         self.largest_norm = float(row_norms(self.vectors).max(initial=0.0))
         self.nbytes = int(table.nbytes) + self.terms.nbytes + _OBJECTS_OVERHEAD
         _check_offsets(self.offsets, len(self.rows), key)
+        if not self.largest_norm <= MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
+            raise CorruptData(
+                f"{key!r} holds vectors that no build writes: the largest norm is {self.largest_norm}"
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,9 +99,12 @@ class Chunk:
         return value
 
     def payload_at(self, position: int) -> dict[str, Any]:
-        """Payload of the row at a position: a value per column, as JSON and msgpack know them."""
+        """Payload of the row at a position: a value per column, of the types that JSON and msgpack share.
+
+        Dates, times and durations are ISO 8601 text, decimals their digits, bytes base64.
+        """
         return {
-            name: column[position].as_py()
+            name: _plain(column[position])
             for name, column in zip(self._payload.column_names, self._payload.columns, strict=True)
         }
 
@@ -115,6 +123,8 @@ class ChunkCodec(Codec[Chunk]):
         table = read_ipc(data, key)
         try:
             header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=_Header)
+            if header.format != _FORMAT:
+                raise CorruptData(f"{key!r} has format {header.format}; this version reads {_FORMAT}")
             return Chunk(
                 table, metric=header.metric, first_cell=header.first_cell, offsets=header.offsets, key=key
             )
@@ -124,7 +134,7 @@ class ChunkCodec(Codec[Chunk]):
 
 def encode_chunk(table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int]) -> bytes:
     """Write rows in the order of their cells as one Arrow IPC file."""
-    header = _Header(format=1, metric=metric, first_cell=first_cell, offsets=list(offsets))
+    header = _Header(format=_FORMAT, metric=metric, first_cell=first_cell, offsets=list(offsets))
     return write_ipc(table.replace_schema_metadata({_METADATA_KEY: msgspec.json.encode(header)}))
 
 
@@ -134,6 +144,18 @@ def chunk_table(rows: Rows, ids: pa.Array, vectors: Floats, payload: pa.Table | 
     if payload is not None:
         columns |= {name: payload.column(name) for name in payload.column_names}
     return pa.table(columns)
+
+
+def _plain(value: pa.Scalar) -> Any:
+    """A value as JSON knows it; as Arrow's text where Python's types are too narrow (nanoseconds, far years)."""
+    try:
+        return msgspec.to_builtins(value.as_py())
+    except (ValueError, OverflowError):
+        if pa.types.is_struct(value.type):
+            return {name: _plain(value[name]) for name in value}
+        if pa.types.is_nested(value.type):
+            return [_plain(item) for item in value]
+        return value.cast(pa.string()).as_py()
 
 
 def _check_offsets(offsets: list[int], rows: int, key: str) -> None:

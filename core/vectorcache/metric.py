@@ -21,7 +21,10 @@ Doubles: TypeAlias = NDArray[np.float64]
 MAX_MAGNITUDE = 1e16
 """Largest allowed absolute value of a component: squares and their sums stay finite in float32."""
 MAX_DIMENSION = 65_536
+SMALLEST_NORM = 1e-25
+"""Under cosine a shorter vector counts as zero: float32 keeps too little of its direction."""
 
+_NUMBERS = "numbers, as many in each vector"
 _CACHE_LINE = 64
 _UNIT_ROUNDOFF = 2.0**-24
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -46,7 +49,11 @@ class Metric(ABC):
 
     @abstractmethod
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
-        """Distances of rows (m, d) from one query (d,), computed in float64 without cancellation."""
+        """Distances of rows (m, d) from one query (d,), computed in float64 without cancellation.
+
+        A row's distance is the same to the last bit whatever rows stand beside it, which a BLAS product of a
+        matrix and a vector does not promise: copies of a row are known by that.
+        """
 
     @abstractmethod
     def fast_of(self, distance: float, query: Floats) -> float:
@@ -63,11 +70,12 @@ class Metric(ABC):
     def slack(self, query: Floats, largest_norm: float) -> float:
         """A bound of the fast form's absolute error for rows of norm at most ``largest_norm``.
 
-        Summation in blocks, as every BLAS does it, loses at most about d/4 roundings (Higham, Accuracy and
-        Stability of Numerical Algorithms, 2002, section 4.2); the second term is underflow.
+        An inner product loses at most d roundings in whatever order it is summed (Jeannerod & Rump, "Improved
+        error bounds for inner products in floating-point arithmetic", 2013), and a matrix product does sum one
+        by one; 8 are for what is done before and after. The second term is underflow.
         """
         dimension: int = query.shape[-1]
-        roundings = dimension / 4 + 8
+        roundings = dimension + 8
         return roundings * _UNIT_ROUNDOFF * self.scale(query, largest_norm) + dimension * _SMALLEST_NORMAL
 
 
@@ -103,20 +111,21 @@ class Euclidean(Metric):
 
 
 class Cosine(Metric):
-    """``1 - cos(x, q)``; 1 from a vector that is zero. Fast form: ``-x.q / |x|`` with q of length one."""
+    """``1 - cos(x, q)``; 1 from and to a vector that is zero. Fast form: ``-x.q / |x|`` with q of length one."""
 
     name = "cosine"
 
     def row_terms(self, vectors: Floats) -> Floats:
         """Minus one over each row's norm, 0 for a row that is zero."""
         norms = row_norms(vectors)
-        safe = np.where(norms > 0, norms, 1.0)
-        return np.where(norms > 0, -1.0 / safe, 0.0).astype(np.float32)
+        return np.where(norms < SMALLEST_NORM, 0.0, -1.0 / np.maximum(norms, SMALLEST_NORM)).astype(
+            np.float32
+        )
 
     def prepare(self, queries: Floats) -> Floats:
         """Queries scaled to length one."""
         norms = row_norms(np.atleast_2d(queries)).reshape(*queries.shape[:-1], 1)
-        return (queries / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+        return (queries / np.where(norms < SMALLEST_NORM, 1.0, norms)).astype(np.float32)
 
     def fast(self, dots: Floats, terms: Floats) -> Floats:
         """``dots * terms``."""
@@ -124,20 +133,22 @@ class Cosine(Metric):
 
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
         """Half the squared distance of the normalised vectors: no cancellation where they are close."""
+        length = norm(query)
+        if length < SMALLEST_NORM:
+            return np.ones(len(vectors))
         rows = vectors.astype(np.float64)
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        rows /= np.where(norms > 0, norms, 1.0)[:, None]
-        rows -= query.astype(np.float64) / max(norm(query), _SMALLEST_NORMAL)
-        distances = 0.5 * np.einsum("ij,ij->i", rows, rows)
-        return np.where(norms > 0, distances, 1.0)
+        norms = np.sqrt(np.vecdot(rows, rows))
+        rows /= np.maximum(norms, SMALLEST_NORM)[:, None]
+        rows -= query.astype(np.float64) / length
+        return np.where(norms < SMALLEST_NORM, 1.0, 0.5 * np.vecdot(rows, rows))
 
     def fast_of(self, distance: float, query: Floats) -> float:
         """``distance - 1``."""
         return distance - 1.0
 
     def scale(self, query: Floats, largest_norm: float) -> float:
-        """Products of vectors of length one; the division rounds once more."""
-        return 2.0
+        """Products of vectors of length one."""
+        return 1.0
 
 
 class DotProduct(Metric):
@@ -159,7 +170,7 @@ class DotProduct(Metric):
 
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
         """Minus the inner products."""
-        return -(vectors.astype(np.float64) @ query.astype(np.float64))
+        return np.asarray(-np.vecdot(vectors, query, dtype=np.float64))
 
     def fast_of(self, distance: float, query: Floats) -> float:
         """The distance itself."""
@@ -192,19 +203,33 @@ def row_norms(vectors: Floats) -> Doubles:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)))
 
 
-def as_vectors(value: object, field: str, *, dimension: int | None = None) -> Floats:
+def as_floats(value: object, field: str) -> Floats:
+    """Convert to float32, C-contiguous, of any shape; ``InvalidInput`` where it is ragged or not of numbers."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput(field, value, _NUMBERS) from error
+    if array.dtype.kind not in "fiu":  # numpy would make numbers of digits in text, of None and of dates
+        raise InvalidInput(field, value, _NUMBERS)
+    with np.errstate(over="ignore"):
+        return np.asarray(array, dtype=np.float32, order="C")
+
+
+def as_vectors(value: object, field: str, *, dimension: int | None = None, first_row: int = 0) -> Floats:
     """Check and convert to (n, d) float32, C-contiguous; no copy where it is that already.
+
+    An error names the row, counted from ``first_row``, and the component.
 
     Raises:
         InvalidInput: not two-dimensional, of another dimension, NaN, infinite, or beyond ``MAX_MAGNITUDE``.
     """
-    vectors = _as_floats(value, field)
+    vectors = as_floats(value, field)
     if vectors.ndim != 2:
         raise InvalidInput(field, f"an array of {vectors.ndim} axes", "one vector a row, two axes")
     _check_dimension(vectors.shape[1], field, dimension)
     # One pass without a temporary of the vectors' size: NaN and infinity fail both comparisons.
     if vectors.size and not (vectors.max() <= MAX_MAGNITUDE and vectors.min() >= -MAX_MAGNITUDE):
-        raise _not_finite(vectors, field)
+        raise _not_finite(vectors, field, first_row)
     return vectors
 
 
@@ -219,14 +244,6 @@ def aligned(vectors: Floats) -> Floats:
     return copy
 
 
-def _as_floats(value: object, field: str) -> Floats:
-    try:
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(value, dtype=np.float32)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(field, value, "numbers, as many in each vector") from error
-
-
 def _check_dimension(found: int, field: str, dimension: int | None) -> None:
     if dimension is not None and found != dimension:
         raise InvalidInput(field, f"a vector of dimension {found}", f"dimension {dimension}")
@@ -234,8 +251,8 @@ def _check_dimension(found: int, field: str, dimension: int | None) -> None:
         raise InvalidInput(field, f"a vector of dimension {found}", f"dimension 1 to {MAX_DIMENSION}")
 
 
-def _not_finite(vectors: Floats, field: str) -> InvalidInput:
+def _not_finite(vectors: Floats, field: str, first_row: int) -> InvalidInput:
     bad = ~(np.abs(vectors) <= MAX_MAGNITUDE)
     row, column = (int(index) for index in np.argwhere(bad)[0])
     allowed = f"finite numbers of magnitude at most {MAX_MAGNITUDE:g}"
-    return InvalidInput(f"{field}[{row}][{column}]", float(vectors[row, column]), allowed)
+    return InvalidInput(f"{field}[{first_row + row}][{column}]", float(vectors[row, column]), allowed)

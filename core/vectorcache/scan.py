@@ -7,8 +7,10 @@ product per run of adjacent cells; another implementation takes its place withou
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -99,51 +101,41 @@ def _runs(chunk_of: Mapping[int, Chunk], cells: list[int]) -> list[Run]:
 
 
 def _scan_runs(metric: Metric, runs: list[Run], query: Floats, prepared: Floats, k: int) -> Found:
-    starts = np.zeros(len(runs) + 1, dtype=np.int64)
-    np.cumsum([run.stop - run.start for run in runs], out=starts[1:])
+    starts = [0, *accumulate(stop - start for _, start, stop in runs)]
     if not starts[-1]:
         return _nothing()
     scores = np.empty(starts[-1], dtype=np.float32)
     terms = np.concatenate([run.chunk.terms[run.start : run.stop] for run in runs])
-    begin = 0
-    for chunk, start, stop in runs:
-        end = begin + stop - start
+    for (chunk, start, stop), begin, end in zip(runs, starts, starts[1:], strict=False):
         np.dot(chunk.vectors[start:stop], prepared, out=scores[begin:end])
-        begin = end
     largest_norm = max(run.chunk.largest_norm for run in runs)
-    places = _Places(runs, starts)
+
+    def score(positions: Rows) -> tuple[Rows, Doubles]:
+        places = _locate(runs, starts, positions)
+        vectors = np.empty((len(places), len(query)), dtype=np.float32)
+        for at, (chunk, row) in enumerate(places):
+            vectors[at] = chunk.vectors[row]
+        rows = np.array([chunk.rows[row] for chunk, row in places], dtype=np.int64)
+        return rows, metric.direct(vectors, query)
+
     top = select_nearest(
         metric.fast(scores, terms),
         k,
-        rows_at=places.rows_at,
-        distances_at=lambda at: metric.direct(places.vectors_at(at), query),
+        score=score,
         bound_of=lambda distance: metric.bound(distance, query, largest_norm),
-        spare=k // 2 + 8,  # vectors near a boundary stand in several cells
+        spare=k // 4 + 6,  # vectors near a boundary stand in several cells
     )
-    return Found(top.rows, top.distances, places.locate(top.positions), len(scores))
+    return Found(top.rows, top.distances, _locate(runs, starts, top.positions), len(scores))
 
 
-class _Places:
+def _locate(runs: list[Run], starts: list[int], positions: Rows) -> list[tuple[Chunk, int]]:
     """From positions among the scores of all runs back to chunks and their rows."""
-
-    def __init__(self, runs: list[Run], starts: Rows) -> None:
-        self._runs = runs
-        self._starts = starts
-
-    def locate(self, positions: Rows) -> list[tuple[Chunk, int]]:
-        numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        inside = positions - self._starts[numbers]
-        return [
-            (self._runs[number].chunk, self._runs[number].start + offset)
-            for number, offset in zip(numbers.tolist(), inside.tolist(), strict=True)
-        ]
-
-    def rows_at(self, positions: Rows) -> Rows:
-        places = self.locate(positions)
-        return np.fromiter((chunk.rows[row] for chunk, row in places), dtype=np.int64, count=len(places))
-
-    def vectors_at(self, positions: Rows) -> Floats:
-        return np.stack([chunk.vectors[row] for chunk, row in self.locate(positions)])
+    places = []
+    for position in positions.tolist():
+        number = bisect_right(starts, position) - 1
+        chunk, start, _ = runs[number]
+        places.append((chunk, start + position - starts[number]))
+    return places
 
 
 def _nothing() -> Found:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Doubles, Floats, aligned, as_vectors, metric_of, row_norms
+from vectorcache.metric import Doubles, Floats, aligned, as_floats, as_vectors, metric_of, row_norms
 from vectorcache.topk import Rows, TopK, select_nearest
 
 _BLOCK_BYTES = 32 << 20  # of float32 scores that a batch holds at a time
@@ -101,8 +101,7 @@ class ExactVectorSearch(VectorSearch):
         return select_nearest(
             fast,
             k,
-            rows_at=lambda positions: positions,
-            distances_at=lambda positions: self._metric.direct(self._vectors[positions], query),
+            score=lambda positions: (positions, self._metric.direct(self._vectors[positions], query)),
             bound_of=lambda distance: self._metric.bound(distance, query, self._largest_norm),
         )
 
@@ -117,6 +116,6 @@ def check_k(k: int, field: str = "k", most: int | None = None) -> int:
 
 def as_queries(queries: ArrayLike, dimension: int, field: str = "query") -> tuple[Floats, bool]:
     """Check queries and bring them to (b, d) float32; also say whether it was a single one, (d,)."""
-    array = np.asarray(queries)
+    array = as_floats(queries, field)
     single = array.ndim == 1
     return as_vectors(array[None] if single else array, field, dimension=dimension), single

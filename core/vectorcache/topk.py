@@ -33,8 +33,7 @@ def select_nearest(
     fast: Floats,
     k: int,
     *,
-    rows_at: Callable[[Rows], Rows],
-    distances_at: Callable[[Rows], Doubles],
+    score: Callable[[Rows], tuple[Rows, Doubles]],
     bound_of: Callable[[float], float],
     spare: int = 4,
 ) -> TopK:
@@ -46,8 +45,7 @@ def select_nearest(
     Args:
         fast: (n,) float32, the fast form at each position.
         k: how many are wanted; fewer come back where there are fewer distinct rows.
-        rows_at: the row numbers at positions; a row may stand at several.
-        distances_at: the direct form at positions.
+        score: the row numbers at positions, and their distances by the direct form; a row may stand at several.
         spare: how many more than k are scored at once: room for near ties and for copies of one row.
         bound_of: the largest fast value that a row at this distance or nearer can have got, rounding included.
     """
@@ -55,7 +53,7 @@ def select_nearest(
     take = k + spare
     while True:
         positions, rest = _smallest(fast, take)
-        top = _distinct(positions, rows_at(positions), distances_at(positions), k)
+        top = _distinct(positions, *score(positions), k)
         complete = len(top.rows) == k and bound_of(float(top.distances[-1])) < rest
         if complete or take >= count:
             return top
@@ -63,8 +61,13 @@ def select_nearest(
 
 
 def merge_nearest(rows: Rows, distances: Doubles, k: int) -> Rows:
-    """Positions of the k distinct nearest among answers put end to end; same order as ``select_nearest``."""
-    return _distinct(np.arange(len(rows)), rows, distances, k).positions
+    """Positions of the k distinct nearest among answers put end to end; same order as ``select_nearest``.
+
+    The answers may come from machines whose sums differ in the last bit, so copies need not stand side by side.
+    """
+    order = np.lexsort((rows, distances))
+    first = np.unique(rows[order], return_index=True)[1]
+    return np.asarray(order[np.sort(first)[:k]])
 
 
 def _smallest(fast: Floats, take: int) -> tuple[Rows, float]:

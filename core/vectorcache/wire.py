@@ -18,14 +18,22 @@ from vectorcache.metric import Floats, as_vectors
 
 MAX_K = 10_000
 MAX_TIMEOUT = 600.0
+MAX_CHUNKS = 100_000
+MAX_POSITIONS = 10_000
+MAX_IDS = 1000
+
+_INT32 = 2**31 - 1
 
 Vectors = bytes | list[list[float]]
-Id = int | str
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
 K = Annotated[int, msgspec.Meta(ge=1, le=MAX_K, description="How many neighbours each query wants.")]
-Probes = Annotated[int, msgspec.Meta(ge=1, description="Cells to scan; more finds more and takes longer.")]
+Probes = Annotated[
+    int, msgspec.Meta(ge=1, le=_INT32, description="Cells to scan; more finds more and takes longer.")
+]
 Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
-Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1, description="Number of a version.")]
+Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]
+Index = Annotated[int, msgspec.Meta(ge=0, le=_INT32)]
 Name = Annotated[
     str,
     msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a collection."),
@@ -51,14 +59,8 @@ class SearchRequest(Message):
         msgspec.Meta(description="One list of numbers a query, or all queries as raw little-endian float32."),
     ]
     k: K = 10
-    nprobe: (
-        Annotated[int, msgspec.Meta(ge=1, description="Cells to scan; more finds more and takes longer.")]
-        | None
-    ) = None
-    recall: (
-        Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
-        | None
-    ) = None
+    nprobe: Probes | None = None
+    recall: Recall | None = None
     version: Version | None = None
     payload: bool = False
     timeout: Timeout | None = None
@@ -93,7 +95,10 @@ class SearchResponse(Reply):
 class VectorsRequest(Message):
     """Ask for vectors by their ids."""
 
-    ids: Annotated[list[Id], msgspec.Meta(min_length=1, description="Ids of the collection's own type.")]
+    ids: Annotated[
+        list[Id],
+        msgspec.Meta(min_length=1, max_length=MAX_IDS, description="Ids of the collection's own type."),
+    ]
     version: Version | None = None
 
 
@@ -180,7 +185,7 @@ class NodeSearchRequest(Message):
     version: Version
     k: K
     vectors: Vectors
-    cells: list[bytes | list[Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]]]
+    cells: list[bytes | list[Index]]
     payload: bool = False
     timeout: Timeout = 30.0
 
@@ -208,7 +213,7 @@ class PrefetchRequest(Message):
 
     collection: Name
     version: Version
-    chunks: list[int]
+    chunks: Annotated[list[Index], msgspec.Meta(max_length=MAX_CHUNKS)]
     timeout: Timeout = 30.0
 
 
@@ -223,8 +228,8 @@ class FetchRequest(Message):
 
     collection: Name
     version: Version
-    chunk: int
-    positions: list[int]
+    chunk: Index
+    positions: Annotated[list[Index], msgspec.Meta(max_length=MAX_POSITIONS)]
 
 
 class FetchResponse(Reply):

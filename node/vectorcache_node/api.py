@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from vectorcache import wire
-from vectorcache.errors import InvalidInput
 from vectorcache.index.query import CellQuery
 from vectorcache.layers.base import LayerStats
 from vectorcache_node.node import CacheNode
 from vectorcache_service import Route
-
-MAX_PREFETCH = 100_000
-MAX_FETCH = 10_000
 
 
 class NodeApi:
@@ -76,7 +72,6 @@ class NodeApi:
 
     async def prefetch(self, request: wire.PrefetchRequest) -> wire.PrefetchResponse:
         """POST /v1/prefetch."""
-        _check_count("chunks", len(request.chunks), MAX_PREFETCH)
         loaded = await self._node.local.prefetch(
             request.collection, request.version, request.chunks, request.timeout
         )
@@ -84,7 +79,6 @@ class NodeApi:
 
     async def vectors(self, request: wire.FetchRequest) -> wire.FetchResponse:
         """POST /v1/vectors."""
-        _check_count("positions", len(request.positions), MAX_FETCH)
         found = await self._node.local.fetch(
             request.collection, request.version, request.chunk, request.positions
         )
@@ -101,11 +95,6 @@ class NodeApi:
             scanned=node.scanned,
             layers=[_layer_info(layer) for layer in node.layers()],
         )
-
-
-def _check_count(field: str, count: int, most: int) -> None:
-    if count > most:
-        raise InvalidInput(field, f"{count} of them", f"at most {most}")
 
 
 def _layer_info(layer: LayerStats) -> wire.LayerInfo:

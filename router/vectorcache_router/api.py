@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from vectorcache import wire
 from vectorcache.errors import InvalidInput
+from vectorcache.gather import all_of
 from vectorcache.index.manifest import Manifest
-from vectorcache.index.query import Answer
+from vectorcache.index.query import Answer, StoredVector
 from vectorcache.index.versions import check_queries
 from vectorcache.search import check_k
 from vectorcache_router.cluster import Cluster
@@ -15,7 +17,8 @@ from vectorcache_router.settings import RouterSettings
 from vectorcache_service import Route
 
 NAME = {"name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"}
-MAX_IDS = 1000
+FETCHES = 16
+"""Chunks that one request for vectors reads from at the same time."""
 
 
 class RouterApi:
@@ -108,18 +111,10 @@ class RouterApi:
 
     async def vectors(self, request: wire.VectorsRequest, name: str) -> wire.VectorsResponse:
         """POST /v1/collections/{name}/vectors."""
-        if len(request.ids) > MAX_IDS:
-            raise InvalidInput("ids", f"{len(request.ids)} ids", f"at most {MAX_IDS}")
         manifest = (await self._cluster.collections.open(name, request.version)).manifest
         _check_ids(request.ids, manifest)
-        places = await self._cluster.collections.places(manifest, request.ids)
-        by_chunk: dict[int, list[int]] = {}
-        for place in places.values():
-            by_chunk.setdefault(place.chunk, []).append(place.position)
-        found: dict[int | str, wire.VectorItem] = {}
-        for chunk, positions in by_chunk.items():
-            for stored in await self._cluster.fetch(manifest, chunk, positions):
-                found[stored.id] = wire.vector_item(stored)
+        async with asyncio.timeout(self._settings.timeout):
+            found = await self._find(manifest, request.ids)
         return wire.VectorsResponse(
             collection=name,
             version=manifest.version,
@@ -165,6 +160,20 @@ class RouterApi:
         """POST /v1/nodes/count."""
         await self._cluster.membership.resize(request.count)
         return wire.NodeCount(desired=request.count, ready=len(self._cluster.nodes))
+
+    async def _find(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, wire.VectorItem]:
+        """The vectors that exist, by id."""
+        positions: dict[int, list[int]] = {}
+        for place in (await self._cluster.collections.places(manifest, ids)).values():
+            positions.setdefault(place.chunk, []).append(place.position)
+        gate = asyncio.Semaphore(FETCHES)
+
+        async def fetch(chunk: int) -> list[StoredVector]:
+            async with gate:
+                return await self._cluster.fetch(manifest, chunk, positions[chunk])
+
+        found = await all_of(fetch(chunk) for chunk in positions)
+        return {stored.id: wire.vector_item(stored) for some in found for stored in some}
 
     def _nprobe(self, request: wire.SearchRequest, manifest: Manifest) -> int:
         """How many cells to probe; more than there are means all of them."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import structlog
 
-from vectorcache.errors import InvalidInput, Unavailable, VectorCacheError
+from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
@@ -19,7 +19,7 @@ from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.ring import HashRing
-from vectorcache.routing.scatter import ScatterSearch
+from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
 from vectorcache.stores.url import open_blob_store
 from vectorcache_router.collections import Collections
 from vectorcache_router.http_node import HttpNode
@@ -73,15 +73,20 @@ class Cluster:
         return await self._ready().search(coarse, vectors, k, nprobe=nprobe, payload=payload, timeout=timeout)
 
     async def fetch(self, manifest: Manifest, chunk: int, positions: list[int]) -> list[StoredVector]:
-        """Vectors by their place, from the chunk's owner or the next node that answers."""
-        key = manifest.chunk_key(chunk)
-        error: VectorCacheError = Unavailable("no node answered")
-        for name in self.ring.preference(key):
-            node = self._nodes.get(name)
-            if node is None:
-                continue
+        """Vectors by their place, from the chunk's owner or the next node that answers.
+
+        Each node gets half of the time that is left; those that failed lately are asked last.
+        """
+        nodes, suspects = self._nodes, self.health.suspects()
+        names = sorted(self.ring.preference(manifest.chunk_key(chunk)), key=lambda name: name in suspects)
+        timeout = self._settings.timeout
+        error = Unavailable("no node answered")
+        for name in names[:MAX_NODES_TRIED]:
+            timeout /= 2
             try:
-                return await node.fetch(manifest.collection, manifest.version, chunk, positions)
+                return await nodes[name].fetch(
+                    manifest.collection, manifest.version, chunk, positions, timeout
+                )
             except Unavailable as failure:
                 self.health.failed(name)
                 error = failure
@@ -142,7 +147,9 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as executor:
         async with (
             open_blob_store(settings.blob_url, environment) as blobs,
-            aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+            aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            ) as session,
         ):
             collections = Collections(blobs, refresh=settings.refresh, max_bytes=settings.centroid_memory)
             cluster = Cluster(settings, collections, membership, session, Offload(executor))

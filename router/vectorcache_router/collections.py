@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -25,20 +26,53 @@ LOOKUP_BYTES = 64 << 20
 """Shards of id lookups that are kept in memory."""
 
 
-@dataclass(slots=True)
-class _State:
-    """What is known of one collection: its served version, or None where there is no such collection."""
+K = TypeVar("K")
+V = TypeVar("V")
 
-    coarse: CoarseQuantizer | None
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is known of one collection: the version served, or None where there is no such collection."""
+
+    version: int | None
     checked_at: float
+
+
+class _Shared(Generic[K, V]):
+    """Calls under way: at most one per key, shared by all who want its outcome now."""
+
+    def __init__(self, call: Callable[[K], Coroutine[Any, Any, V]]) -> None:
+        self._call = call
+        self._tasks: dict[K, asyncio.Task[V]] = {}
+
+    def join(self, key: K) -> asyncio.Task[V]:
+        """The call for a key; wait for it by ``asyncio.shield`` only."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(self._call(key))
+            task.add_done_callback(lambda _: self._tasks.pop(key))
+        return task
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Collections:
     """Opens collections, keeps them open, and follows their current versions.
 
-    A collection that is known is served at once; when its state is older than ``refresh`` seconds, a look at the
-    blob store goes on in the background. A new version is loaded whole before it is served. A blob store that
-    fails changes nothing for what is known.
+    A collection that is known is served at once; when that is older than ``refresh`` seconds, a look at the blob
+    store goes on in the background. A new version is loaded whole before it is served. A blob store that fails
+    changes nothing for what is known.
+
+    Args:
+        blobs: where collections are.
+        refresh: seconds between looks at one collection.
+        max_bytes: of the centroids that are kept; those used last stay.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -55,7 +89,8 @@ class Collections:
         self._clock = clock
         self._states: LRU[str, _State] = LRU(max_items=KNOWN)
         self._opened: LRU[tuple[str, int], CoarseQuantizer] = LRU(max_bytes=max_bytes, weigh=_weigh)
-        self._looks: dict[str, asyncio.Task[_State]] = {}
+        self._looks = _Shared(self._look)
+        self._loads = _Shared(self._load)
         self._lookups = NLayerCache[LookupShard](
             [
                 MemoryLayer(LRU(max_bytes=LOOKUP_BYTES, weigh=lambda shard: shard.nbytes)),
@@ -72,21 +107,15 @@ class Collections:
             NotFound: there is no such collection or version.
             Unavailable: it is not known yet, and the blob store does not answer.
         """
-        if version is not None:
-            return await self._open_version(name, version)
-        state = self._states.get(name)
-        if state is None:
-            check_collection(name)
-            state = await asyncio.shield(self._look(name))
-        elif self._clock() - state.checked_at > self._refresh:
-            self._look(name)
-        if state.coarse is None:
-            raise NotFound("collection", name)
-        return state.coarse
+        check_collection(name)
+        key = (name, await self._served(name) if version is None else version)
+        opened = self._opened.get(key)
+        return opened if opened is not None else await asyncio.shield(self._loads.join(key))
 
     async def manifests(self) -> list[Manifest]:
         """The manifests of all collections, by name."""
-        return [(await self.open(name)).manifest for name in await self._catalog.collections()]
+        found = [await self._manifest_or_none(name) for name in await self._catalog.collections()]
+        return [manifest for manifest in found if manifest is not None]
 
     async def places(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, Place]:
         """Where the vectors of ids stand; ids that the version does not have are left out."""
@@ -103,53 +132,52 @@ class Collections:
             places |= {one: place for one, place in pairs if place is not None}
         return places
 
-    async def check_store(self) -> None:
-        """Raise where the blob store cannot be read."""
-        await self._catalog.collections()
-
     async def close(self) -> None:
-        """Give up looks that are under way."""
-        for look in tuple(self._looks.values()):
-            look.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        """Give up what is under way."""
+        await self._looks.close()
+        await self._loads.close()
         await self._lookups.close()
 
-    async def _open_version(self, name: str, version: int) -> CoarseQuantizer:
-        opened = self._opened.get((name, version))
-        if opened is None:
-            manifest = await self._catalog.manifest(check_collection(name), version)
-            opened = await load_coarse(self._blobs, manifest)
-            self._opened.put((name, version), opened)
-        return opened
+    async def _served(self, name: str) -> int:
+        """The version that is served."""
+        state = self._states.get(name)
+        if state is None or self._clock() - state.checked_at > self._refresh:
+            look = self._looks.join(name)
+            if state is None or state.version is None:  # it may be there by now
+                state = await asyncio.shield(look)
+        if state.version is None:
+            raise NotFound("collection", name)
+        return state.version
 
-    def _look(self, name: str) -> asyncio.Task[_State]:
-        """One look at the blob store for a collection, shared by all who want it now."""
-        look = self._looks.get(name)
-        if look is None:
-            look = self._looks[name] = asyncio.create_task(self._read(name))
-            look.add_done_callback(lambda done: self._looked(name, done))
-        return look
-
-    async def _read(self, name: str) -> _State:
+    async def _look(self, name: str) -> _State:
+        known = self._states.peek(name)
+        version: int | None
         try:
-            coarse = await self._open_version(name, await self._catalog.current(name))
+            version = await self._catalog.current(name)
+            await self.open(name, version)
         except NotFound:
-            coarse = None
-        state = _State(coarse, self._clock())
+            version = None
+        except VectorCacheError as error:
+            if known is None or known.version is None:
+                raise
+            self._log.warning("collection not refreshed", collection=name, error=str(error))
+            version = known.version
+        state = _State(version, self._clock())
         self._states.put(name, state)
         return state
 
-    def _looked(self, name: str, look: asyncio.Task[_State]) -> None:
-        del self._looks[name]
-        if look.cancelled():
-            return
-        error = look.exception()
-        known = self._states.peek(name)
-        if error is not None and known is not None:
-            known.checked_at = self._clock()  # try again when it is old again, not with every search
-            self._log.warning("collection not refreshed", collection=name, error=str(error))
-            if not isinstance(error, VectorCacheError):
-                self._log.error("refresh failed", collection=name, exc_info=error)
+    async def _load(self, key: tuple[str, int]) -> CoarseQuantizer:
+        opened = await load_coarse(self._blobs, await self._catalog.manifest(*key))
+        if not self._opened.put(key, opened):
+            self._log.warning("centroids outweigh the memory for them", collection=key[0], version=key[1])
+        return opened
+
+    async def _manifest_or_none(self, name: str) -> Manifest | None:
+        """None for a collection that was deleted meanwhile. Its centroids need not be read for that."""
+        try:
+            return await self._catalog.manifest(name)
+        except NotFound:
+            return None
 
 
 def _weigh(coarse: CoarseQuantizer) -> int:

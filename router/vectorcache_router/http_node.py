@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
 import numpy as np
+from yarl import URL
 
 from vectorcache import wire
 from vectorcache.errors import InvalidInput, NotFound, Overloaded, Unavailable
@@ -30,19 +33,30 @@ MAX_WAITING = 4096
 MAX_TOGETHER = 256
 """Queries that travel in one request."""
 
+SEARCH, PREFETCH, VECTORS = "/v1/search", "/v1/prefetch", "/v1/vectors"
+_NEEDLESS = ("User-Agent", "Accept-Encoding")
+_PATIENCE = 1 / 0.9  # a node gets nine tenths of its caller's time, see ``vectorcache.routing.scatter``
+
 _encode = msgspec.msgpack.Encoder().encode
 _search_response = msgspec.msgpack.Decoder(wire.NodeSearchResponse).decode
 _prefetch_response = msgspec.msgpack.Decoder(wire.PrefetchResponse).decode
 _fetch_response = msgspec.msgpack.Decoder(wire.FetchResponse).decode
 _problem = msgspec.json.Decoder(Problem).decode
 
+R = TypeVar("R")
+_Request: TypeAlias = wire.NodeSearchRequest | wire.PrefetchRequest | wire.FetchRequest
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A search that has not left yet. Searches of one ``kind`` may travel together."""
+    """A search that has not left yet. Searches of one ``kind`` may travel together.
+
+    They travel in the context of the first of them: under its request id.
+    """
 
     query: CellQuery
     answer: asyncio.Future[CellAnswer]
+    context: Context = field(default_factory=copy_context)
 
     @property
     def kind(self) -> tuple[str, int, bool]:
@@ -62,6 +76,7 @@ class HttpNode(SearchNode):
     def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, requests: int = 2) -> None:
         self._name = name
         self._url = url.rstrip("/")
+        self._urls = {path: URL(self._url + path) for path in (SEARCH, PREFETCH, VECTORS)}
         self._session = session
         self._free = requests
         self._waiting: deque[_Waiting] = deque()
@@ -96,7 +111,7 @@ class HttpNode(SearchNode):
         request = wire.PrefetchRequest(
             collection=collection, version=version, chunks=list(chunks), timeout=timeout
         )
-        return _prefetch_response(await self._post("/v1/prefetch", request, timeout + 1)).loaded
+        return (await self._call(PREFETCH, request, _prefetch_response, timeout * _PATIENCE)).loaded
 
     async def fetch(
         self, collection: str, version: int, chunk: int, positions: Sequence[int], timeout: float = 10.0
@@ -105,20 +120,23 @@ class HttpNode(SearchNode):
         request = wire.FetchRequest(
             collection=collection, version=version, chunk=chunk, positions=list(positions)
         )
-        found = _fetch_response(await self._post("/v1/vectors", request, timeout)).vectors
+        found = (await self._call(VECTORS, request, _fetch_response, timeout)).vectors
         return [StoredVector(one.id, np.array(one.vector, dtype=np.float32), one.payload) for one in found]
 
     async def close(self) -> None:
-        """Give up what waits and what is under way for those that wait."""
-        while self._waiting:
-            self._waiting.popleft().answer.cancel()
+        """Give up what waits, and what is under way for those that wait: for them it is ``Unavailable``."""
+        self._fail(self._waiting)
+        self._waiting.clear()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _search(self, query: CellQuery) -> CellAnswer:
-        data = await self._post("/v1/search", wire.node_request(query), query.timeout / 0.9)
-        return wire.cell_answer(_search_response(data))
+        request = wire.node_request(query)
+        response = await self._call(SEARCH, request, _search_response, query.timeout * _PATIENCE)
+        if len(response.results) != len(query.cells):
+            raise Unavailable(f"node {self._name!r} did not answer each query")
+        return wire.cell_answer(response)
 
     def _returned(self) -> None:
         """A request came back: those that wait may leave, else its place is free."""
@@ -126,7 +144,7 @@ class HttpNode(SearchNode):
         if not together:
             self._free += 1
             return
-        task = asyncio.get_running_loop().create_task(self._travel(together))
+        task = asyncio.get_running_loop().create_task(self._travel(together), context=together[0].context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -151,42 +169,56 @@ class HttpNode(SearchNode):
             for one, part in zip(together, _parted(answer, [one.query for one in together]), strict=True):
                 if not one.answer.done():
                     one.answer.set_result(part)
+        except asyncio.CancelledError:
+            self._fail(together)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to those who wait
-            for one in together:
-                if not one.answer.done():
-                    one.answer.set_exception(error)
+            self._fail(together, error)
         finally:
-            for one in together:
-                one.answer.cancel()  # does nothing to those that are done
             self._returned()
 
-    async def _post(self, path: str, message: object, timeout: float) -> bytes:
+    def _fail(self, waiting: Iterable[_Waiting], error: Exception | None = None) -> None:
+        """Tell those who wait, by default that this client was closed."""
+        error = error or Unavailable(f"the client of node {self._name!r} was closed")
+        for one in waiting:
+            if not one.answer.done():
+                one.answer.set_exception(error)
+                one.answer.exception()  # retrieved, for the case that its caller gives up right now
+
+    async def _call(self, path: str, request: _Request, decode: Callable[[bytes], R], timeout: float) -> R:
+        status, body = await self._post(path, request, timeout)
+        if status != 200:
+            raise self._error(status, body, f"{request.collection}/v{request.version}")
+        try:
+            return decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Unavailable(f"node {self._name!r} answered what is no answer: {error}") from error
+
+    async def _post(self, path: str, request: _Request, timeout: float) -> tuple[int, bytes]:
         headers = {"Content-Type": MSGPACK, "Accept": MSGPACK, **request_id.outgoing_headers()}
         try:
             async with self._session.post(
-                self._url + path,
-                data=_encode(message),
+                self._urls[path],
+                data=_encode(request),
                 headers=headers,
+                skip_auto_headers=_NEEDLESS,
+                allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, 1.0)),
             ) as response:
-                body = await response.read()
+                return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"node {self._name!r} does not answer: {type(error).__name__}") from error
-        if response.status != 200:
-            raise self._error(response.status, body)
-        return body
 
-    def _error(self, status: int, body: bytes) -> Exception:
+    def _error(self, status: int, body: bytes, version: str) -> Exception:
         try:
             problem = _problem(body)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return Unavailable(f"node {self._name!r} answered {status}")
-        if status == 400:
-            return InvalidInput(
-                problem.field or "request", problem.value, problem.allowed or str(problem.detail)
-            )
-        if status == 404:
-            return NotFound("version", problem.detail or "")
+        if status in (400, 413):
+            allowed = problem.allowed or problem.detail or problem.title
+            return InvalidInput(problem.field or "request", problem.value, allowed)
+        if status == 404 and problem.detail:  # without one there is no such path: it is no node
+            return NotFound("version", version)
         return Unavailable(f"node {self._name!r} answered {status}: {problem.title}")
 
 

@@ -6,17 +6,22 @@ A membership hands out the present nodes, tells when they change, and can be ask
 from __future__ import annotations
 
 import asyncio
-import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import msgspec
 import structlog
+from yarl import URL
 
-from vectorcache.errors import Conflict, InvalidInput
+from vectorcache.errors import Conflict, InvalidInput, Unavailable
+from vectorcache.stores.filesystem import temporary_beside, written
 
 POLL_SECONDS = 0.2
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_ALLOWED = "name=http://host:port, the name of at most 253 of A-Z a-z 0-9 . _ -"
 
 
 class Membership(ABC):
@@ -36,6 +41,7 @@ class Membership(ABC):
 
         Raises:
             Conflict: this membership cannot be resized.
+            Unavailable: the wish could not be passed on.
         """
 
 
@@ -82,6 +88,7 @@ class FileMembership(Membership):
         self._path = path
         self._wanted = path.with_name("wanted.json")
         self._poll_seconds = poll_seconds
+        self._complaint = ""
         self._log = structlog.get_logger().bind(path=str(path))
 
     async def changes(self) -> AsyncIterator[Mapping[str, str]]:
@@ -100,17 +107,23 @@ class FileMembership(Membership):
 
     async def resize(self, count: int) -> None:
         """Write the wish."""
-        await asyncio.to_thread(_write_whole, self._wanted, msgspec.json.encode(WantedFile(count)))
+        try:
+            await asyncio.to_thread(_write_whole, self._wanted, msgspec.json.encode(WantedFile(count)))
+        except OSError as error:
+            raise Unavailable(f"{self._wanted} cannot be written: {error}") from error
 
     def _read(self) -> Mapping[str, str] | None:
+        nodes, complaint = None, ""
         try:
-            nodes = msgspec.json.decode(self._path.read_bytes(), type=NodesFile).nodes
-            return check_nodes(nodes)
+            nodes = check_nodes(msgspec.json.decode(self._path.read_bytes(), type=NodesFile).nodes)
         except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError, InvalidInput) as error:
-            self._log.warning("nodes file cannot be used", error=str(error))
-            return None
+            pass  # not written yet
+        except (OSError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError, InvalidInput) as error:
+            complaint = str(error)
+        if complaint and complaint != self._complaint:  # once, not with every look
+            self._log.warning("nodes file cannot be used", error=complaint)
+        self._complaint = complaint
+        return nodes
 
     def _read_wanted(self) -> int | None:
         try:
@@ -120,25 +133,35 @@ class FileMembership(Membership):
 
 
 def parse_nodes(text: str) -> dict[str, str]:
-    """Nodes from ``node-0=http://host:port,node-1=http://host:port``."""
+    """Nodes from ``node-0=http://host:port,node-1=http://host:port``; ``InvalidInput`` where there are none."""
     nodes: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, url = part.partition("=")
         if name in nodes:
             raise InvalidInput("--nodes", name, "each name once")
         nodes[name] = url
-    return dict(check_nodes(nodes))
+    if not nodes:
+        raise InvalidInput("--nodes", text, f"{_ALLOWED}; separated by commas")
+    return dict(check_nodes(nodes, "--nodes"))
 
 
-def check_nodes(nodes: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the nodes, or raise ``InvalidInput``."""
+def check_nodes(nodes: Mapping[str, str], field: str = "nodes") -> Mapping[str, str]:
+    """Return the nodes, or raise ``InvalidInput``: what passes can go on a ring and be connected to."""
     for name, url in nodes.items():
-        if not name or not url.startswith(("http://", "https://")):
-            raise InvalidInput("nodes", f"{name}={url}", "name=http://host:port, separated by commas")
+        if not (_NAME.fullmatch(name) and _is_base(url)):
+            raise InvalidInput(field, f"{name}={url}", _ALLOWED)
     return nodes
 
 
+def _is_base(text: str) -> bool:
+    try:
+        url = URL(text)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host) and not url.query_string and not url.fragment
+
+
 def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    temporary = temporary_beside(path)
+    with written(temporary, data):
+        temporary.replace(path)

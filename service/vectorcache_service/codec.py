@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
+from vectorcache.errors import InvalidInput
+
 T = TypeVar("T")
 
 JSON = "application/json"
@@ -22,13 +24,17 @@ _ENCODE: dict[str, Callable[[Any], bytes]] = {
 }
 
 
+class UnsupportedMediaType(InvalidInput):
+    """A body of a type, or in a coding, that is not read."""
+
+
 async def read_body(request: web.Request, model: type[T], timeout: float) -> T:
     """Read and decode a request's body; without a Content-Type it is JSON.
 
     The application's ``client_max_size`` bounds it in bytes, ``timeout`` the wait in seconds.
 
     Raises:
-        web.HTTPUnsupportedMediaType: neither JSON nor msgpack, or compressed.
+        UnsupportedMediaType: neither JSON nor msgpack, or compressed.
         web.HTTPRequestEntityTooLarge: more bytes than allowed, announced or found.
         web.HTTPRequestTimeout: the body did not arrive in time.
         msgspec.DecodeError: not of the format, or (``ValidationError``) not of the type.
@@ -78,8 +84,11 @@ def _media_range(part: str) -> tuple[str, float]:
 
 def _media_type(request: web.Request) -> str:
     media_type = request.content_type if hdrs.CONTENT_TYPE in request.headers else JSON
-    if media_type not in MEDIA_TYPES or hdrs.CONTENT_ENCODING in request.headers:
-        raise web.HTTPUnsupportedMediaType
+    if media_type not in MEDIA_TYPES:
+        raise UnsupportedMediaType("Content-Type", media_type, " or ".join(MEDIA_TYPES))
+    coding = request.headers.get(hdrs.CONTENT_ENCODING)
+    if coding is not None:
+        raise UnsupportedMediaType("Content-Encoding", coding, "none: bodies are not compressed")
     return media_type
 
 

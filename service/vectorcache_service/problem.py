@@ -19,6 +19,7 @@ from vectorcache.errors import (
     Overloaded,
     Unavailable,
 )
+from vectorcache_service.codec import UnsupportedMediaType
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -53,6 +54,7 @@ class _Kind:
 
 _INTERNAL = _Kind(500, "internal", "The server failed")
 _KINDS: dict[type[BaseException], _Kind] = {
+    UnsupportedMediaType: _Kind(415, "unsupported-media-type", "The body's type is not supported", told=True),
     InvalidInput: _Kind(400, "invalid-input", "A value is not allowed", told=True),
     msgspec.ValidationError: _Kind(400, "invalid-input", "A value is not allowed", told=True),
     msgspec.DecodeError: _Kind(400, "malformed-body", "The body cannot be read", told=True),
@@ -73,7 +75,6 @@ _HTTP_KINDS = {
         _Kind(405, "method-not-allowed", "The method is not allowed here"),
         _Kind(408, "request-timeout", "The body did not arrive in time"),
         _Kind(413, "body-too-large", "The body is larger than allowed"),
-        _Kind(415, "unsupported-media-type", "The body's type is not supported"),
     )
 }
 
@@ -88,6 +89,7 @@ def problem_of(error: Exception, request_id: str | None = None) -> Problem:
             field, value, allowed = error.field, reprlib.repr(error.value), error.allowed
         case msgspec.ValidationError():
             field = _field_of(str(error))
+            value, allowed = _expectation_of(str(error))
     return Problem(_urn(kind), kind.title, kind.status, detail, field, value, allowed, request_id)
 
 
@@ -117,6 +119,7 @@ def _urn(kind: _Kind) -> str:
     return f"urn:vectorcache:problem:{kind.slug}"
 
 
+_EXPECTED = re.compile(r"Expected (.+?)(?:, got (.+?))?(?: - at `.*`)?$")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _NAME = re.compile(r"(?:missing required|contains unknown) field `(.*?)`")
 
@@ -125,3 +128,9 @@ def _field_of(message: str) -> str | None:
     """The field that msgspec's message speaks of: the path to the object, and the name inside of it."""
     found = (_PATH.search(message), _NAME.search(message))
     return ".".join(match[1] for match in found if match and match[1]) or None
+
+
+def _expectation_of(message: str) -> tuple[str | None, str | None]:
+    """What msgspec's message says was there (its type, if that was wrong), and what may be."""
+    found = _EXPECTED.match(message)
+    return (found[2], found[1]) if found else (None, None)

@@ -16,16 +16,20 @@ PATIENCE = 5.0
 class Gate:
     """Where calls of one kind stop until the test opens it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
         self._waiting = 0
         self._changed = asyncio.Condition()
         self._opened = asyncio.Event()
 
     async def enter(self) -> None:
+        if self._waiting == self._limit:
+            return
         self._waiting += 1
         async with self._changed:
             self._changed.notify_all()
-        await self._opened.wait()
+        async with asyncio.timeout(PATIENCE):
+            await self._opened.wait()
 
     async def arrivals(self, count: int = 1) -> None:
         """Wait until so many calls have come here."""
@@ -44,13 +48,14 @@ class Control:
         self.failures: dict[str, Exception] = {}
         self._gates: dict[str, Gate] = {}
 
-    def hold(self, call: str) -> Gate:
-        """Stop the calls of this kind from now on; those after the gate is opened pass."""
-        gate = self._gates[call] = Gate()
+    def hold(self, call: str, limit: int | None = None) -> Gate:
+        """Stop the next calls of this kind, at most ``limit`` of them, until the gate is opened."""
+        gate = self._gates[call] = Gate(limit)
         return gate
 
     async def check(self, call: str) -> None:
         self.calls[call] += 1
+        await asyncio.sleep(0)  # as a real medium would, it lets others run
         if gate := self._gates.get(call):
             await gate.enter()
         if error := self.failures.get(call):

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectorcache.chunk import chunk_table, encode_chunk
+from vectorcache.gather import all_of
 from vectorcache.index.calibrate import calibrate, exact_neighbours
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.coarse import encode_centroids
@@ -167,9 +168,7 @@ class _Writer:
                 progress.advance()
                 return info
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(write(number)) for number in range(len(self._layout.chunk_cells))]
-        return tuple(task.result() for task in tasks)
+        return tuple(await all_of([write(number) for number in range(len(self._layout.chunk_cells))]))
 
     async def centroids(self) -> BlobRef:
         """Write the centroids."""

@@ -119,7 +119,9 @@ class Catalog:
 
     async def unpin(self, collection: str, version: int) -> None:
         """Let ``delete_old`` take a version again."""
-        await self._swap(collection, lambda now: Current(now.version, tuple(set(now.pinned) - {version})))
+        await self._swap(
+            collection, lambda now: Current(now.version, tuple(sorted({*now.pinned} - {version})))
+        )
 
     async def delete_old(self, collection: str, keep: int = 2, *, unfinished: bool = False) -> list[int]:
         """Delete all but the newest ``keep`` published versions; say which.

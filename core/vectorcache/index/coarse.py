@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
 from vectorcache.errors import CorruptData
-from vectorcache.index.manifest import Manifest
+from vectorcache.index.manifest import Manifest, checksum
 from vectorcache.metric import Floats
 from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
@@ -48,9 +48,12 @@ class CoarseQuantizer:
 
 
 async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:
-    """Read a version's centroids."""
+    """Read a version's centroids; ``CorruptData`` where they are not what the build wrote."""
     key = manifest.centroids_key
-    return CoarseQuantizer(manifest, decode_centroids((await blobs.get(key)).data, key))
+    data = (await blobs.get(key)).data
+    if checksum(data) != manifest.centroids.checksum:
+        raise CorruptData(f"blob {key!r} is not what the build wrote: its checksum differs")
+    return CoarseQuantizer(manifest, decode_centroids(data, key))
 
 
 def encode_centroids(centroids: Floats) -> bytes:

@@ -14,7 +14,7 @@ from vectorcache.index.cluster import Copies, close, split_cell, train_centroids
 from vectorcache.index.pack import offsets_of, pack_cells
 from vectorcache.index.progress import Progress
 from vectorcache.index.sources import Source
-from vectorcache.metric import METRICS, Floats, metric_of, row_norms
+from vectorcache.metric import METRICS, Floats, metric_of
 
 _SPLIT_ROUNDS = 4
 
@@ -49,12 +49,14 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         metric_of(self.metric)
-        _whole("cells", self.cells, 1, 1 << 24)
+        for field, value in (("cells", self.cells), ("cells_per_chunk", self.cells_per_chunk)):
+            if value is not None:
+                _whole(field, value, 1, 1 << 24)
         _whole("chunk_bytes", self.chunk_bytes, 64 << 10, 64 << 20)
-        _whole("cells_per_chunk", self.cells_per_chunk, 1, 1 << 24)
         _whole("iterations", self.iterations, 1, 1000)
         _whole("sample_per_cell", self.sample_per_cell, 1, 1 << 20)
         _whole("calibration_queries", self.calibration_queries, 1, 100_000)
+        _whole("seed", self.seed, 0, (1 << 31) - 1)
         if not 0 < self.recall_target < 1:
             raise InvalidInput("recall_target", self.recall_target, "a number above 0 and below 1")
         if not 0 <= self.spread <= 1:
@@ -100,10 +102,7 @@ def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layo
 
 def comparable(vectors: Floats, metric: str) -> Floats:
     """Vectors as Euclidean clustering should see them: of length one where the metric is cosine."""
-    if metric != METRICS["cosine"].name:
-        return vectors
-    norms = row_norms(vectors)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1.0)[:, None], dtype=np.float32)
+    return METRICS["cosine"].prepare(vectors) if metric == "cosine" else vectors
 
 
 def _train(source: Source, settings: BuildSettings, progress: Progress) -> Floats:
@@ -181,6 +180,6 @@ def _numbered(centroids: Floats, copies: Copies, settings: BuildSettings, row_by
     )
 
 
-def _whole(field: str, value: int | None, least: int, most: int) -> None:
-    if value is not None and not (isinstance(value, int) and least <= value <= most):
+def _whole(field: str, value: int, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InvalidInput(field, value, f"a whole number from {least} to {most}")

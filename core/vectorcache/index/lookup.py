@@ -30,21 +30,24 @@ class LookupShard:
 
     def __init__(self, table: pa.Table, key: str = "id lookup") -> None:
         self.table = table
-        self._ids = whole(table, "id", key)
-        self._chunks = whole(table, "chunk", key).to_numpy()
-        self._positions = whole(table, "position", key).to_numpy()
+        self._ids = whole(table, "id", key, pa.int64(), pa.string())
+        self._chunks = whole(table, "chunk", key, pa.int32()).to_numpy()
+        self._positions = whole(table, "position", key, pa.int32()).to_numpy()
         self.nbytes = int(table.nbytes)
 
     def find(self, ids: Sequence[int | str]) -> list[Place | None]:
         """The place of each id, None where the collection has no such id."""
-        try:
-            wanted = pa.array(ids, type=self._ids.type)
-        except (pa.ArrowException, OverflowError):
-            return [None] * len(ids)
+        # An id of the collection's other type is in no shard: null is not found.
+        wanted = pa.array([value if self._may_have(value) else None for value in ids], type=self._ids.type)
         found = pc.index_in(wanted, value_set=self._ids).to_pylist()
         return [
             None if at is None else Place(int(self._chunks[at]), int(self._positions[at])) for at in found
         ]
+
+    def _may_have(self, value: int | str) -> bool:
+        if isinstance(value, str):
+            return bool(pa.types.is_string(self._ids.type))
+        return bool(pa.types.is_integer(self._ids.type)) and -(2**63) <= value < 2**63
 
 
 class LookupCodec(Codec[LookupShard]):

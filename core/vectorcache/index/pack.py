@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.metric import Floats
+from vectorcache.metric import Doubles, Floats
 
 
 def pack_cells(
@@ -51,11 +51,12 @@ def _along(centroids: Floats, part: NDArray[np.int64]) -> NDArray[np.int64]:
     """The part in the order of its projection on its first principal direction."""
     if len(part) < 3:
         return part
-    centred = centroids[part] - centroids[part].mean(axis=0)
+    # In float64: the power iteration multiplies three centroids before it scales.
+    centred = centroids[part] - centroids[part].mean(axis=0, dtype=np.float64)
     return part[np.argsort(centred @ _principal(centred), kind="stable")]
 
 
-def _principal(centred: Floats, steps: int = 8) -> Floats:
+def _principal(centred: Doubles, steps: int = 8) -> Doubles:
     """First principal direction by power iteration: a rough one is good enough to cut by."""
     direction = centred[np.argmax(np.einsum("ij,ij->i", centred, centred))]
     for _ in range(steps):
@@ -64,7 +65,7 @@ def _principal(centred: Floats, steps: int = 8) -> Floats:
         if length == 0:
             break
         direction = direction / length
-    return np.asarray(direction, dtype=np.float32)
+    return np.asarray(direction)
 
 
 def offsets_of(sizes: Sequence[int]) -> list[int]:

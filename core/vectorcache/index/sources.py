@@ -8,6 +8,7 @@ and mapped from there, so that a build never holds the vectors in memory, let al
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -49,6 +50,8 @@ class Source:
 
     def __post_init__(self) -> None:
         _check_ids(self.ids, len(self.vectors))
+        if self.payload is not None and len(self.payload) != len(self.vectors):
+            raise InvalidInput("payload", f"{len(self.payload)} rows", f"{len(self.vectors)}, one a vector")
 
     def blocks(self) -> Iterator[tuple[int, Floats]]:
         """(first row, vectors) of consecutive blocks of at most ``BATCH_ROWS`` rows, in memory."""
@@ -112,7 +115,7 @@ def _open_path(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Ta
         case ".fvecs":
             return _checked(_map_fvecs(path)), None
         case ".parquet":
-            return _spooled(pq.ParquetFile(path).iter_batches(BATCH_ROWS), spool, columns)
+            return _spooled(_parquet_batches(path), spool, columns)
         case ".arrow" | ".feather":
             return _spooled(_read_table(path).to_batches(BATCH_ROWS), spool, columns)
         case _:
@@ -121,7 +124,7 @@ def _open_path(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Ta
 
 def _open_npy(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
         raise InvalidInput("source", str(path), "a .npy file of numbers") from error
     if array.ndim != 2:
@@ -134,7 +137,8 @@ def _open_npy(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Tab
 
 def _map_fvecs(path: Path) -> Floats:
     """An .fvecs file repeats (int32 dimension, float32 components) for each vector; mapped, not read."""
-    words = np.memmap(path, dtype="<i4", mode="r") if path.stat().st_size % 4 == 0 else np.empty(0, "<i4")
+    size = path.stat().st_size
+    words = np.memmap(path, dtype="<i4", mode="r") if size and size % 4 == 0 else np.empty(0, "<i4")
     dimension = int(words[0]) if len(words) else 0
     if dimension < 1 or len(words) % (dimension + 1):
         raise InvalidInput("source", str(path), "an .fvecs file of vectors of one dimension")
@@ -148,19 +152,33 @@ def _map_fvecs(path: Path) -> Floats:
 def _checked(vectors: Floats) -> Floats:
     """Look at every block for NaN, infinity and a bad dimension; the vectors stay where they are."""
     for start in range(0, len(vectors), BATCH_ROWS):
-        as_vectors(vectors[start : start + BATCH_ROWS], f"vectors from row {start}: row")
+        as_vectors(vectors[start : start + BATCH_ROWS], "vectors", first_row=start)
     return vectors
 
 
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with _readable(path), pq.ParquetFile(path) as file:
+        yield from file.iter_batches(BATCH_ROWS)
+
+
 def _read_table(path: Path) -> pa.Table:
-    if path.suffix == ".parquet":
-        return pq.read_table(path)
-    source = pa.memory_map(str(path))
+    with _readable(path):
+        if path.suffix == ".parquet":
+            return pq.read_table(path)
+        source = pa.memory_map(str(path))
+        try:
+            return pa.ipc.open_file(source).read_all()
+        except pa.ArrowInvalid:
+            source.seek(0)
+            return pa.ipc.open_stream(source).read_all()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput("source", str(path), "a whole Parquet or Arrow file") from error
 
 
 def _spooled(batches: Iterable[Batch], spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
@@ -171,7 +189,9 @@ def _spooled(batches: Iterable[Batch], spool: Path, columns: Columns) -> tuple[F
     tables: list[pa.Table] = []
     with path.open("wb") as file:
         for batch in batches:
-            vectors, rest = _split(batch, columns, f"vectors from row {rows}: row", dimension)
+            if not len(batch):
+                continue
+            vectors, rest = _split(batch, columns, rows, dimension)
             dimension = vectors.shape[1]
             rows += len(vectors)
             _append(file, vectors)
@@ -195,16 +215,15 @@ def _concatenated(tables: list[pa.Table]) -> pa.Table:
 
 
 def _split(
-    batch: Batch, columns: Columns, field: str, dimension: int | None
+    batch: Batch, columns: Columns, first_row: int, dimension: int | None
 ) -> tuple[Floats, pa.Table | None]:
     if isinstance(batch, np.ndarray):
-        return as_vectors(batch, field, dimension=dimension), None
+        return as_vectors(batch, "vectors", dimension=dimension, first_row=first_row), None
     table = pa.Table.from_batches([batch])
     if columns.vector not in table.column_names:
         raise InvalidInput("vector column", columns.vector, f"one of {', '.join(table.column_names)}")
-    vectors = as_vectors(
-        _list_column(table.column(columns.vector), columns.vector), field, dimension=dimension
-    )
+    lists = _list_column(table.column(columns.vector), columns.vector)
+    vectors = as_vectors(lists, f"column {columns.vector}", dimension=dimension, first_row=first_row)
     rest = table.drop_columns([columns.vector])
     return vectors, rest if rest.num_columns else None
 
@@ -236,10 +255,15 @@ def _with_attributes(vectors: Floats, table: pa.Table | None, columns: Columns) 
 
 def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     kind = column.type
-    if pa.types.is_integer(kind):
-        return column.cast(pa.int64())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind):
+        return _as_ids(column.cast(kind.value_type), name)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return column.cast(pa.string())
+    if pa.types.is_integer(kind):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise InvalidInput(f"column {name}", str(error), "integers of 64 bits with a sign") from error
     raise InvalidInput(f"column {name}", str(kind), "integers or strings, since it holds the ids")
 
 
@@ -257,7 +281,10 @@ def _check_ids(ids: pa.ChunkedArray, rows: int) -> None:
 
 
 def check_payload(payload: pa.Table | None) -> None:
-    """Raise ``InvalidInput`` where a payload column has a name that chunks use themselves."""
-    for name in payload.column_names if payload is not None else ():
+    """Raise ``InvalidInput`` where a payload column has a name that another has, or that chunks use themselves."""
+    names = payload.column_names if payload is not None else []
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput("payload column", name, "each name once")
         if name in RESERVED_COLUMNS:
             raise InvalidInput("payload column", name, f"any name but {', '.join(sorted(RESERVED_COLUMNS))}")

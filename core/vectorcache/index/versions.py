@@ -9,7 +9,7 @@ from vectorcache.layers.codec import Codec
 from vectorcache.layers.memory import MemoryLayer
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.lru import LRU
-from vectorcache.metric import Floats
+from vectorcache.metric import SMALLEST_NORM, Floats, row_norms
 from vectorcache.stores.base import BlobStore
 
 _KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
@@ -65,6 +65,6 @@ class _ManifestCodec(Codec[OpenVersion]):
 def check_queries(vectors: Floats, manifest: Manifest) -> None:
     """Raise ``InvalidInput`` where queries (b, d) cannot be searched by the collection's metric."""
     if manifest.metric == "cosine":
-        zero = ~vectors.any(axis=1)
+        zero = row_norms(vectors) < SMALLEST_NORM
         if zero.any():
             raise InvalidInput(f"vectors[{int(zero.argmax())}]", "a zero vector", "one that has a direction")

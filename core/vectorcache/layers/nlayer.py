@@ -220,32 +220,30 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         if value is None:
             return
         for layer in layers:
-            async with self._locks[key]:  # a write that waits for this copy will replace it
+            lock = self._locks[key]
+            if lock.locked():  # by a write, which overtakes this flight
+                return
+            async with lock:
                 if not flight.overtaken:
                     await layer.put(key, value)
 
     async def _write(self, key: str, step: Callable[[CacheLayer[V]], Awaitable[T]]) -> list[T]:
-        """Take a step at the guarantee, then at each layer above, from the lowest up.
+        """Take a step at the guarantee, then at each layer above, from the lowest up: no reader goes back.
 
-        After each step the flights that began before it are overtaken. A flight that began later finds what
-        is new in all layers from here down; if it finds what is old above, it copies that only to layers
-        whose turn is yet to come.
+        A flight that began before the end has found what may be old. It copies before this holds the lock,
+        and is written over here, or it wants to copy after, and is overtaken.
         """
         async with self._locks[key]:
             try:
                 results = [await self._trust(step(self._guarantee))]
+                results += [await step(layer) for layer in reversed(self._uppers)]
             except Exception:
-                await self._climb(key, lambda layer: layer.delete(key))
+                for layer in self._uppers:
+                    await layer.delete(key)
                 raise
-            return results + await self._climb(key, step)
-
-    async def _climb(self, key: str, step: Callable[[CacheLayer[V]], Awaitable[T]]) -> list[T]:
-        results = []
-        self._flights.overtake(key)
-        for layer in reversed(self._uppers):
-            results.append(await step(layer))
-            self._flights.overtake(key)
-        return results
+            finally:
+                self._flights.overtake(key)
+            return results
 
     async def _trust(self, call: Awaitable[T]) -> T:
         try:

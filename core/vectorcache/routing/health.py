@@ -21,14 +21,14 @@ class NodeHealth:
         self._cooldown = cooldown
         self._longest = longest
         self._until: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
+        self._pauses: dict[str, float] = {}
 
     def failed(self, name: str) -> None:
         """The node did not do its work."""
         if name in self.suspects():
             return  # one of many requests that were under way when it failed
-        count = self._failures[name] = self._failures.get(name, 0) + 1
-        self._until[name] = self._clock() + min(self._cooldown * 2 ** (count - 1), self._longest)
+        pause = self._pauses[name] = min(self._pauses.get(name, self._cooldown / 2) * 2, self._longest)
+        self._until[name] = self._clock() + pause
 
     def late(self, name: str) -> None:
         """The node may still answer, but others were asked already."""
@@ -36,9 +36,9 @@ class NodeHealth:
 
     def worked(self, name: str) -> None:
         """The node did its work."""
-        if name in self._until or name in self._failures:
+        if name in self._until or name in self._pauses:
             self._until.pop(name, None)
-            self._failures.pop(name, None)
+            self._pauses.pop(name, None)
 
     def suspects(self) -> frozenset[str]:
         """Names of nodes whose failure still counts."""
@@ -49,6 +49,6 @@ class NodeHealth:
 
     def keep(self, names: frozenset[str]) -> None:
         """Forget nodes that are gone for good."""
-        for gone in (self._until.keys() | self._failures.keys()) - names:
+        for gone in (self._until.keys() | self._pauses.keys()) - names:
             self._until.pop(gone, None)
-            self._failures.pop(gone, None)
+            self._pauses.pop(gone, None)

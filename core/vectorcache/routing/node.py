@@ -24,7 +24,7 @@ class SearchNode(ABC):
 
     @abstractmethod
     async def search(self, query: CellQuery) -> CellAnswer:
-        """Search the cells of each query.
+        """Search the cells of each query, within ``query.timeout``.
 
         Raises:
             Unavailable: the node does not answer, or not in time: ask another.

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from numpy.typing import ArrayLike
+
 from vectorcache.chunk import Chunk
 from vectorcache.errors import InvalidInput
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.query import Answer
-from vectorcache.index.versions import Versions
+from vectorcache.index.versions import Versions, check_queries
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.routing.node import LocalNode, SearchNode
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import ScatterSearch
-from vectorcache.search import check_k
+from vectorcache.search import as_queries, check_k
 
 REAL_NODES = 10
 VIRTUAL_NODES = 10_000
@@ -121,16 +122,20 @@ class RingRouter(Router):
     async def search(
         self,
         coarse: CoarseQuantizer,
-        vectors: Floats,
+        vectors: ArrayLike,
         k: int = 10,
         *,
         nprobe: int | None = None,
         payload: bool = False,
         timeout: float = 30.0,
     ) -> list[Answer]:
-        """Search over all nodes; see ``ScatterSearch.search``."""
+        """Search over all nodes; see ``ChunkIndex.search`` and ``ScatterSearch.search``."""
+        queries, _ = as_queries(vectors, coarse.manifest.dimension)
+        check_queries(queries, coarse.manifest)
         probes = coarse.manifest.search.nprobe if nprobe is None else nprobe
-        return await self._scatter.search(coarse, vectors, k, nprobe=probes, payload=payload, timeout=timeout)
+        return await self._scatter.search(
+            coarse, queries, check_k(k), nprobe=probes, payload=payload, timeout=timeout
+        )
 
     async def __aenter__(self) -> Self:
         for node in self._nodes.values():

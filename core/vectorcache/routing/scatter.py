@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vectorcache.errors import CorruptData, Unavailable
+from vectorcache.gather import all_of
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.query import Answer, CellQuery, Cells, Hits, answer_of, merge_hits
 from vectorcache.metric import Floats
@@ -26,7 +27,9 @@ from vectorcache.routing.ring import HashRing
 MAX_NODES_TRIED = 3
 """How many nodes are asked for the same cells, one after the other, before they count as not searched."""
 
-_NODE_SHARE = 0.9  # of the time that is left: a node must answer what it has before its caller gives up
+_NODE_SHARE = 0.9
+"""Of the time that is left: a node must answer with what it has before its caller gives up."""
+
 _VERSIONS_KEPT = 256
 _MERGE_WORK = 1e5  # merging the answers to one query takes as long as so many multiplications
 
@@ -62,6 +65,7 @@ class _Request:
     k: int
     payload: bool
     deadline: float
+    turn: int
 
 
 class ScatterSearch:
@@ -119,44 +123,36 @@ class ScatterSearch:
             Unavailable: no query could be searched at all.
         """
         cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
-        request = _Request(coarse, vectors, k, payload, self._clock() + timeout)
+        self._turn += 1
+        request = _Request(coarse, vectors, k, payload, self._clock() + timeout, self._turn)
         outcome = await self._ask(request, _Part(list(range(len(vectors))), cells), ())
         return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, k)
 
     async def _ask(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> _Outcome:
         """Ask the nodes that are next in the ring's order for each chunk of a part."""
         total = _Outcome()
-        if not tried:
-            self._turn += 1
-        groups = self._group(request.coarse, part, tried)
+        groups = self._group(request, part, tried)
         if not groups:
             total.missing = list(zip(part.queries, part.cells, strict=True))
             return total
-        if len(groups) == 1:
-            ((name, only),) = groups.items()
-            return await self._ask_node(request, name, only, tried)
-        for outcome in await _all(
-            [self._ask_node(request, name, group, tried) for name, group in groups.items()]
-        ):
-            total.add(outcome)
-        return total
+        calls = {
+            asyncio.create_task(self._ask_node(request, name, group, (*tried, name))): (name, group)
+            for name, group in groups.items()
+        }
+        try:
+            _, late = await asyncio.wait(calls, timeout=self._patience(request))
+            outcomes = [call.result() for call in calls if call not in late]
+            hedges = [self._hedged(request, *calls[call], tried, call) for call in late]
+            for outcome in [*outcomes, *(await all_of(hedges) if hedges else ())]:
+                total.add(outcome)
+            return total
+        finally:
+            _abandon(calls)
 
     async def _ask_node(self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]) -> _Outcome:
-        """Ask one node, and the next ones when it is late, fails, or misses chunks."""
-        tried = (*tried, name)
-        first = asyncio.create_task(self._once(request, name, part))
-        try:
-            done, _ = await asyncio.wait({first}, timeout=self._patience(request))
-            if not done:
-                return await self._hedged(request, name, part, tried, first)
-            outcome = first.result()
-        finally:
-            first.cancel()
-        return await self._complete(request, outcome, tried)
-
-    async def _complete(self, request: _Request, outcome: _Outcome, tried: tuple[str, ...]) -> _Outcome:
-        """Ask others for what is missing, while nodes and time are left."""
-        if not outcome.missing or len(tried) >= MAX_NODES_TRIED or self._clock() >= request.deadline:
+        """Ask one node, and the next ones for what it misses, while nodes and time are left."""
+        outcome = await self._once(request, name, part)
+        if not outcome.missing or len(tried) >= MAX_NODES_TRIED or self._left(request) <= 0:
             return outcome
         rest = _Part([query for query, _ in outcome.missing], [cells for _, cells in outcome.missing])
         outcome.missing = []
@@ -166,31 +162,27 @@ class ScatterSearch:
     async def _hedged(
         self, request: _Request, name: str, part: _Part, tried: tuple[str, ...], first: asyncio.Task[_Outcome]
     ) -> _Outcome:
-        """The first complete answer of a late node and of those that are asked in its place."""
+        """The better answer of a late node and of those that are asked in its place."""
         self._health.late(name)
-        if len(tried) >= MAX_NODES_TRIED:
-            return await first
-        second = asyncio.create_task(self._ask(request, part, tried))
+        waiting = {first}
+        if len(tried) + 1 < MAX_NODES_TRIED:
+            waiting.add(asyncio.create_task(self._ask(request, part, (*tried, name))))
+        calls = tuple(waiting)
+        best = _Outcome(missing=list(zip(part.queries, part.cells, strict=True)))
         try:
-            waiting = {first, second}
-            best: _Outcome | None = None
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    outcome = task.result()
-                    if best is None or len(outcome.missing) < len(best.missing):
-                        best = outcome
-                if best is not None and not best.missing:
-                    break
-            assert best is not None
+            while waiting and best.missing and self._left(request) > 0:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=self._left(request), return_when=asyncio.FIRST_COMPLETED
+                )
+                best = min([best, *(call.result() for call in done)], key=lambda one: len(one.missing))
             return best
         finally:
-            second.cancel()
+            _abandon(calls)
 
     async def _once(self, request: _Request, name: str, part: _Part) -> _Outcome:
         """One call of one node; a node that fails has searched nothing."""
         manifest = request.coarse.manifest
-        left = request.deadline - self._clock()
+        left = self._left(request)
         everything = list(zip(part.queries, part.cells, strict=True))
         if left <= 0:
             return _Outcome(missing=everything)
@@ -204,9 +196,8 @@ class ScatterSearch:
             left * _NODE_SHARE,
         )
         try:
-            async with asyncio.timeout(left):
-                answer = await self._nodes[name].search(query)
-        except (Unavailable, CorruptData, TimeoutError):
+            answer = await self._nodes[name].search(query)
+        except (Unavailable, CorruptData):
             self._health.failed(name)
             return _Outcome(missing=everything)
         self._health.worked(name)
@@ -217,11 +208,15 @@ class ScatterSearch:
         return _Outcome(hits, [(query, cells) for query, cells in lost if len(cells)], answer.scanned)
 
     def _patience(self, request: _Request) -> float:
-        return max(0.0, min(self._hedge_after, request.deadline - self._clock()))
+        return max(0.0, min(self._hedge_after, self._left(request)))
 
-    def _group(self, coarse: CoarseQuantizer, part: _Part, tried: tuple[str, ...]) -> dict[str, _Part]:
+    def _left(self, request: _Request) -> float:
+        return request.deadline - self._clock()
+
+    def _group(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> dict[str, _Part]:
         """Cut a part by the node to ask next. Empty when no node is left."""
-        owner_of_chunk = self._next_nodes(coarse, part, tried)
+        coarse = request.coarse
+        owner_of_chunk = self._next_nodes(request, part, tried)
         groups: dict[str, _Part] = {}
         names = self.ring.nodes
         for query, cells in zip(part.queries, part.cells, strict=True):
@@ -234,10 +229,11 @@ class ScatterSearch:
                 group.cells.append(cells[owners == index])
         return groups
 
-    def _next_nodes(self, coarse: CoarseQuantizer, part: _Part, tried: tuple[str, ...]) -> NDArray[np.intp]:
+    def _next_nodes(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> NDArray[np.intp]:
         """(chunks,) index of the node to ask for each chunk that the part needs; -1 where none is left."""
+        coarse = request.coarse
         tables = self._owner_tables(coarse)
-        owners = tables[self._turn % len(tables)]
+        owners = tables[request.turn % len(tables)]
         avoided = {*tried, *self._health.suspects()} & set(self.ring.nodes)
         if not avoided:
             return owners
@@ -267,14 +263,12 @@ class ScatterSearch:
         return tables
 
 
-async def _all(calls: Sequence[Coroutine[None, None, _Outcome]]) -> list[_Outcome]:
-    """Run side by side; the first error cancels the others and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+def _abandon(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
+    """Cancel what still runs; nobody looks at what becomes of it."""
+    for call in calls:
+        if not call.done():
+            call.add_done_callback(lambda done: done.cancelled() or done.exception())
+            call.cancel()
 
 
 def owner_tables(ring: HashRing, keys: Sequence[str]) -> list[NDArray[np.intp]]:

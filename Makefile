@@ -1,0 +1,50 @@
+# The habits of the house; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BLOB ?= folder
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv azurite demo test lint format bench clean
+
+help: ## List what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## Make the virtual environment in .venv (PYTHON=python3.11 chooses the Python)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+azurite: ## Install Azurite, the emulator of Azure Blob Storage, below build/ (needs npm)
+	scripts/azurite.sh
+
+demo: venv $(if $(filter azurite,$(BLOB)),azurite) ## See it run on real data (BLOB=folder or azurite, DEMO_ARGS=--quick)
+	$(BIN)/vectorcache demo --blobs $(BLOB) $(DEMO_ARGS)
+
+test: venv ## Run the tests (PYTEST_ARGS='-k ring'); those of Azurite are skipped where npm cannot install it
+	@! command -v npm >/dev/null || scripts/azurite.sh >/dev/null || echo "Azurite could not be installed" >&2
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: venv ## Check style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## Bring the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: venv ## List the benchmarks, which are programs
+	@for program in benchmarks/*.py; do echo "  $(BIN)/python $$program"; done
+
+clean: ## Remove what was built; .venv stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,217 @@
+"""Searches over HTTP against Chroma's server, in one run: GloVe, three nodes and a router, load on the same machine.
+
+Both get the same vectors and queries, by the same HTTP client library, each in its own format: msgpack for ours, JSON
+for Chroma's, whose index is HNSW with ef_search 100. Both servers run all the time; rounds of load take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import faiss
+import msgspec
+import numpy as np
+import psutil
+import uvloop
+from numpy.typing import NDArray
+
+from benchmarks.support import FOLDER, arguments, at_least, at_most, glove, recall, report
+from vectorcache import FolderBlobStore, build_collection
+from vectorcache_client.client import AsyncClient
+from vectorcache_client.local import LocalCluster, LocalSettings
+
+CLIENTS = (1, 8, 32)
+MEMORY = 512
+"""MiB of each node's memory layer."""
+
+Search = Callable[[NDArray[np.float32]], Awaitable[list[set[int]]]]
+
+
+@dataclass
+class Load:
+    """What one round of load saw."""
+
+    rate: float
+    latencies: NDArray[np.float64]
+    found: list[set[int]]
+
+
+async def load(search: Search, queries: NDArray[np.float32], clients: int, batch: int = 1) -> Load:
+    """Every query once, by so many clients at a time, so many queries a request."""
+    starts = iter(range(0, len(queries), batch))
+    latencies: list[float] = []
+    found: list[set[int]] = [set()] * len(queries)
+
+    async def client() -> None:
+        for start in starts:
+            begin = time.perf_counter()
+            answers = await search(queries[start : start + batch])
+            latencies.append(time.perf_counter() - begin)
+            found[start : start + batch] = answers
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return Load(len(queries) / (time.perf_counter() - began), np.array(latencies), found)
+
+
+class Chroma:
+    """Chroma's server as a process, and a thin client of its REST API."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder = folder
+        self._port = port
+        self._base = f"http://127.0.0.1:{port}/api/v2/tenants/default_tenant/databases/default_database/collections"
+        self._collection = ""
+
+    async def __aenter__(self) -> Chroma:
+        program = Path(sys.executable).parent / "chroma"
+        arguments = ("run", "--path", str(self._folder), "--host", "127.0.0.1", "--port", str(self._port))
+        self._process = await asyncio.create_subprocess_exec(
+            program, *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        await self._until_up()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+        self._process.terminate()
+        await self._process.wait()
+
+    async def _until_up(self) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    async with self._session.get(f"http://127.0.0.1:{self._port}/api/v2/heartbeat") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.1)
+
+    async def fill(self, vectors: NDArray[np.float32], batch: int = 5000) -> float:
+        """Add all vectors; seconds until the index has them."""
+        began = time.perf_counter()
+        settings = {"name": "glove", "configuration": {"hnsw": {"space": "l2", "ef_search": 100}}}
+        self._collection = (await self._post("", settings))["id"]
+        for start in range(0, len(vectors), batch):
+            part = vectors[start : start + batch]
+            ids = [str(start + offset) for offset in range(len(part))]
+            await self._post(f"/{self._collection}/add", {"ids": ids, "embeddings": part.tolist()})
+            print(f"\rChroma: {start + len(part)} of {len(vectors)}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        return time.perf_counter() - began
+
+    async def search(self, queries: NDArray[np.float32]) -> list[set[int]]:
+        body = {"query_embeddings": queries.tolist(), "n_results": 10, "include": ["distances"]}
+        answer = await self._post(f"/{self._collection}/query", body)
+        return [{int(one) for one in ids} for ids in answer["ids"]]
+
+    async def _post(self, path: str, body: object) -> dict:
+        data = msgspec.json.encode(body)
+        async with self._session.post(
+            self._base + path, data=data, headers={"Content-Type": "application/json"}
+        ) as answer:
+            content = await answer.read()
+            if answer.status >= 300:
+                raise RuntimeError(f"Chroma answered {answer.status}: {content[:200]!r}")
+            return msgspec.json.decode(content)
+
+
+async def measure(folder: Path, count: int, port: int) -> None:
+    vectors, queries = glove(count)
+    _, truth = faiss.knn(queries, vectors, 10)
+    blobs = FolderBlobStore(folder / "blobs")
+    await build_collection(blobs, "glove", vectors)
+    settings = LocalSettings(str(folder / "blobs"), folder / "cluster", nodes=3, memory=f"{MEMORY}Mi")
+    async with (
+        Chroma(folder / "chroma", port) as chroma,
+        LocalCluster(settings, os.environ) as cluster,
+        AsyncClient(cluster.router_url) as client,
+    ):
+        fill_seconds = await chroma.fill(vectors)
+
+        async def ours(batch: NDArray[np.float32]) -> list[set[int]]:
+            answer = await client.search("glove", batch)
+            return [{int(hit.id) for hit in result.hits} for result in answer.results]
+
+        searches: dict[str, Search] = {"ours": ours, "chroma": chroma.search}
+        for search in searches.values():
+            await load(search, queries, 8)
+        rounds: dict[tuple[str, int], list[Load]] = {}
+        for _ in range(3):
+            for clients in CLIENTS:
+                for who, search in searches.items():
+                    rounds.setdefault((who, clients), []).append(await load(search, queries, clients))
+        batches = [await load(ours, queries, 1, batch=100) for _ in range(5)]
+        nodes = [psutil.Process(pid) for name, pid in cluster.pids.items() if name != "router"]
+        memory = max(process.memory_info().rss for process in nodes) / 2**20
+
+    rates = {key: float(np.median([one.rate for one in loads])) for key, loads in rounds.items()}
+    p50 = {key: float(np.median(np.concatenate([one.latencies for one in loads]))) for key, loads in rounds.items()}
+    p99 = {
+        key: float(np.percentile(np.concatenate([one.latencies for one in loads]), 99)) for key, loads in rounds.items()
+    }
+    batch_rate = float(np.median([one.rate for one in batches]))
+    recalls = {who: recall(rounds[who, 1][0].found, truth) for who in searches}
+    figures: dict[str, object] = {"recall@10": recalls, "Chroma's fill, seconds": round(fill_seconds, 1)}
+    for clients in CLIENTS:
+        for who in searches:
+            key = (who, clients)
+            figures[f"{who}, {clients} clients"] = (
+                f"{rates[key]:.0f} queries/s, p50 {p50[key] * 1e3:.2f} ms, p99 {p99[key] * 1e3:.2f} ms"
+            )
+    figures["ours, batches of 100"] = f"{batch_rate:.0f} queries/s"
+    figures["a node's memory beyond its layer's capacity, MiB"] = round(memory - MEMORY, 1)
+    figures["a node's resident memory, MiB"] = round(memory, 1)
+    report(
+        "http_search",
+        figures,
+        [
+            at_least("recall@10", recalls["ours"], 0.95),
+            at_least("queries/s at 8 clients, of Chroma's", rates["ours", 8] / rates["chroma", 8], 1.5),
+            at_most("p50 at 1 client, of Chroma's", p50["ours", 1] / p50["chroma", 1], 1.3),
+            at_least("queries/s in batches of 100, of our single rate", batch_rate / rates["ours", 1], 5.0),
+            at_most("a node's memory, MiB", memory, MEMORY + 150),
+        ],
+    )
+    plot(rates, p50)
+
+
+def plot(rates: dict[tuple[str, int], float], p50: dict[tuple[str, int], float]) -> None:
+    """Bars of throughput and latency by number of clients."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    places = np.arange(len(CLIENTS))
+    for offset, (who, label) in enumerate((("ours", "VectorCache, 3 nodes"), ("chroma", "Chroma server"))):
+        at = places + (offset - 0.5) * 0.38
+        left.bar(at, [rates[who, clients] for clients in CLIENTS], 0.36, label=label)
+        right.bar(at, [p50[who, clients] * 1e3 for clients in CLIENTS], 0.36, label=label)
+    for axis, title in ((left, "queries per second"), (right, "median latency, ms")):
+        axis.set_xticks(places, [f"{clients} clients" for clients in CLIENTS])
+        axis.set_title(title)
+        axis.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    figure.suptitle("GloVe, 399 000 x 50, top 10; servers and load on the same 2 cores")
+    figure.savefig(FOLDER / "http_search.png", dpi=120)
+
+
+def main() -> None:
+    options = arguments(__doc__, queries=1000, port=8333)
+    with tempfile.TemporaryDirectory() as folder:
+        uvloop.run(measure(Path(folder), options.queries, options.port))
+
+
+if __name__ == "__main__":
+    main()

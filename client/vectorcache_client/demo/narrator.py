@@ -1,0 +1,140 @@
+"""What a demo tells its reader, on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vectorcache.index.manifest import Manifest
+from vectorcache_client.demo.questions import Score
+from vectorcache_client.demo.report import DemoReport
+from vectorcache_client.demo.tiers import TIERS
+from vectorcache_client.demo.words import Words
+from vectorcache_client.local import LocalCluster
+
+BAR = 32
+_STYLES = {"memory": "green", "disk": "yellow", "blob": "red"}
+_PASSES = {
+    "cold": "cold: caches are empty, chunks come out of blob storage",
+    "warm": "warm: the same again, out of memory",
+    "restarted": "restarted: new node processes find their chunks on disk",
+}
+
+
+class Narrator:
+    """Writes rules, lines and tables to a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def build(self, data: Words, url: str) -> None:
+        """Before the build."""
+        self._chapter(
+            "1  Build", "k-means cuts the vectors into cells; neighbouring cells share a chunk, one blob."
+        )
+        shape = f"{len(data.vectors):,} words x {data.vectors.shape[1]} numbers"
+        self._line(f"{shape}; {len(data.queries):,} more are held out as queries. Blob store: {url}")
+
+    def built(self, manifest: Manifest) -> None:
+        """After the build."""
+        size = sum(chunk.bytes for chunk in manifest.chunks) / 2**20
+        point = {one.nprobe: one for one in manifest.search.curve}[manifest.search.nprobe]
+        self._line(f"{manifest.cells:,} cells in {len(manifest.chunks)} chunks, {size:.0f} MiB.")
+        self._line(
+            f"A search scans {point.nprobe} cells, {point.scanned:.1%} of the vectors: what recall 0.95 takes,"
+        )
+        self._line(f"measured by the build on queries of its own. Built in {manifest.build_seconds:.1f} s.")
+
+    def cluster(self, cluster: LocalCluster) -> None:
+        """When the first cluster runs."""
+        self._chapter("2  Nodes and router", "Real processes on loopback. Each chunk has a node on the ring.")
+        for name, url in {"router": cluster.router_url, **cluster.nodes}.items():
+            self._line(f"{name:<8} {url}  process {cluster.pids[name]}")
+
+    def words(self, answers: Iterable[tuple[str, list[str]]]) -> None:
+        """The neighbours of words."""
+        self._chapter(
+            "3  Neighbours",
+            "The vectors of a few words, by their ids; then the words that are nearest to them.",
+        )
+        for word, near in answers:
+            self._console.print(
+                Text(f"{word:>8}  ", style="bold cyan").append(", ".join(near), style="default")
+            )
+
+    def passes(self, queries: int) -> None:
+        """Before the passes."""
+        self._chapter(
+            "4  Held-out queries",
+            f"{queries:,} queries one by one, three times. Bars: which tier the chunks came from.",
+        )
+
+    def one_pass(self, name: str, score: Score, hits: Mapping[str, int]) -> None:
+        """One pass over the queries."""
+        self._line(_PASSES[name], style="bold")
+        times = f"p50 {score.milliseconds(50):.2f} ms   p99 {score.milliseconds(99):.2f} ms"
+        self._line(f"  {times}   first query {score.first_ms:.1f} ms")
+        total = max(1, sum(hits.values()))
+        for tier in TIERS:
+            bar = Text(f"  {tier:<7}{hits[tier]:>9,}  ").append(_bar(hits[tier], total), style=_STYLES[tier])
+            self._console.print(bar)
+
+    def recall(self, report: DemoReport) -> None:
+        """How good the answers are."""
+        self._line(f"recall@10 {report.recall_at_10:.4f} against brute force over all vectors.", style="bold")
+
+    def load(self, score: Score, callers: int) -> None:
+        """Many callers at once."""
+        self._chapter(
+            "5  Load", f"{callers} callers at once, each waits for its answer. All share this machine."
+        )
+        times = f"p50 {score.milliseconds(50):.2f} ms   p99 {score.milliseconds(99):.2f} ms"
+        self._line(f"{score.rate:,.0f} queries/s   {times}", style="bold")
+        self._line(f"{score.failed} failed, {score.wrong} answers differ from those before.")
+
+    def resize(
+        self, report: DemoReport, before: Mapping[str, int], after: Mapping[str, int], score: Score
+    ) -> None:
+        """One node more."""
+        self._chapter("6  Resize", "POST /v1/nodes/count under the same load; every answer is compared.")
+        table = Table("node", "slots before", "slots after", "", box=None)
+        for name, slots in after.items():
+            bar = Text(_bar(slots, max(after.values())), style="cyan")
+            table.add_row(name, f"{before.get(name, 0):,}", f"{slots:,}", bar)
+        self._console.print(table)
+        share = report.moved_slots / report.virtual_nodes
+        self._line(
+            f"{report.moved_slots:,} of {report.virtual_nodes:,} slots moved ({share:.1%}; "
+            f"1/{len(after)} would be {1 / len(after):.1%}), in {report.resize_seconds:.1f} s."
+        )
+        answers = f"{len(score.latencies):,} queries meanwhile, {score.rate:,.0f} a second"
+        self._line(f"{answers}: {score.failed} failed, {score.wrong} answers differ.", style="bold")
+
+    def closed(self, report: DemoReport) -> None:
+        """When the last cluster has ended."""
+        how = (
+            f"{report.unclean_exits} of them not cleanly" if report.unclean_exits else "all with exit code 0"
+        )
+        self._chapter("7  End", f"SIGTERM to every process; they finish what runs and close: {how}.")
+
+    def end(self, report: DemoReport) -> None:
+        """The last word."""
+        for fault in report.faults:
+            self._line(f"FAULT: {fault}", style="bold red")
+        if not report.faults:
+            self._line(f"All is well, after {report.seconds:.0f} s.", style="bold green")
+
+    def _chapter(self, title: str, about: str) -> None:
+        self._console.rule(Text(title, style="bold"), align="left", characters="─")
+        self._line(about, style="dim")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=style))
+
+
+def _bar(value: int, total: int) -> str:
+    """A bar; what is there at all is seen."""
+    return "█" * max(round(BAR * value / total), min(value, 1))

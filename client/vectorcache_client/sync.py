@@ -1,0 +1,136 @@
+"""The client for programs without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from vectorcache import wire
+from vectorcache.errors import Unavailable
+from vectorcache_client.client import AsyncClient
+
+T = TypeVar("T")
+
+
+class Client:
+    """An ``AsyncClient`` whose calls wait: same arguments, answers and errors. Any number of threads may share one.
+
+        with Client("http://127.0.0.1:8100") as client:
+            found = client.search("glove", vector, k=5)
+            print([hit.id for hit in found.results[0].hits])
+
+    It has one background thread with an event loop, which ``close`` ends.
+
+    Args:
+        url: the router's base URL.
+        timeout: seconds for a call with all its tries, unless the call has its own.
+        connections: how many requests may be under way at once; more wait.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0, connections: int = 100) -> None:
+        self._client = AsyncClient(url, timeout=timeout, connections=connections)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="vectorcache-client", daemon=True)
+        self._lock = Lock()
+        self._thread.start()
+
+    def search(
+        self,
+        collection: str,
+        vectors: ArrayLike,
+        k: int = 10,
+        *,
+        nprobe: int | None = None,
+        recall: float | None = None,
+        version: int | None = None,
+        payload: bool = False,
+        timeout: float | None = None,
+    ) -> wire.SearchResponse:
+        """See ``AsyncClient.search``."""
+        return self._wait(
+            self._client.search(
+                collection,
+                vectors,
+                k,
+                nprobe=nprobe,
+                recall=recall,
+                version=version,
+                payload=payload,
+                timeout=timeout,
+            )
+        )
+
+    def vectors(
+        self, collection: str, ids: Sequence[int | str], *, version: int | None = None
+    ) -> wire.VectorsResponse:
+        """See ``AsyncClient.vectors``."""
+        return self._wait(self._client.vectors(collection, ids, version=version))
+
+    def collections(self) -> list[wire.CollectionInfo]:
+        """See ``AsyncClient.collections``."""
+        return self._wait(self._client.collections())
+
+    def collection(self, collection: str) -> wire.CollectionInfo:
+        """See ``AsyncClient.collection``."""
+        return self._wait(self._client.collection(collection))
+
+    def ring(self) -> wire.RingInfo:
+        """See ``AsyncClient.ring``."""
+        return self._wait(self._client.ring())
+
+    def node_count(self) -> wire.NodeCount:
+        """See ``AsyncClient.node_count``."""
+        return self._wait(self._client.node_count())
+
+    def set_node_count(self, count: int) -> wire.NodeCount:
+        """See ``AsyncClient.set_node_count``."""
+        return self._wait(self._client.set_node_count(count))
+
+    def ready(self) -> bool:
+        """See ``AsyncClient.ready``."""
+        return self._wait(self._client.ready())
+
+    def close(self) -> None:
+        """Give up calls that are under way, close the connections, end the thread; a second call does nothing."""
+        with self._lock:  # nobody hands a call to a loop that is about to end, and then waits for ever
+            if self._loop.is_closed():
+                return
+            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        with self._lock:
+            if self._loop.is_closed():
+                call.close()
+                raise Unavailable("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise Unavailable("the client was closed during the call") from error
+        except BaseException:
+            future.cancel()  # an interrupted wait leaves nothing behind; one that failed is over anyway
+            raise
+
+    async def _shut_down(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.close()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.support.collections import clustered
+from tests.support.vector_search_contract import random_vectors
+
+from vectorcache.index.cluster import CLOSURE_CAP, close, nearest_centroids, split_cell, train_centroids
+
+
+def naive_cells(vector: NDArray[np.float32], centroids: NDArray[np.float32], spread: float) -> list[int]:
+    """The closure of one vector, by the words of its docstring."""
+    wide = centroids.astype(np.float64)
+    distances = ((wide - vector) ** 2).sum(axis=1)
+    order = np.argsort(distances, kind="stable")[:CLOSURE_CAP].tolist()
+    taken = [order[0]]
+    for cell in order[1:]:
+        near = np.sqrt(distances[cell]) <= (1 + spread) * np.sqrt(distances[order[0]])
+        beside = [((wide[cell] - wide[other]) ** 2).sum() > distances[cell] for other in taken]
+        if near and all(beside):
+            taken.append(cell)
+    return taken
+
+
+@pytest.mark.parametrize(("spread", "dimension"), [(0.0, 4), (0.05, 8), (0.3, 8), (1.0, 2), (1.0, 16)])
+def test_closure_is_the_rule(spread: float, dimension: int) -> None:
+    vectors, centroids = clustered(300, dimension), clustered(40, dimension, seed=1)
+    copies = close(vectors, centroids, first_row=1000, spread=spread)
+    for row, vector in enumerate(vectors):
+        cells = copies.cells[copies.rows == 1000 + row].tolist()
+        assert cells == naive_cells(vector, centroids, spread)
+
+
+def test_a_rows_own_cell_comes_first() -> None:
+    vectors, centroids = clustered(500, 8), clustered(60, 8, seed=1)
+    copies = close(vectors, centroids, first_row=0, spread=1.0)
+    own = ((vectors[:, None] - centroids[None]) ** 2).sum(axis=2).argmin(axis=1)
+    assert copies.rows[:500].tolist() == list(range(500))
+    assert copies.cells[:500].tolist() == own.tolist()
+    assert (copies.rows.dtype, copies.cells.dtype) == (np.int64, np.int32)
+
+
+def test_no_vector_stands_in_a_cell_twice_or_in_more_than_the_cap() -> None:
+    directions = random_vectors(200, 64)  # nearly orthogonal: hundreds of sides
+    centroids = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    copies = close(random_vectors(300, 64) * 1e-3, centroids, first_row=0, spread=1.0)
+    counts = np.bincount(copies.rows)
+    assert counts.max() == CLOSURE_CAP
+    assert counts.min() >= 1
+    assert len(set(zip(copies.rows.tolist(), copies.cells.tolist(), strict=True))) == len(copies.rows)
+
+
+def test_no_spread_means_no_copies() -> None:
+    copies = close(clustered(400, 8), clustered(30, 8, seed=1), first_row=0, spread=0.0)
+    assert len(copies.rows) == 400
+
+
+def test_equal_centroids_share_nothing() -> None:
+    centroids = np.repeat(random_vectors(2, 4), 5, axis=0)
+    copies = close(np.repeat(centroids[:1], 7, axis=0), centroids, first_row=0, spread=1.0)
+    assert len(copies.rows) == 7
+
+
+def test_one_centroid_has_everything() -> None:
+    copies = close(clustered(10, 4), clustered(1, 4), first_row=3, spread=1.0)
+    assert copies.rows.tolist() == list(range(3, 13))
+    assert copies.cells.tolist() == [0] * 10
+
+
+def test_nearest_centroids_are_at_most_all() -> None:
+    distances, numbers = nearest_centroids(clustered(5, 4), clustered(3, 4), 8)
+    assert distances.shape == numbers.shape == (5, 3)
+
+
+@pytest.mark.parametrize(("count", "cells"), [(1, 1), (5, 5), (100, 7), (100, 100)])
+@pytest.mark.parametrize("spherical", [False, True])
+def test_trains_as_many_centroids_as_asked(count: int, cells: int, spherical: bool) -> None:
+    sample = clustered(count, 6)
+    centroids = train_centroids(sample, cells, spherical=spherical, iterations=3, seed=1)
+    assert (centroids.shape, centroids.dtype) == ((cells, 6), np.float32)
+    assert np.isfinite(centroids).all()
+
+
+def test_training_finds_clusters() -> None:
+    sample = np.repeat(np.eye(4, dtype=np.float32) * 10, 50, axis=0) + random_vectors(200, 4) * 0.01
+    centroids = train_centroids(sample, 4, spherical=False, iterations=10, seed=0)
+    assert np.abs(np.sort(centroids.max(axis=1)) - 10).max() < 0.1
+
+
+def test_training_is_deterministic() -> None:
+    one, two = (
+        train_centroids(clustered(300, 6), 20, spherical=False, iterations=5, seed=3) for _ in range(2)
+    )
+    assert one.tolist() == two.tolist()
+
+
+def test_splits_a_cell() -> None:
+    parts = split_cell(clustered(100, 4), 3, spherical=False, seed=0)
+    assert parts.shape == (3, 4)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from tests.support.collections import SMALL, clustered
+from tests.support.vector_search_contract import METRICS, random_vectors
+
+from vectorcache.errors import InvalidInput
+from vectorcache.index.layout import BuildSettings, Layout, comparable, lay_out
+from vectorcache.index.progress import Silence
+from vectorcache.index.sources import Source
+
+
+def source_of(vectors: NDArray[np.float32]) -> Source:
+    return Source(vectors, pa.chunked_array([pa.array(np.arange(len(vectors)))]), None)
+
+
+def laid_out(vectors: NDArray[np.float32], **settings: object) -> Layout:
+    wanted = BuildSettings(**{**SMALL, **settings})  # type: ignore[arg-type]
+    layout = lay_out(source_of(vectors), wanted, Silence())
+    check_numbering(layout, vectors, wanted)
+    return layout
+
+
+def check_numbering(layout: Layout, vectors: NDArray[np.float32], wanted: BuildSettings) -> None:
+    """What every search relies on."""
+    rows, cells = layout.copies
+    assert np.unique(rows).tolist() == list(range(len(vectors)))  # every vector stands somewhere
+    assert len({*zip(rows.tolist(), cells.tolist(), strict=True)}) == len(rows)  # and nowhere twice
+    count = len(layout.centroids)
+    assert layout.cell_offsets.tolist() == [0, *np.cumsum(np.bincount(cells, minlength=count)).tolist()]
+    assert (np.diff(layout.cell_offsets) > 0).all()  # no cell is empty
+    assert (np.diff(cells) >= 0).all()
+    for first, stop in zip(layout.cell_offsets, layout.cell_offsets[1:], strict=False):
+        assert (np.diff(rows[first:stop]) > 0).all()
+    bounds = [first for first, _ in layout.chunk_cells] + [layout.chunk_cells[-1][1]]
+    assert layout.chunk_cells == list(zip(bounds, bounds[1:], strict=False))  # consecutive
+    assert (bounds[0], bounds[-1]) == (0, count)
+    if wanted.cells_per_chunk is not None:
+        assert max(stop - first for first, stop in layout.chunk_cells) <= wanted.cells_per_chunk
+    seen = comparable(vectors, wanted.metric).astype(np.float64)
+    apart = ((seen[rows] - layout.centroids[cells]) ** 2).sum(axis=1)
+    nearest = ((seen[:, None] - layout.centroids[None]) ** 2).sum(axis=2).min(axis=1)
+    assert (apart <= nearest[rows] * (1 + wanted.spread) ** 2 * (1 + 1e-4) + 1e-5).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("cells_per_chunk", [1, 3, None])
+def test_cells_and_chunks_are_numbered_in_order(metric: str, cells_per_chunk: int | None) -> None:
+    layout = laid_out(clustered(900), metric=metric, cells_per_chunk=cells_per_chunk)
+    assert 12 <= len(layout.centroids) <= 24
+    if cells_per_chunk == 1:
+        assert len(layout.chunk_cells) == len(layout.centroids)
+
+
+def test_vectors_near_a_boundary_stand_twice() -> None:
+    many = len(laid_out(clustered(900), spread=0.5).copies.rows)
+    few = len(laid_out(clustered(900), spread=0.02).copies.rows)
+    assert 900 < few < many <= 8 * 900
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_fewer_vectors_than_cells(count: int, metric: str) -> None:
+    layout = laid_out(clustered(count), metric=metric, cells=24)
+    assert 1 <= len(layout.centroids) <= count
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_vectors_that_are_all_the_same(metric: str, value: float) -> None:
+    layout = laid_out(np.full((500, 6), value, dtype=np.float32), metric=metric, spread=1.0)
+    assert len(layout.copies.rows) == 500
+
+
+def test_cells_that_exceed_a_chunk_are_split() -> None:
+    dense = clustered(3000, 64, centres=1) * 0.01
+    layout = laid_out(np.concatenate([dense, clustered(100, 64)]), cells=3, cells_per_chunk=None)
+    most = (64 << 10) // (64 * 4 + 16)
+    assert len(layout.centroids) > 12
+    assert np.diff(layout.cell_offsets).max() <= 1.2 * most
+
+
+def test_a_large_cell_of_equal_vectors_stays_whole() -> None:
+    equal = np.ones((2000, 32), dtype=np.float32)
+    layout = laid_out(np.concatenate([equal, clustered(300, 32)]), cells=8)
+    assert np.diff(layout.cell_offsets).max() >= 2000
+
+
+def test_is_deterministic() -> None:
+    one, two = (laid_out(clustered(900), seed=5) for _ in range(2))
+    assert one.centroids.tolist() == two.centroids.tolist()
+    assert one.copies.rows.tolist() == two.copies.rows.tolist()
+    assert one.chunk_cells == two.chunk_cells
+
+
+def test_reads_large_sources_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = laid_out(clustered(900))
+    monkeypatch.setattr("vectorcache.index.sources.BATCH_ROWS", 128)
+    blocks = laid_out(clustered(900))
+    assert blocks.copies.rows.tolist() == whole.copies.rows.tolist()
+
+
+@pytest.mark.parametrize(("vectors", "cells"), [(1, 1), (15, 1), (100, 12), (10_000, 400), (400_000, 2530)])
+def test_the_number_of_cells_follows_from_the_size(vectors: int, cells: int) -> None:
+    assert BuildSettings().cells_for(vectors) == cells
+
+
+def test_a_number_of_cells_that_is_given_is_taken() -> None:
+    assert BuildSettings(cells=50).cells_for(1000) == 50
+    assert BuildSettings(cells=50).cells_for(20) == 20
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metric", "l1"),
+        ("cells", 0),
+        ("cells", 2.5),
+        ("chunk_bytes", (64 << 10) - 1),
+        ("chunk_bytes", (64 << 20) + 1),
+        ("chunk_bytes", None),
+        ("cells_per_chunk", 0),
+        ("cells_per_chunk", True),
+        ("recall_target", 0),
+        ("recall_target", 1),
+        ("recall_target", float("nan")),
+        ("spread", -0.1),
+        ("spread", 1.1),
+        ("iterations", 0),
+        ("sample_per_cell", 0),
+        ("calibration_queries", 0),
+        ("seed", -1),
+        ("seed", 1.5),
+    ],
+)
+def test_refuses_settings_that_make_no_sense(field: str, value: object) -> None:
+    with pytest.raises(InvalidInput, match=f"^{field}: "):
+        BuildSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_cosine_sees_directions() -> None:
+    vectors = random_vectors(10, 4) * 100
+    vectors[3] = 0
+    norms = np.linalg.norm(comparable(vectors, "cosine"), axis=1)
+    np.testing.assert_allclose(np.delete(norms, 3), 1, rtol=1e-6)
+    assert norms[3] == 0
+    assert comparable(vectors, "dot") is vectors

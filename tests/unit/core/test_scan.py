@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.support.brute_force import assert_nearest
+from tests.support.chunks import make_chunk
+from tests.support.vector_search_contract import METRICS, random_vectors
+
+from vectorcache.chunk import Chunk
+from vectorcache.scan import CellScan, Found, NumpyScan, _runs
+
+EACH = pytest.mark.parametrize("metric", METRICS)
+
+
+def cells_of(*numbers: int) -> NDArray[np.int32]:
+    return np.array(numbers, dtype=np.int32)
+
+
+def by_cell(*chunks: Chunk) -> dict[int, Chunk]:
+    return {cell: chunk for chunk in chunks for cell in chunk.cells}
+
+
+def named_rows(chunk_of: Mapping[int, Chunk], cells: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    """The vector of each row that stands in the cells, one by one."""
+    rows = {}
+    for cell in cells:
+        if cell in chunk_of:
+            chunk = chunk_of[cell]
+            place = cell - chunk.first_cell
+            for at in range(chunk.offsets[place], chunk.offsets[place + 1]):
+                rows[int(chunk.rows[at])] = chunk.vectors[at]
+    return rows
+
+
+def check(
+    found: Found, chunk_of: Mapping[int, Chunk], query: NDArray[np.float32], cells: Sequence[int], k: int
+) -> None:
+    rows = named_rows(chunk_of, cells)
+    metric = next(iter(chunk_of.values())).metric
+    if rows:
+        numbers = np.array(list(rows))
+        place_of = {row: at for at, row in enumerate(rows)}
+        places = [place_of[row] for row in found.rows.tolist()]
+        vectors = np.stack([rows[row] for row in numbers.tolist()])
+        assert_nearest(places, found.distances, vectors, query, metric, k)
+    else:
+        assert found.rows.tolist() == []
+    assert [int(chunk.rows[at]) for chunk, at in found.places] == found.rows.tolist()
+
+
+@pytest.fixture
+def scan() -> CellScan:
+    return NumpyScan()
+
+
+@EACH
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_equals_brute_force_over_the_named_rows(metric: str, data: st.DataObject) -> None:
+    """Rows that stand in several cells, empty cells, cells that are missing, several chunks, a batch."""
+    generator = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    collection = generator.standard_normal((60, 5)).astype(np.float32)
+    chunks, first = [], 0
+    for _ in range(data.draw(st.integers(1, 4))):
+        sizes = generator.integers(0, 30, generator.integers(1, 6)).tolist()
+        rows = np.concatenate([generator.choice(60, size, replace=False) for size in sizes]).astype(np.int64)
+        chunks.append(make_chunk(collection[rows], sizes, rows=rows, first_cell=first, metric=metric))
+        first += len(sizes)
+    missing = set(generator.integers(0, first, 2).tolist()) if data.draw(st.booleans()) else set()
+    chunk_of = {cell: chunk for cell, chunk in by_cell(*chunks).items() if cell not in missing}
+    if not chunk_of:
+        return
+    queries = generator.standard_normal((3, 5)).astype(np.float32)
+    wanted = [
+        sorted(generator.choice(first, generator.integers(0, first + 1), replace=False)) for _ in queries
+    ]
+    k = data.draw(st.integers(1, 70))
+    answers = NumpyScan().scan(chunk_of, queries, [cells_of(*cells) for cells in wanted], k)
+    assert len(answers) == 3
+    for found, query, cells in zip(answers, queries, wanted, strict=True):
+        check(found, chunk_of, query, cells, k)
+
+
+def test_cells_side_by_side_are_one_run() -> None:
+    one = make_chunk(random_vectors(10, 3), [2, 3, 0, 5], first_cell=4)
+    two = make_chunk(random_vectors(6, 3), [1, 5], first_cell=8)
+    runs = [(run.chunk, run.start, run.stop) for run in _runs(by_cell(one, two), [4, 5, 6, 7, 8, 9])]
+    assert runs == [(one, 0, 10), (two, 0, 6)]
+    gap = [(run.chunk, run.start, run.stop) for run in _runs(by_cell(one, two), [4, 7, 9])]
+    assert gap == [(one, 0, 2), (one, 5, 10), (two, 1, 6)]
+
+
+def test_counts_the_rows_it_compared(scan: CellScan) -> None:
+    chunk_of = by_cell(make_chunk(random_vectors(10, 3), [2, 3, 5]))
+    found = scan.scan(chunk_of, random_vectors(2, 3), [cells_of(0, 2), cells_of(1)], 4)
+    assert [one.scanned for one in found] == [7, 3]
+    assert [len(one.rows) for one in found] == [4, 3]
+
+
+def test_nothing_is_found_where_nothing_is_named(scan: CellScan) -> None:
+    chunk_of = by_cell(make_chunk(random_vectors(4, 3), [4, 0]))
+    queries = random_vectors(3, 3)
+    for cells, chunks in (([], chunk_of), ([1], chunk_of), ([7], chunk_of), ([0], {})):
+        found = scan.scan(chunks, queries, [cells_of(*cells)] * 3, 5)
+        assert [(len(one.rows), len(one.distances), one.places, one.scanned) for one in found] == [
+            (0, 0, [], 0)
+        ] * 3
+
+
+@EACH
+def test_copies_of_a_row_are_one_neighbour(scan: CellScan, metric: str) -> None:
+    """Each row in 8 cells of 4 chunks, and half of the vectors equal."""
+    vectors = random_vectors(30, 40)
+    vectors[15:] = vectors[:15]
+    shuffled = [np.random.default_rng(seed).permutation(30) for seed in range(8)]
+    chunks = [
+        make_chunk(
+            np.concatenate([vectors[shuffled[2 * at]], vectors[shuffled[2 * at + 1]]]),
+            [30, 30],
+            rows=np.concatenate(shuffled[2 * at : 2 * at + 2]),
+            first_cell=2 * at,
+            metric=metric,
+        )
+        for at in range(4)
+    ]
+    for query in random_vectors(5, 40, seed=1):
+        (found,) = scan.scan(by_cell(*chunks), query[None], [np.arange(8, dtype=np.int32)], 12)
+        assert len(found.rows) == 12
+        assert (found.rows[::2] + 15).tolist() == found.rows[1::2].tolist()  # ties in the order of rows
+
+
+@EACH
+def test_is_exact_far_from_the_origin(scan: CellScan, metric: str) -> None:
+    vectors = (random_vectors(400, 8) * 1e-2 + 1e4).astype(np.float32)
+    chunk_of = by_cell(make_chunk(vectors, [100] * 4, metric=metric))
+    (found,) = scan.scan(chunk_of, vectors[:1], [cells_of(0, 1, 3)], 10)
+    check(found, chunk_of, vectors[0], [0, 1, 3], 10)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+from tests.support.vector_search_contract import VectorSearchContract, random_vectors
+
+from vectorcache import search as module
+from vectorcache.errors import InvalidInput
+from vectorcache.search import ExactVectorSearch, VectorSearch, as_queries, check_k
+
+
+class TestExactVectorSearch(VectorSearchContract):
+    @staticmethod
+    def make(vectors: ArrayLike, metric: str = "euclidean", k: int = 10) -> VectorSearch:
+        return ExactVectorSearch(vectors, metric, k)
+
+
+def test_a_large_batch_is_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = ExactVectorSearch(random_vectors(100, 5))
+    queries = random_vectors(17, 5, seed=1)
+    whole = search.search(queries, 3)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 4 * 100 * 5)  # five queries
+    cut = search.search(queries, 3)
+    assert cut.indices.tolist() == whole.indices.tolist()
+    assert cut.distances.tolist() == whole.distances.tolist()
+
+
+def test_k_may_have_an_upper_bound() -> None:
+    assert check_k(5, "nprobe", 5) == 5
+    with pytest.raises(InvalidInput, match="^nprobe: 6 .*from 1 to 5"):
+        check_k(6, "nprobe", 5)
+
+
+def test_as_queries_tells_one_from_a_batch() -> None:
+    one, single = as_queries([1, 2], 2)
+    batch, many = as_queries([[1, 2]], 2)
+    assert (single, many) == (True, False)
+    assert one.tolist() == batch.tolist() == [[1, 2]]
+    assert one.dtype == np.float32
