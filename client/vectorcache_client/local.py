@@ -222,7 +222,7 @@ class LocalCluster:
         while True:
             await asyncio.sleep(self._patience.poll)
             async with self._resizing:
-                wanted = _read_count(self._wanted_file)
+                wanted = read_wish(self._wanted_file)
                 if wanted is None or wanted == len(self._members):
                     continue
                 try:
@@ -316,7 +316,7 @@ def _write(path: Path, value: object) -> None:
     temporary.replace(path)
 
 
-def _read_count(path: Path) -> int | None:
+def read_wish(path: Path) -> int | None:
     """What a caller asked for; None where that is nothing that can be done."""
     try:
         count = int(msgspec.json.decode(path.read_bytes(), type=dict[str, int])["count"])

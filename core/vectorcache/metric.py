@@ -211,6 +211,8 @@ def as_floats(value: object, field: str) -> Floats:
         raise InvalidInput(field, value, _NUMBERS) from error
     if array.dtype.kind not in "fiu":  # numpy would make numbers of digits in text, of None and of dates
         raise InvalidInput(field, value, _NUMBERS)
+    if array.dtype == np.float32:
+        return np.asarray(array, order="C")
     with np.errstate(over="ignore"):
         return np.asarray(array, dtype=np.float32, order="C")
 

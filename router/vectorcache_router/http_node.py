@@ -44,23 +44,17 @@ _fetch_response = msgspec.msgpack.Decoder(wire.FetchResponse).decode
 _problem = msgspec.json.Decoder(Problem).decode
 
 R = TypeVar("R")
+_Kind: TypeAlias = tuple[str, int, bool]
 _Request: TypeAlias = wire.NodeSearchRequest | wire.PrefetchRequest | wire.FetchRequest
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A search that has not left yet. Searches of one ``kind`` may travel together.
-
-    They travel in the context of the first of them: under its request id.
-    """
+    """A search that has not left yet. Those that travel together go in the context of the first: by its request id."""
 
     query: CellQuery
     answer: asyncio.Future[CellAnswer]
     context: Context = field(default_factory=copy_context)
-
-    @property
-    def kind(self) -> tuple[str, int, bool]:
-        return (self.query.collection, self.query.version, self.query.payload)
 
 
 class HttpNode(SearchNode):
@@ -79,7 +73,7 @@ class HttpNode(SearchNode):
         self._urls = {path: URL(self._url + path) for path in (SEARCH, PREFETCH, VECTORS)}
         self._session = session
         self._free = requests
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: dict[_Kind, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -100,10 +94,10 @@ class HttpNode(SearchNode):
                 return await self._search(query)
             finally:
                 self._returned()
-        if len(self._waiting) >= MAX_WAITING:
+        if sum(map(len, self._waiting.values())) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} searches wait for node {self._name!r} already")
         waiting = _Waiting(query, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        self._waiting.setdefault(_kind_of(query), deque()).append(waiting)
         return await waiting.answer
 
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
@@ -125,7 +119,8 @@ class HttpNode(SearchNode):
 
     async def close(self) -> None:
         """Give up what waits, and what is under way for those that wait: for them it is ``Unavailable``."""
-        self._fail(self._waiting)
+        for queue in self._waiting.values():
+            self._fail(queue)
         self._waiting.clear()
         for task in tuple(self._tasks):
             task.cancel()
@@ -149,19 +144,16 @@ class HttpNode(SearchNode):
         task.add_done_callback(self._tasks.discard)
 
     def _take(self) -> list[_Waiting]:
-        """Those at the head of the queue that may travel together; callers that gave up are left out."""
-        taken: list[_Waiting] = []
-        queries = 0
+        """Those of one kind that leave next, in turn with other kinds; callers that gave up are left out."""
         while self._waiting:
-            head = self._waiting[0]
-            if head.answer.done():
-                self._waiting.popleft()
-                continue
-            queries += len(head.query.cells)
-            if taken and (head.kind != taken[0].kind or queries > MAX_TOGETHER):
-                break
-            taken.append(self._waiting.popleft())
-        return taken
+            kind = next(iter(self._waiting))
+            queue = self._waiting.pop(kind)
+            taken = _head(queue)
+            if queue:
+                self._waiting[kind] = queue
+            if taken:
+                return taken
+        return []
 
     async def _travel(self, together: list[_Waiting]) -> None:
         try:
@@ -220,6 +212,25 @@ class HttpNode(SearchNode):
         if status == 404 and problem.detail:  # without one there is no such path: it is no node
             return NotFound("version", version)
         return Unavailable(f"node {self._name!r} answered {status}: {problem.title}")
+
+
+def _kind_of(query: CellQuery) -> _Kind:
+    """Queries of one kind may travel together."""
+    return (query.collection, query.version, query.payload)
+
+
+def _head(queue: deque[_Waiting]) -> list[_Waiting]:
+    """Take those from a queue who may travel together: any one, or as many as ``MAX_TOGETHER`` allows."""
+    taken: list[_Waiting] = []
+    queries = 0
+    while queue:
+        queries += 0 if queue[0].answer.done() else len(queue[0].query.cells)
+        if taken and queries > MAX_TOGETHER:
+            break
+        one = queue.popleft()
+        if not one.answer.done():
+            taken.append(one)
+    return taken
 
 
 def _joined(queries: Sequence[CellQuery]) -> CellQuery:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from vectorcache.layers import CacheLayer, LayerStats
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore, FileInfo, FileStore
@@ -121,7 +121,7 @@ class ControlledBlobs(BlobStore):
 
 
 class ControlledLayer(CacheLayer[bytes]):
-    """A layer over a dict. ``get_nowait`` finds nothing, so that every read comes by ``get``."""
+    """A layer over a dict. ``at_hand`` finds nothing, so that every read comes by ``get``."""
 
     def __init__(self, values: dict[str, bytes] | None = None, *, name: str = "controlled") -> None:
         self.values = dict(values or {})
@@ -134,10 +134,10 @@ class ControlledLayer(CacheLayer[bytes]):
     async def close(self) -> None:
         await self.control.check("close")
 
-    def get_nowait(self, key: str) -> bytes | None:
-        if error := self.control.failures.get("get_nowait"):
+    def at_hand(self, keys: Iterable[str]) -> dict[str, bytes]:
+        if error := self.control.failures.get("at_hand"):
             raise error
-        return None
+        return {}
 
     async def get(self, key: str) -> bytes | None:
         value = self.values.get(key)  # before the gate: what is read may be old when it arrives

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,8 +274,3 @@ async def until(condition: Callable[[], Awaitable[bool]], deadline: float = DEAD
     async with asyncio.timeout(deadline):
         while not await condition():  # noqa: ASYNC110 - another process cannot set our event
             await asyncio.sleep(0.005)
-
-
-def problems_of(answers: Iterator[tuple[int, Any]]) -> list[Any]:
-    """The answers that are no success."""
-    return [answer for status, answer in answers if status != 200]

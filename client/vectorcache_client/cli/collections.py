@@ -28,7 +28,7 @@ def list_(blobs: Blobs) -> None:
         return [await catalog.manifest(name) for name in await catalog.collections()]
 
     found = _with_catalog(blobs, manifests)
-    columns = ("collection", "version", "vectors", "dimension", "metric", "chunks", "size", "built")
+    columns = ("collection", "version", "vectors", "dim", "metric", "chunks", "size", "built")
     print_table(columns, (_row(manifest) for manifest in found))
 
 
@@ -141,7 +141,7 @@ def _row(manifest: Manifest) -> tuple[object, ...]:
         manifest.metric,
         len(manifest.chunks),
         _size(manifest),
-        manifest.built_at,
+        manifest.built_at.partition("T")[0],
     )
 
 

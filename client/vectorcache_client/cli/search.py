@@ -58,13 +58,13 @@ def search(
 
 
 def _read(source: str) -> ArrayLike:
-    """Vectors of a file or of standard input; their shape is the client's to check."""
+    """Vectors of a file or of standard input: one, or several."""
     try:
         if source.endswith(".npy"):
             return np.asarray(np.load(source, allow_pickle=False))
         text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-        return msgspec.json.decode(text, type=list[float] | list[list[float]])
-    except (OSError, ValueError) as error:
+        return np.asarray(msgspec.json.decode(text, type=list[float | list[float]]), dtype=np.float64)
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise InvalidInput("VECTOR", source, f"a .npy or .json file of numbers, or - ({error})") from error
 
 

@@ -58,7 +58,7 @@ class Narrator:
         """The neighbours of words."""
         self._chapter(
             "3  Neighbours",
-            "The vectors of a few words, by their ids; then the words that are nearest to them.",
+            "The vectors of a few words, by their ids; then the words nearest to them.",
         )
         for word, near in answers:
             self._console.print(

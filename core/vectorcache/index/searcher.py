@@ -50,10 +50,11 @@ class CellSearcher:
         version = await self._versions.open(query.collection, query.version)
         vectors = as_vectors(query.vectors, "vectors", dimension=version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
-        chunk_of, failed, reason = await self._load(version, wanted, query.timeout)
+        chunks, reason = await self._load(version, wanted, query.timeout)
+        failed = _without(wanted, version, chunks)
         pairs = sum(len(cells) for cells in query.cells)
         hits, scanned = await self._offload.run(
-            version.work(pairs), self._scan_cells, chunk_of, query, vectors
+            version.work(pairs), self._scan_cells, version, chunks, query, vectors, failed
         )
         return CellAnswer(hits, failed, reason, scanned)
 
@@ -65,7 +66,7 @@ class CellSearcher:
         """Bring chunks into the cache; return how many are there now."""
         opened = await self._versions.open(collection, version)
         for number in chunks:
-            _check_chunk(opened, number)
+            _check_chunk(opened, number, "chunks")
         loaded = await self._chunks.get_many(
             [opened.keys[n] for n in chunks], [opened.sizes[n] for n in chunks], timeout=timeout
         )
@@ -81,7 +82,7 @@ class CellSearcher:
             InvalidInput: there is no such chunk or row.
         """
         opened = await self._versions.open(collection, version)
-        _check_chunk(opened, chunk)
+        _check_chunk(opened, chunk, "chunk")
         value = await self._chunks.get(opened.keys[chunk], opened.sizes[chunk])
         if value is None:
             raise NotFound("chunk", opened.keys[chunk])
@@ -91,30 +92,35 @@ class CellSearcher:
 
     async def _load(
         self, version: OpenVersion, wanted: Cells, timeout: float
-    ) -> tuple[dict[int, Chunk], Cells, str]:
-        """The chunk of every cell, the cells whose chunk could not be loaded, and why."""
-        chunk_of_wanted = version.chunk_of_cell[wanted]
-        numbers = np.unique(chunk_of_wanted).tolist()
+    ) -> tuple[dict[int, Chunk], str]:
+        """The chunks of cells by number, and why some are missing; empty where none is."""
+        numbers = np.unique(version.chunk_of_cell[wanted]).tolist()
         loaded = await self._chunks.get_many(
             [version.keys[n] for n in numbers], [version.sizes[n] for n in numbers], timeout=timeout
         )
-        chunks = {n: loaded.found.get(version.keys[n]) for n in numbers}
-        chunk_of: dict[int, Chunk] = {}
-        failed: list[int] = []
-        for cell, number in zip(wanted.tolist(), chunk_of_wanted.tolist(), strict=True):
-            chunk = chunks[number]
-            if chunk is None:
-                failed.append(cell)
-            else:
-                chunk_of[cell] = chunk
-        return chunk_of, np.array(failed, dtype=np.int32), _reason(loaded.failed, failed)
+        found = loaded.found
+        chunks = {n: found[version.keys[n]] for n in numbers if version.keys[n] in found}
+        version.learn(chunks)
+        return chunks, "" if len(chunks) == len(numbers) else _reason(loaded.failed)
 
     def _scan_cells(
-        self, chunk_of: dict[int, Chunk], query: CellQuery, vectors: NDArray[np.float32]
+        self,
+        version: OpenVersion,
+        chunks: dict[int, Chunk],
+        query: CellQuery,
+        vectors: NDArray[np.float32],
+        failed: Cells,
     ) -> tuple[list[Hits], int]:
-        found = self._scan.scan(chunk_of, vectors, query.cells, query.k)
+        cells = [one[~np.isin(one, failed)] for one in query.cells] if len(failed) else query.cells
+        found = self._scan.scan(vectors, [version.runs(one, chunks) for one in cells], query.k)
         hits = [_hits_of(one, query.payload) for one in found]
         return hits, sum(one.scanned for one in found)
+
+
+def _without(wanted: Cells, version: OpenVersion, chunks: dict[int, Chunk]) -> Cells:
+    """Those of the cells whose chunk is missing."""
+    numbers = version.chunk_of_cell[wanted]
+    return wanted[~np.isin(numbers, list(chunks))] if len(numbers) else wanted
 
 
 def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:
@@ -128,15 +134,15 @@ def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:
     return distinct
 
 
-def _check_chunk(version: OpenVersion, number: int) -> None:
+def _check_chunk(version: OpenVersion, number: int, field: str) -> None:
     if not 0 <= number < len(version.keys):
-        raise InvalidInput("chunk", number, f"chunks from 0 to {len(version.keys) - 1}")
+        raise InvalidInput(field, number, f"chunks from 0 to {len(version.keys) - 1}")
 
 
-def _reason(errors: dict[str, VectorCacheError], failed: list[int]) -> str:
+def _reason(errors: dict[str, VectorCacheError]) -> str:
     if errors:
         return str(next(iter(errors.values())))
-    return "a chunk's blob does not exist: its version was deleted" if failed else ""
+    return "a chunk's blob does not exist: its version was deleted"
 
 
 def _hits_of(found: Found, payload: bool) -> Hits:

@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-from vectorcache.errors import InvalidInput, NotFound
+from collections.abc import Mapping
+
+import numpy as np
+
+from vectorcache.chunk import Chunk
+from vectorcache.errors import CorruptData, InvalidInput, NotFound
 from vectorcache.index.manifest import Manifest, decode_manifest, encode_manifest, manifest_key
+from vectorcache.index.query import Cells
 from vectorcache.layers.blob import BlobLayer
 from vectorcache.layers.codec import Codec
 from vectorcache.layers.memory import MemoryLayer
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.lru import LRU
 from vectorcache.metric import SMALLEST_NORM, Floats, row_norms
+from vectorcache.scan import Runs
 from vectorcache.stores.base import BlobStore
 
 _KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
 
 
 class OpenVersion:
-    """A version that can be searched: its manifest, and the chunk of each cell, (cells,) int32."""
+    """A version that can be searched: its manifest, and where each cell stands.
 
-    __slots__ = ("chunk_of_cell", "keys", "manifest", "sizes")
+    Attributes:
+        chunk_of_cell: (cells,) int32, the number of the chunk of each cell.
+        keys, sizes: of the chunks.
+    """
+
+    __slots__ = ("_known", "_starts", "_stops", "chunk_of_cell", "keys", "manifest", "sizes")
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.chunk_of_cell = manifest.chunk_of_cell()
         self.keys = [manifest.chunk_key(number) for number in range(len(manifest.chunks))]
         self.sizes = [chunk.bytes for chunk in manifest.chunks]
+        self._known: set[int] = set()
+        self._starts = np.zeros(manifest.cells, dtype=np.int64)
+        self._stops = np.zeros(manifest.cells, dtype=np.int64)
+
+    def learn(self, chunks: Mapping[int, Chunk]) -> None:
+        """Note where cells stand in chunks; ``runs`` knows those only.
+
+        Raises:
+            CorruptData: a chunk has other cells than the manifest says.
+        """
+        for number in chunks.keys() - self._known:
+            chunk, told = chunks[number], self.manifest.chunks[number]
+            if chunk.cells != range(told.first_cell, told.first_cell + told.cells):
+                raise CorruptData(f"{self.keys[number]!r} holds {chunk.cells}, not what its manifest says")
+            self._starts[chunk.cells] = chunk.offsets[:-1]
+            self._stops[chunk.cells] = chunk.offsets[1:]
+            self._known.add(number)
+
+    def runs(self, cells: Cells, chunks: Mapping[int, Chunk]) -> Runs:
+        """The rows of cells, ascending; cells that stand side by side in a chunk are one run."""
+        if not len(cells):
+            return Runs([], [], [])
+        numbers = self.chunk_of_cell[cells]
+        first = np.ones(len(cells), dtype=bool)
+        first[1:] = (cells[1:] != cells[:-1] + 1) | (numbers[1:] != numbers[:-1])
+        begins = np.flatnonzero(first)
+        ends = np.append(begins[1:], len(cells)) - 1
+        return Runs(
+            [chunks[number] for number in numbers[begins].tolist()],
+            self._starts[cells[begins]].tolist(),
+            self._stops[cells[ends]].tolist(),
+        )
 
     def work(self, cells: int) -> float:
         """About how many multiplications a scan of so many cells takes."""
@@ -42,9 +86,7 @@ class Versions:
     async def open(self, collection: str, version: int) -> OpenVersion:
         """The version; ``NotFound`` where it is not published."""
         key = manifest_key(collection, version)
-        found = self._cache.get_nowait(key)
-        if found is None:
-            found = await self._cache.get(key)
+        found = await self._cache.get(key)
         if found is None:
             raise NotFound("version", f"{collection}/v{version}")
         return found

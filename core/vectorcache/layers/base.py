@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -77,10 +78,10 @@ class CacheLayer(ABC, Generic[V]):
         """Release what is held; a second call does nothing."""
 
     @abstractmethod
-    def get_nowait(self, key: str) -> V | None:
-        """The value if it is at hand without waiting, else None.
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Those of the values that are there without waiting; many at a time, because this is the hot path.
 
-        A value counts as a hit and as used; None counts as nothing, because ``get`` is asked next.
+        What is found counts as a hit and as used; the rest counts as nothing, because ``get`` is asked next.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from vectorcache.errors import CorruptData, NotFound
@@ -43,9 +43,9 @@ class BlobLayer(CacheLayer[V], Generic[V]):
     async def close(self) -> None:
         """Nothing is held."""
 
-    def get_nowait(self, key: str) -> V | None:
-        """None: a blob is never at hand."""
-        return None
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Nothing: a blob is never at hand."""
+        return {}
 
     async def get(self, key: str) -> V | None:
         """The value, or None where there is no blob.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Generic, TypeVar
 
@@ -82,9 +82,9 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         await self._tasks.drain()
         await self._tasks.complete(self._sweep())
 
-    def get_nowait(self, key: str) -> V | None:
-        """None: a file is never at hand."""
-        return None
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Nothing: a file is never at hand."""
+        return {}
 
     async def get(self, key: str) -> V | None:
         """The value, or None where there is no file, or none that is right.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from vectorcache.layers.base import CacheLayer, LayerStats
@@ -12,7 +13,7 @@ V = TypeVar("V")
 
 
 class MemoryLayer(CacheLayer[V], Generic[V]):
-    """Values as they are, in an LRU. Nothing here waits: ``get_nowait`` finds whatever ``get`` finds.
+    """Values as they are, in an LRU. Nothing here waits: ``at_hand`` finds whatever ``get`` finds.
 
     The LRU belongs to this layer from now on, its removal callback too. A value that outweighs the whole
     capacity is not kept, and an older value of its key is gone.
@@ -31,12 +32,12 @@ class MemoryLayer(CacheLayer[V], Generic[V]):
         """Drop everything."""
         self._lru.clear()
 
-    def get_nowait(self, key: str) -> V | None:
-        """The value, or None."""
-        value = self._lru.get(key)
-        if value is not None:
-            self._counters.hits += 1
-        return value
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Those that are there."""
+        get = self._lru.get
+        found = {key: value for key in keys if (value := get(key)) is not None}
+        self._counters.hits += len(found)
+        return found
 
     async def get(self, key: str) -> V | None:
         """The value, or None."""

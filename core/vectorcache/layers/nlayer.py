@@ -95,12 +95,11 @@ class NLayerCache(CacheLayer[V], Generic[V]):
             await layer.close()
         await self._trust(self._guarantee.close())
 
-    def get_nowait(self, key: str) -> V | None:
-        """The value if the first layer has it at hand."""
-        value = self._first.get_nowait(key)
-        if value is not None:
-            self._counters.hits += 1
-        return value
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Those that the first layer has at hand."""
+        found = self._first.at_hand(keys)
+        self._counters.hits += len(found)
+        return found
 
     async def get(self, key: str, size: int | None = None) -> V | None:
         """The value, or None where no layer has it. ``size`` is the expected bytes of it, to bound loads by.
@@ -108,7 +107,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         Raises:
             VectorCacheError: the guarantee failed (``Unavailable``: try again).
         """
-        value = self.get_nowait(key)
+        value = self.at_hand((key,)).get(key)
         if value is None:
             value = await asyncio.shield(self._flights.join(key, self._expected(size)))
             self._counters.found(value)
@@ -124,15 +123,12 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """
         if sizes is not None and len(sizes) != len(keys):
             raise InvalidInput("sizes", sizes, f"as many as keys, {len(keys)}")
-        found: dict[str, V] = {}
-        missing: dict[str, int | None] = {}
-        for position, key in enumerate(keys):
-            value = self.get_nowait(key)
-            if value is None:
-                missing[key] = None if sizes is None else sizes[position]
-            else:
-                found[key] = value
-        failed = await self._load_many(missing, found, timeout) if missing else {}
+        found = self.at_hand(keys)
+        if len(found) == len(keys):
+            return Loaded(found, {})
+        expected: Sequence[int | None] = [None] * len(keys) if sizes is None else sizes
+        missing = {key: size for key, size in zip(keys, expected, strict=True) if key not in found}
+        failed = await self._load_many(missing, found, timeout)
         return Loaded(found, failed)
 
     async def put(self, key: str, value: V) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -30,13 +30,13 @@ class TolerantLayer(CacheLayer[V], Generic[V]):
         """Close the layer."""
         await self._tolerate(self._layer.close(), None)
 
-    def get_nowait(self, key: str) -> V | None:
-        """The value if it is at hand."""
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Those that are at hand."""
         try:
-            return self._layer.get_nowait(key)
+            return self._layer.at_hand(keys)
         except Exception:  # noqa: BLE001 - as in _tolerate
             self._errors += 1
-            return None
+            return {}
 
     async def get(self, key: str) -> V | None:
         """The value, or None."""

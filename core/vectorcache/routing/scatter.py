@@ -55,6 +55,9 @@ class _Outcome:
         self.missing += other.missing
         self.scanned += other.scanned
 
+    def cells_missing(self) -> int:
+        return sum(len(cells) for _, cells in self.missing)
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
@@ -122,6 +125,8 @@ class ScatterSearch:
             NotFound: the version was deleted.
             Unavailable: no query could be searched at all.
         """
+        if not len(vectors):
+            return []
         cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
         self._turn += 1
         request = _Request(coarse, vectors, k, payload, self._clock() + timeout, self._turn)
@@ -174,7 +179,7 @@ class ScatterSearch:
                 done, waiting = await asyncio.wait(
                     waiting, timeout=self._left(request), return_when=asyncio.FIRST_COMPLETED
                 )
-                best = min([best, *(call.result() for call in done)], key=lambda one: len(one.missing))
+                best = min([best, *(call.result() for call in done)], key=_Outcome.cells_missing)
             return best
         finally:
             _abandon(calls)
@@ -266,9 +271,8 @@ class ScatterSearch:
 def _abandon(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
     """Cancel what still runs; nobody looks at what becomes of it."""
     for call in calls:
-        if not call.done():
-            call.add_done_callback(lambda done: done.cancelled() or done.exception())
-            call.cancel()
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        call.cancel()
 
 
 def owner_tables(ring: HashRing, keys: Sequence[str]) -> list[NDArray[np.intp]]:

@@ -10,7 +10,7 @@ from tests.support import fake_server
 from tests.support.waiting import until
 
 from vectorcache.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
-from vectorcache_client.local import MAX_NODES, Commands, LocalCluster, LocalSettings, Patience
+from vectorcache_client.local import MAX_NODES, Commands, LocalCluster, LocalSettings, Patience, read_wish
 from vectorcache_client.process import Restarts
 
 FAKE = [sys.executable, "-P", fake_server.__file__]
@@ -95,14 +95,33 @@ async def test_a_wish_beside_the_nodes_file_is_granted(tmp_path: Path, commands:
             assert len(running.nodes) == count
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"count": "3"}', '{"count": 2.5}'])
-async def test_a_wish_that_is_none_changes_nothing(tmp_path: Path, commands: FakeCommands, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ('{"count": 3}', 3),
+        ('{"count": -3}', 1),
+        ('{"count": 5000}', MAX_NODES),
+        ("", None),
+        ("{", None),
+        ("[]", None),
+        ("{}", None),
+        ('{"count": "3"}', None),
+        ('{"count": 2.5}', None),
+    ],
+)
+def test_a_wish_is_read_within_what_can_be_done(tmp_path: Path, text: str, wish: int | None) -> None:
+    (tmp_path / "wanted.json").write_text(text)
+    assert read_wish(tmp_path / "wanted.json") == wish
+    assert read_wish(tmp_path / "nowhere.json") is None
+
+
+async def test_a_wish_that_is_none_does_not_end_the_cluster(tmp_path: Path, commands: FakeCommands) -> None:
     async with cluster(tmp_path, commands, nodes=1) as running:
-        wish(tmp_path, text)
-        await running.scale(1)
-        wish(tmp_path, text)
-        (tmp_path / "other").write_text("")
-        assert list(running.nodes) == ["node-0"]
+        wish(tmp_path, "{")
+        running.kill("node-0")
+        await until(lambda: running.restarted["node-0"] == 1)
+        wish(tmp_path, '{"count": 2}')
+        await until(lambda: len(running.nodes) == 2)
 
 
 async def test_a_wish_for_less_than_one_node_leaves_one(tmp_path: Path, commands: FakeCommands) -> None:

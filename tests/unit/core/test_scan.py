@@ -12,17 +12,33 @@ from tests.support.chunks import make_chunk
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.chunk import Chunk
-from vectorcache.scan import CellScan, Found, NumpyScan, _runs
+from vectorcache.scan import CellScan, Found, NumpyScan, Runs
 
 EACH = pytest.mark.parametrize("metric", METRICS)
 
 
-def cells_of(*numbers: int) -> NDArray[np.int32]:
-    return np.array(numbers, dtype=np.int32)
-
-
 def by_cell(*chunks: Chunk) -> dict[int, Chunk]:
     return {cell: chunk for chunk in chunks for cell in chunk.cells}
+
+
+def runs_of(chunk_of: Mapping[int, Chunk], cells: Sequence[int]) -> Runs:
+    """One run per cell, naively; cells without a chunk are left out."""
+    places = [(chunk_of[cell], cell - chunk_of[cell].first_cell) for cell in cells if cell in chunk_of]
+    return Runs(
+        [chunk for chunk, _ in places],
+        [chunk.offsets[at] for chunk, at in places],
+        [chunk.offsets[at + 1] for chunk, at in places],
+    )
+
+
+def scan_cells(
+    scan: CellScan,
+    chunk_of: Mapping[int, Chunk],
+    queries: NDArray[np.float32],
+    cells: Sequence[Sequence[int]],
+    k: int,
+) -> list[Found]:
+    return scan.scan(queries, [runs_of(chunk_of, wanted) for wanted in cells], k)
 
 
 def named_rows(chunk_of: Mapping[int, Chunk], cells: Sequence[int]) -> dict[int, NDArray[np.float32]]:
@@ -80,24 +96,15 @@ def test_equals_brute_force_over_the_named_rows(metric: str, data: st.DataObject
         sorted(generator.choice(first, generator.integers(0, first + 1), replace=False)) for _ in queries
     ]
     k = data.draw(st.integers(1, 70))
-    answers = NumpyScan().scan(chunk_of, queries, [cells_of(*cells) for cells in wanted], k)
+    answers = scan_cells(NumpyScan(), chunk_of, queries, wanted, k)
     assert len(answers) == 3
     for found, query, cells in zip(answers, queries, wanted, strict=True):
         check(found, chunk_of, query, cells, k)
 
 
-def test_cells_side_by_side_are_one_run() -> None:
-    one = make_chunk(random_vectors(10, 3), [2, 3, 0, 5], first_cell=4)
-    two = make_chunk(random_vectors(6, 3), [1, 5], first_cell=8)
-    runs = [(run.chunk, run.start, run.stop) for run in _runs(by_cell(one, two), [4, 5, 6, 7, 8, 9])]
-    assert runs == [(one, 0, 10), (two, 0, 6)]
-    gap = [(run.chunk, run.start, run.stop) for run in _runs(by_cell(one, two), [4, 7, 9])]
-    assert gap == [(one, 0, 2), (one, 5, 10), (two, 1, 6)]
-
-
 def test_counts_the_rows_it_compared(scan: CellScan) -> None:
     chunk_of = by_cell(make_chunk(random_vectors(10, 3), [2, 3, 5]))
-    found = scan.scan(chunk_of, random_vectors(2, 3), [cells_of(0, 2), cells_of(1)], 4)
+    found = scan_cells(scan, chunk_of, random_vectors(2, 3), [[0, 2], [1]], 4)
     assert [one.scanned for one in found] == [7, 3]
     assert [len(one.rows) for one in found] == [4, 3]
 
@@ -106,7 +113,7 @@ def test_nothing_is_found_where_nothing_is_named(scan: CellScan) -> None:
     chunk_of = by_cell(make_chunk(random_vectors(4, 3), [4, 0]))
     queries = random_vectors(3, 3)
     for cells, chunks in (([], chunk_of), ([1], chunk_of), ([7], chunk_of), ([0], {})):
-        found = scan.scan(chunks, queries, [cells_of(*cells)] * 3, 5)
+        found = scan_cells(scan, chunks, queries, [cells] * 3, 5)
         assert [(len(one.rows), len(one.distances), one.places, one.scanned) for one in found] == [
             (0, 0, [], 0)
         ] * 3
@@ -129,7 +136,7 @@ def test_copies_of_a_row_are_one_neighbour(scan: CellScan, metric: str) -> None:
         for at in range(4)
     ]
     for query in random_vectors(5, 40, seed=1):
-        (found,) = scan.scan(by_cell(*chunks), query[None], [np.arange(8, dtype=np.int32)], 12)
+        (found,) = scan_cells(scan, by_cell(*chunks), query[None], [range(8)], 12)
         assert len(found.rows) == 12
         assert (found.rows[::2] + 15).tolist() == found.rows[1::2].tolist()  # ties in the order of rows
 
@@ -138,5 +145,5 @@ def test_copies_of_a_row_are_one_neighbour(scan: CellScan, metric: str) -> None:
 def test_is_exact_far_from_the_origin(scan: CellScan, metric: str) -> None:
     vectors = (random_vectors(400, 8) * 1e-2 + 1e4).astype(np.float32)
     chunk_of = by_cell(make_chunk(vectors, [100] * 4, metric=metric))
-    (found,) = scan.scan(chunk_of, vectors[:1], [cells_of(0, 1, 3)], 10)
+    (found,) = scan_cells(scan, chunk_of, vectors[:1], [[0, 1, 3]], 10)
     check(found, chunk_of, vectors[0], [0, 1, 3], 10)

@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from tests.support.manifests import make_manifest
 
 from vectorcache.errors import CorruptData, InvalidInput
 from vectorcache.index.manifest import (
-    BlobRef,
     Calibration,
-    ChunkInfo,
     Current,
-    Manifest,
-    PayloadColumn,
     Tradeoff,
     check_collection,
     checksum,
@@ -22,31 +19,6 @@ from vectorcache.index.manifest import (
 )
 
 KEY = "words/v7/manifest.json"
-
-
-def make_manifest(cells: tuple[int, ...] = (2, 1, 3)) -> Manifest:
-    firsts = [sum(cells[:at]) for at in range(len(cells))]
-    return Manifest(
-        collection="words",
-        version=7,
-        metric="cosine",
-        dimension=50,
-        vectors=100,
-        rows=110,
-        cells=sum(cells),
-        id_type="string",
-        payload=(PayloadColumn("text", "string"),),
-        chunks=tuple(
-            ChunkInfo(first, count, 10, 1000, "ab") for first, count in zip(firsts, cells, strict=True)
-        ),
-        centroids=BlobRef(10, "cd"),
-        lookup=(BlobRef(20, "ef"),),
-        search=Calibration(
-            2, 0.95, 10, 40, (Tradeoff(1, 0.5, 0.1), Tradeoff(2, 0.96, 0.2), Tradeoff(6, 1.0, 1.1))
-        ),
-        built_at="2026-01-01T00:00:00+00:00",
-        build_seconds=1.5,
-    )
 
 
 def test_comes_back_as_it_was() -> None:

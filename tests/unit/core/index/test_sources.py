@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,15 +149,6 @@ def test_an_iterator_of_arrays(spool: Path) -> None:
 
 
 def test_an_iterator_of_record_batches(spool: Path) -> None:
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield from table().slice(0, 4).to_batches()
-        yield (
-            table().slice(0, 0).to_batches()[0]
-            if table().slice(0, 0).to_batches()
-            else table()[:0].to_batches()
-        )
-        yield from table().slice(4).to_batches()
-
     assert_whole(open_source(table().to_reader(max_chunksize=3), spool))
     empty = pa.RecordBatch.from_pylist([], schema=table().schema)
     assert_whole(open_source([*table().to_batches(4), empty], spool))
@@ -163,9 +156,6 @@ def test_an_iterator_of_record_batches(spool: Path) -> None:
 
 def test_only_one_batch_is_held(spool: Path) -> None:
     """A batch is gone when the next one is asked for."""
-    import gc
-    import weakref
-
     alive: list[weakref.ref[np.ndarray]] = []
 
     def batches() -> Iterator[NDArray[np.float32]]:
@@ -292,7 +282,7 @@ def test_nan_is_named_by_its_row(
         (table(pa.array([[1.0, 2.0]] * 9 + [[1.0]])), "^column vector: 'lists of lengths .*one length"),
         (table(pa.array([[1.0]] * 9 + [None])), "^column vector: .*a list of numbers in every row"),
         (table(pa.array([[1.0]] * 9 + [[None]])), r"^column vector\[9\]\[0\]: nan"),
-        (table(pa.array([["1"]] * 10)), "^column vector: .*numbers"),
+        (table(pa.array([["1"]] * 10)), "(?s)^column vector: .*numbers"),
         (table(pa.array(["a"] * 10)), "^column vector: 'string'.*a list of numbers"),
         (table(pa.array([[]] * 10, type=pa.list_(pa.float32()))), "^column vector: .*dimension 0"),
         (table().rename_columns(["id", "v", "text"]), "^vector column: 'vector' .*one of id, v, text"),

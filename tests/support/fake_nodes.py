@@ -1,0 +1,85 @@
+"""Nodes that a test makes fail, wait, or lose cells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from tests.support.control import Gate
+
+from vectorcache.index.query import CellAnswer, CellQuery, StoredVector
+from vectorcache.routing.node import SearchNode
+
+
+class FakeClock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeNode(SearchNode):
+    """Hands on to another node, unless the test says otherwise.
+
+    Attributes:
+        queries: what it was asked.
+        error: what it raises.
+        gate: where searches wait.
+        lost: cells that it could not load.
+        cancelled: how many searches were given up by their caller.
+    """
+
+    def __init__(self, inner: SearchNode) -> None:
+        self._inner = inner
+        self.queries: list[CellQuery] = []
+        self.error: Exception | None = None
+        self.gate: Gate | None = None
+        self.lost: set[int] = set()
+        self.cancelled = 0
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def cells(self) -> list[int]:
+        """Every cell that it was asked for, as often as it was."""
+        return sorted(cell for query in self.queries for cells in query.cells for cell in cells.tolist())
+
+    async def search(self, query: CellQuery) -> CellAnswer:
+        self.queries.append(query)
+        try:
+            if self.gate is not None:
+                await self.gate.enter()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        return await self._search(query)
+
+    async def _search(self, query: CellQuery) -> CellAnswer:
+        if not self.lost:
+            return await self._inner.search(query)
+        lost = np.array(sorted(self.lost), dtype=np.int32)
+        kept = [cells[~np.isin(cells, lost)] for cells in query.cells]
+        answer = await self._inner.search(
+            CellQuery(query.collection, query.version, query.vectors, kept, query.k, query.payload)
+        )
+        named = np.unique(np.concatenate(list(query.cells)))
+        return CellAnswer(answer.hits, named[np.isin(named, lost)], "lost", answer.scanned)
+
+    async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
+        return await self._inner.prefetch(collection, version, chunks, timeout)
+
+    async def fetch(
+        self, collection: str, version: int, chunk: int, positions: Sequence[int]
+    ) -> list[StoredVector]:
+        return await self._inner.fetch(collection, version, chunk, positions)
+
+    async def close(self) -> None:
+        await self._inner.close()

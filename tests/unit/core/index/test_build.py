@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.support.collections import NAME, SMALL, assert_answers, build, clustered, opened, table_of
+from tests.support.control import ControlledBlobs
+from tests.support.flaky_blob_store import Fault, FlakyBlobStore
+
+from vectorcache.chunk import ChunkCodec
+from vectorcache.errors import InvalidInput, NotFound, Unavailable
+from vectorcache.index.build import build_collection
+from vectorcache.index.catalog import Catalog
+from vectorcache.index.layout import BuildSettings
+from vectorcache.index.lookup import LookupCodec, shard_of
+from vectorcache.index.manifest import PayloadColumn
+from vectorcache.stores.memory import MemoryBlobStore
+
+VECTORS = clustered(800)
+IDS = [f"id-{row}" for row in range(800)]
+
+
+async def contents(blobs: MemoryBlobStore, prefix: str = "") -> dict[str, bytes]:
+    return {blob.key: (await blobs.get(blob.key)).data async for blob in blobs.list(prefix)}
+
+
+async def test_the_manifest_tells_what_was_built() -> None:
+    blobs = MemoryBlobStore()
+    manifest, published = await build(blobs, table_of(VECTORS, IDS))
+    assert published
+    assert await Catalog(blobs).manifest(NAME) == manifest
+    assert (manifest.version, manifest.metric, manifest.dimension) == (1, "euclidean", 8)
+    assert (manifest.vectors, manifest.id_type) == (800, "string")
+    assert manifest.payload == (PayloadColumn("row", "int64"),)
+    assert manifest.rows == sum(chunk.rows for chunk in manifest.chunks) >= 800
+    assert manifest.cells == sum(chunk.cells for chunk in manifest.chunks) <= 24
+    assert max(chunk.cells for chunk in manifest.chunks) <= 4
+    assert 1 <= manifest.search.nprobe <= manifest.cells
+    assert manifest.build_seconds >= 0
+    stored = await contents(blobs)
+    for number, chunk in enumerate(manifest.chunks):
+        assert len(stored[manifest.chunk_key(number)]) == chunk.bytes
+
+
+async def test_every_blob_is_named_by_the_manifest() -> None:
+    blobs = MemoryBlobStore()
+    manifest, _ = await build(blobs, VECTORS)
+    chunks = {manifest.chunk_key(number) for number in range(len(manifest.chunks))}
+    others = {manifest.centroids_key, manifest.lookup_key(0), f"{NAME}/current.json"}
+    assert set(await contents(blobs)) == chunks | others | {
+        f"{NAME}/v1/manifest.json",
+        f"{NAME}/v1/claim.json",
+    }
+
+
+async def test_chunks_hold_every_vector_with_its_id_and_payload() -> None:
+    blobs = MemoryBlobStore()
+    manifest, _ = await build(blobs, table_of(VECTORS, IDS), spread=0.5)
+    seen = set()
+    for number, info in enumerate(manifest.chunks):
+        key = manifest.chunk_key(number)
+        chunk = ChunkCodec().decode(key, (await blobs.get(key)).data)
+        assert (chunk.first_cell, len(chunk.cells), len(chunk)) == (info.first_cell, info.cells, info.rows)
+        for at, row in enumerate(chunk.rows.tolist()):
+            seen.add(row)
+            assert chunk.id_at(at) == IDS[row]
+            assert chunk.payload_at(at) == {"row": row}
+            assert chunk.vectors[at].tolist() == VECTORS[row].tolist()
+    assert seen == set(range(800))
+
+
+async def test_the_lookup_leads_to_every_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vectorcache.index.lookup.SHARD_IDS", 300)
+    blobs = MemoryBlobStore()
+    manifest, _ = await build(blobs, table_of(VECTORS, IDS))
+    assert len(manifest.lookup) == 3
+    stored = await contents(blobs)
+    shards = [LookupCodec().decode("", stored[manifest.lookup_key(number)]) for number in range(3)]
+    chunks = [
+        ChunkCodec().decode("", stored[manifest.chunk_key(number)]) for number in range(len(manifest.chunks))
+    ]
+    for row, value in enumerate(IDS):
+        (place,) = shards[shard_of(value, 3)].find([value])
+        assert place is not None
+        assert chunks[place.chunk].rows[place.position] == row
+
+
+async def test_the_same_seed_gives_the_same_bytes() -> None:
+    one, two, other = MemoryBlobStore(), MemoryBlobStore(), MemoryBlobStore()
+    for blobs, seed in ((one, 3), (two, 3), (other, 4)):
+        await build(blobs, table_of(VECTORS, IDS), seed=seed)
+    chunks = [await contents(blobs, f"{NAME}/v1/chunks/") for blobs in (one, two, other)]
+    assert chunks[0] == chunks[1]
+    assert chunks[0] != chunks[2]
+
+
+async def test_builds_side_by_side_each_get_their_version() -> None:
+    """And a reader sees one whole version at any moment."""
+    blobs = MemoryBlobStore()
+    await build(blobs, VECTORS)
+    catalog, done = Catalog(blobs), asyncio.Event()
+
+    async def read() -> int:
+        last = checked = 0
+        while not done.is_set():
+            version = await catalog.current(NAME)
+            assert version >= last
+            if version > last:
+                await catalog.verify(NAME, version)
+                checked += 1
+            last = version
+            await asyncio.sleep(0)
+        return checked
+
+    async def builds() -> list[int]:
+        results = await asyncio.gather(*(build(blobs, VECTORS[: 400 + 50 * at]) for at in range(4)))
+        done.set()
+        return sorted(result.manifest.version for result in results)
+
+    checked, versions = await asyncio.gather(read(), builds())
+    assert versions == [2, 3, 4, 5]
+    assert checked >= 1
+    assert await catalog.current(NAME) == 5
+    for version in range(1, 6):
+        await catalog.verify(NAME, version)
+
+
+async def test_an_older_build_that_ends_later_is_not_served() -> None:
+    blobs = ControlledBlobs(MemoryBlobStore())
+    await build(blobs, VECTORS)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    real = blobs.inner.put
+
+    async def held(key: str, data: bytes, **conditions: object) -> str:
+        if key == f"{NAME}/v2/centroids.arrow":
+            arrived.set()
+            await go_on.wait()
+        return await real(key, data, **conditions)  # type: ignore[arg-type]
+
+    blobs.inner.put = held  # type: ignore[method-assign]
+    older = asyncio.create_task(build(blobs, VECTORS))
+    await arrived.wait()
+    assert (await build(blobs, VECTORS)).published
+    go_on.set()
+    manifest, published = await older
+    assert (manifest.version, published) == (2, False)
+    assert await Catalog(blobs).current(NAME) == 3
+    await Catalog(blobs).verify(NAME, 2)
+
+
+async def test_a_build_that_fails_anywhere_harms_nothing() -> None:
+    """Each of its calls to the store fails once; the version before is served, and the next build works."""
+    counting = FlakyBlobStore()
+    await build(counting, VECTORS[:200])
+    counting.calls.clear()
+    await build(counting, VECTORS[:200])
+    calls = len(counting.calls)
+    assert calls > 8
+    for failing in range(calls):
+        blobs = FlakyBlobStore()
+        await build(blobs, VECTORS[:200])
+        blobs.faults = [Fault.NONE] * failing + [Fault.LOST_REQUEST]
+        with pytest.raises(Unavailable, match="the request was lost"):
+            await build(blobs, VECTORS[200:400])
+        blobs.faults = []
+        catalog = Catalog(blobs)
+        assert await catalog.current(NAME) == 1
+        await catalog.verify(NAME)
+        manifest, published = await build(blobs, VECTORS[200:400])
+        assert published
+        assert manifest.version in (2, 3)
+        await catalog.verify(NAME)
+        await catalog.delete_old(NAME, keep=1, unfinished=True)
+        versions = {key.split("/")[1] for key in await contents(blobs)}
+        assert versions == {"current.json", f"v{manifest.version}"}
+
+
+async def test_a_build_that_is_cancelled_harms_nothing() -> None:
+    blobs = ControlledBlobs(MemoryBlobStore())
+    await build(blobs, VECTORS)
+    gate = blobs.control.hold("put")
+    later = asyncio.create_task(build(blobs, VECTORS))
+    await gate.arrivals()
+    later.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await later
+    gate.open()
+    assert await Catalog(blobs).current(NAME) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.empty((0, 4)), "^vectors: "),
+        (np.array([[np.nan]]), r"^vectors\[0\]\[0\]"),
+        ("nowhere.npy", "^source: "),
+        (pa.table({"key": [1], "id": [2], "vector": [[1.0]]}), "^payload column: 'id'"),
+    ],
+)
+async def test_bad_input_writes_nothing(data: object, message: str) -> None:
+    blobs = MemoryBlobStore()
+    from vectorcache.index.sources import Columns
+
+    with pytest.raises(InvalidInput, match=message):
+        await build_collection(blobs, NAME, data, columns=Columns(id="key"))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="^collection: "):
+        await build_collection(blobs, "../words", VECTORS)
+    assert await contents(blobs) == {}
+
+
+async def test_builds_from_a_file_with_attributes(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    pq.write_table(
+        pa.table({"word": IDS, "length": [len(value) for value in IDS]}), tmp_path / "words.parquet"
+    )
+    from vectorcache.index.sources import Columns
+
+    blobs = MemoryBlobStore()
+    await build_collection(
+        blobs,
+        NAME,
+        tmp_path / "v.npy",
+        BuildSettings(**SMALL),  # type: ignore[arg-type]
+        columns=Columns(id="word"),
+        attributes=tmp_path / "words.parquet",
+    )
+    async with opened(blobs) as index:
+        (answer,) = await index.search(VECTORS[5], 1, payload=True)
+    assert (answer.ids, answer.payload) == (["id-5"], [{"length": 4}])
+
+
+async def test_builds_from_an_iterator() -> None:
+    blobs = MemoryBlobStore()
+    await build(blobs, (block for block in (VECTORS[:300], VECTORS[300:])))  # type: ignore[arg-type]
+    async with opened(blobs) as index:
+        answers = await index.search(VECTORS[:5], 10, nprobe=1000)
+    assert_answers(answers, VECTORS, range(800), VECTORS[:5], "euclidean", 10)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+async def test_builds_the_smallest_collections(count: int) -> None:
+    blobs = MemoryBlobStore()
+    await build_collection(blobs, NAME, VECTORS[:count])
+    async with opened(blobs) as index:
+        answers = await index.search(VECTORS[:3], 20)
+    assert_answers(answers, VECTORS[:count], range(count), VECTORS[:3], "euclidean", 20)
+
+
+async def test_payload_of_dictionaries_in_parts() -> None:
+    parts = [pa.array(["a", "b"]).dictionary_encode(), pa.array(["b", "c"]).dictionary_encode()]
+    data = pa.table({"vector": pa.array(list(VECTORS[:4])), "kind": pa.chunked_array(parts)})
+    blobs = MemoryBlobStore()
+    await build_collection(blobs, NAME, data)
+    async with opened(blobs) as index:
+        answers = await index.search(VECTORS[:4], 1, payload=True, nprobe=100)
+    assert [answer.payload for answer in answers] == [[{"kind": kind}] for kind in "abbc"]
+
+
+async def test_a_version_that_is_not_there_cannot_be_opened() -> None:
+    blobs = MemoryBlobStore()
+    await build(blobs, VECTORS)
+    with pytest.raises(NotFound, match="words/v2"):
+        async with opened(blobs, version=2):
+            pass

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.support.brute_force import distances
+from tests.support.collections import build, clustered
+from tests.support.vector_search_contract import METRICS, random_vectors
+
+from vectorcache.arrow import write_ipc
+from vectorcache.errors import CorruptData, InvalidInput, NotFound
+from vectorcache.index.coarse import CoarseQuantizer, decode_centroids, encode_centroids, load_coarse
+from vectorcache.stores.memory import MemoryBlobStore
+
+
+async def make(metric: str = "euclidean") -> tuple[CoarseQuantizer, MemoryBlobStore]:
+    blobs = MemoryBlobStore()
+    result = await build(blobs, clustered(600), metric=metric)
+    return await load_coarse(blobs, result.manifest), blobs
+
+
+@pytest.mark.parametrize("metric", METRICS)
+async def test_probes_the_nearest_cells_in_ascending_order(metric: str) -> None:
+    coarse, blobs = await make(metric)
+    centroids = decode_centroids((await blobs.get(coarse.manifest.centroids_key)).data, "key")
+    queries = random_vectors(6, 8)
+    for nprobe in (1, 5, coarse.manifest.cells, 10**6):
+        for cells, query in zip(coarse.probe(queries, nprobe), queries, strict=True):
+            nearest = np.argsort(distances(centroids, query, metric), kind="stable")[:nprobe]
+            assert cells.tolist() == sorted(nearest.tolist())
+            assert cells.dtype == np.int32
+
+
+@pytest.mark.parametrize("nprobe", [0, -1, True, 1.5])
+async def test_refuses_an_nprobe_that_is_no_whole_number(nprobe: int) -> None:
+    coarse, _ = await make()
+    with pytest.raises(InvalidInput, match="^nprobe: "):
+        coarse.probe(random_vectors(1, 8), nprobe)
+
+
+async def test_knows_the_chunk_of_each_cell() -> None:
+    coarse, _ = await make()
+    for number, chunk in enumerate(coarse.manifest.chunks):
+        cells = coarse.chunk_of_cell[chunk.first_cell : chunk.first_cell + chunk.cells]
+        assert cells.tolist() == [number] * chunk.cells
+
+
+def test_centroids_come_back() -> None:
+    centroids = random_vectors(5, 3)
+    assert decode_centroids(encode_centroids(centroids), "key").tolist() == centroids.tolist()
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 100, write_ipc(pa.table({"other": [1]})),
+                                  write_ipc(pa.table({"centroid": [[1.0]]}))])  # fmt: skip
+def test_other_bytes_are_corrupt(data: bytes) -> None:
+    with pytest.raises(CorruptData, match="'key'"):
+        decode_centroids(data, "key")
+
+
+async def test_centroids_that_were_damaged_are_corrupt() -> None:
+    """A flipped bit of a centroid would only show in recall."""
+    coarse, blobs = await make()
+    key = coarse.manifest.centroids_key
+    data = bytearray((await blobs.get(key)).data)
+    at = bytes(data).index(decode_centroids(bytes(data), key)[3].tobytes())
+    data[at] ^= 1
+    await blobs.put(key, bytes(data))
+    with pytest.raises(CorruptData, match="checksum differs"):
+        await load_coarse(blobs, coarse.manifest)
+
+
+async def test_centroids_of_another_shape_are_corrupt() -> None:
+    coarse, _ = await make()
+    with pytest.raises(CorruptData, match="not cells x dimension"):
+        CoarseQuantizer(msgspec.structs.replace(coarse.manifest, dimension=9), random_vectors(24, 8))
+
+
+async def test_centroids_that_are_gone_are_not_found() -> None:
+    coarse, blobs = await make()
+    await blobs.delete(coarse.manifest.centroids_key)
+    with pytest.raises(NotFound):
+        await load_coarse(blobs, coarse.manifest)

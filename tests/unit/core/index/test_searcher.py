@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from tests.support.collections import NAME, build, clustered, storage, table_of
+from tests.support.control import ControlledBlobs
+
+from vectorcache.chunk import Chunk
+from vectorcache.errors import InvalidInput, NotFound, Unavailable
+from vectorcache.index.manifest import Manifest
+from vectorcache.index.query import CellQuery
+from vectorcache.index.searcher import CellSearcher
+from vectorcache.index.versions import Versions
+from vectorcache.layers.nlayer import NLayerCache
+from vectorcache.stores.memory import MemoryBlobStore
+
+VECTORS = clustered(800)
+IDS = [f"id-{row}" for row in range(800)]
+
+
+class World(NamedTuple):
+    blobs: ControlledBlobs
+    cache: NLayerCache[Chunk]
+    searcher: CellSearcher
+    manifest: Manifest
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    blobs = ControlledBlobs(MemoryBlobStore())
+    manifest = (await build(blobs, table_of(VECTORS, IDS))).manifest
+    cache = storage(blobs)
+    await cache.open()
+    yield World(blobs, cache, CellSearcher(Versions(blobs), cache), manifest)
+    await cache.close()
+
+
+def query(*cells: list[int], k: int = 5, version: int = 1, payload: bool = False) -> CellQuery:
+    wanted = [np.array(one, dtype=np.int32) for one in cells]
+    return CellQuery(NAME, version, VECTORS[: len(cells)], wanted, k, payload)
+
+
+async def test_searches_each_query_in_its_own_cells(world: World) -> None:
+    answer = await world.searcher.search(query([0, 1], [], [5]))
+    assert [len(hits.rows) for hits in answer.hits] == [5, 0, 5]
+    assert len(answer.failed) == 0
+    assert answer.reason == ""
+    assert answer.scanned > 0
+    assert answer.hits[0].ids == [IDS[row] for row in answer.hits[0].rows]
+
+
+async def test_no_queries_are_no_answers(world: World) -> None:
+    answer = await world.searcher.search(query())
+    assert (answer.hits, answer.scanned) == ([], 0)
+
+
+async def test_a_long_scan_runs_in_the_executor(world: World) -> None:
+    with ThreadPoolExecutor(1, "scan") as executor:
+        threaded = CellSearcher(Versions(world.blobs), world.cache, executor=executor, inline_work=0)
+        one, other = await threaded.search(query([0, 1])), await world.searcher.search(query([0, 1]))
+        assert len(executor._threads) == 1
+    assert one.hits[0].ids == other.hits[0].ids
+
+
+@pytest.mark.parametrize("cells", [[-1, 0], [0, 10**6]])
+async def test_refuses_cells_that_there_are_not(world: World, cells: list[int]) -> None:
+    for asked in (query(cells), query([0], cells)):
+        with pytest.raises(InvalidInput, match=f"^cells: .*from 0 to {world.manifest.cells - 1}"):
+            await world.searcher.search(asked)
+
+
+async def test_refuses_vectors_of_another_dimension(world: World) -> None:
+    cells = [np.array([0], dtype=np.int32)]
+    with pytest.raises(InvalidInput, match="^vectors: .*dimension 3"):
+        await world.searcher.search(CellQuery(NAME, 1, clustered(1, 3), cells, 5))
+
+
+async def test_a_version_that_there_is_not_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound, match="words/v9"):
+        await world.searcher.search(query([0], version=9))
+    with pytest.raises(NotFound, match="words/v9"):
+        await world.searcher.dimension(NAME, 9)
+    assert await world.searcher.dimension(NAME, 1) == 8
+
+
+async def test_cells_of_chunks_that_fail_are_told_with_the_reason(world: World) -> None:
+    await world.searcher.search(query([0]))
+    world.blobs.control.failures["get"] = Unavailable("the store is down")
+    last = world.manifest.cells - 1
+    answer = await world.searcher.search(query([0, last], [last]))
+    assert answer.failed.tolist() == [last]
+    assert "the store is down" in answer.reason
+    assert [len(hits.rows) > 0 for hits in answer.hits] == [True, False]
+
+
+async def test_cells_of_chunks_that_are_gone_are_told(world: World) -> None:
+    await world.blobs.delete(world.manifest.chunk_key(0))
+    answer = await world.searcher.search(query([0]))
+    assert answer.failed.tolist() == [0]
+    assert "was deleted" in answer.reason
+
+
+async def test_a_corrupt_chunk_is_told(world: World) -> None:
+    key = world.manifest.chunk_key(0)
+    await world.blobs.put(key, (await world.blobs.get(key)).data[:-20])
+    answer = await world.searcher.search(query([0]))
+    assert answer.failed.tolist() == [0]
+    assert key in answer.reason
+
+
+async def test_prefetch_fills_the_cache(world: World) -> None:
+    assert await world.searcher.prefetch(NAME, 1, [0, 2], timeout=5) == 2
+    before = world.blobs.control.calls["get"]
+    assert await world.searcher.prefetch(NAME, 1, [0, 2], timeout=5) == 2
+    assert await world.searcher.prefetch(NAME, 1, [], timeout=5) == 0
+    assert world.blobs.control.calls["get"] == before
+    world.blobs.control.failures["get"] = Unavailable("down")
+    assert await world.searcher.prefetch(NAME, 1, [0, 1], timeout=5) == 1
+
+
+async def test_fetches_vectors_by_their_place(world: World) -> None:
+    first, again = await world.searcher.fetch(NAME, 1, 1, [3, 3])
+    row = IDS.index(str(first.id))
+    assert first.vector.tolist() == again.vector.tolist() == VECTORS[row].tolist()
+    assert first.payload == {"row": row}
+    assert await world.searcher.fetch(NAME, 1, 1, []) == []
+
+
+async def test_refuses_places_that_there_are_not(world: World) -> None:
+    chunks = len(world.manifest.chunks)
+    for number in (-1, chunks):
+        with pytest.raises(InvalidInput, match=f"^chunk: {number} .*0 to {chunks - 1}"):
+            await world.searcher.fetch(NAME, 1, number, [0])
+        with pytest.raises(InvalidInput, match="^chunk: "):
+            await world.searcher.prefetch(NAME, 1, [number], timeout=1)
+    for position in (-1, 10**6):
+        with pytest.raises(InvalidInput, match="^positions: "):
+            await world.searcher.fetch(NAME, 1, 0, [0, position])
+    await world.blobs.delete(world.manifest.chunk_key(1))
+    with pytest.raises(NotFound, match="chunk 'words/v1/chunks/000001.arrow'"):
+        await world.searcher.fetch(NAME, 1, 1, [0])

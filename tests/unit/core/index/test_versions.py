@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from tests.support.collections import NAME, build, clustered
+from tests.support.control import ControlledBlobs
+
+from vectorcache.chunk import Chunk, ChunkCodec
+from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
+from vectorcache.index.manifest import Manifest, manifest_key
+from vectorcache.index.versions import Versions, check_queries
+from vectorcache.stores.memory import MemoryBlobStore
+
+
+async def test_a_manifest_is_read_once() -> None:
+    blobs = ControlledBlobs(MemoryBlobStore())
+    built = (await build(blobs, clustered(200))).manifest
+    versions = Versions(blobs)
+    before = blobs.control.calls["get"]
+    opened = await versions.open(NAME, 1)
+    assert await versions.open(NAME, 1) is opened
+    assert blobs.control.calls["get"] == before + 1
+    assert opened.manifest == built
+    assert opened.keys == [built.chunk_key(number) for number in range(len(built.chunks))]
+    assert opened.sizes == [chunk.bytes for chunk in built.chunks]
+    assert opened.chunk_of_cell.tolist() == built.chunk_of_cell().tolist()
+    assert opened.work(built.cells) == built.rows * built.dimension
+    await versions.close()
+
+
+async def test_what_is_not_there_is_not_found_and_asked_for_again() -> None:
+    blobs = MemoryBlobStore()
+    versions = Versions(blobs)
+    with pytest.raises(NotFound, match="version 'words/v1'"):
+        await versions.open(NAME, 1)
+    await build(blobs, clustered(200))
+    assert (await versions.open(NAME, 1)).manifest.version == 1
+    await versions.close()
+
+
+async def test_other_bytes_are_corrupt_and_a_broken_store_is_unavailable() -> None:
+    blobs = ControlledBlobs(MemoryBlobStore())
+    await blobs.put(manifest_key(NAME, 1), b"{}")
+    versions = Versions(blobs)
+    with pytest.raises(CorruptData):
+        await versions.open(NAME, 1)
+    blobs.control.failures["get"] = Unavailable("down")
+    with pytest.raises(Unavailable):
+        await versions.open(NAME, 1)
+    await versions.close()
+
+
+async def test_a_zero_query_has_no_direction() -> None:
+    queries = np.array([[1, 2], [0, 0], [1e-30, 0]], dtype=np.float32)
+    for metric in ("euclidean", "dot", "cosine"):
+        manifest = (await build(MemoryBlobStore(), clustered(50, 2), metric=metric)).manifest
+        check_queries(queries[:1], manifest)
+        if metric != "cosine":
+            check_queries(queries, manifest)
+            continue
+        for bad in (1, 2):
+            with pytest.raises(InvalidInput, match=r"^vectors\[1\]: 'a zero vector'"):
+                check_queries(queries[[0, bad]], manifest)
+
+
+async def test_cells_side_by_side_in_a_chunk_are_one_run() -> None:
+    blobs = MemoryBlobStore()
+    built = (await build(blobs, clustered(400), cells=12, cells_per_chunk=3)).manifest
+    versions, codec = Versions(blobs), ChunkCodec()
+    opened = await versions.open(NAME, 1)
+    keys = enumerate(opened.keys)
+    chunks = {number: codec.decode(key, (await blobs.get(key)).data) for number, key in keys}
+    opened.learn(chunks)
+    for wanted in ([0], [0, 1, 2], [2, 3], [0, 2], list(range(built.cells)), []):
+        runs = opened.runs(np.array(wanted, dtype=np.int32), chunks)
+        rows = [
+            row for chunk, start, stop in zip(*runs, strict=True) for row in chunk.rows[start:stop].tolist()
+        ]
+        assert rows == [row for cell in wanted for row in _rows_of(cell, built, chunks)]
+    assert len(opened.runs(np.arange(3, dtype=np.int32), chunks).chunks) == 1
+    assert len(opened.runs(np.array([0, 2], dtype=np.int32), chunks).chunks) == 2
+    assert len(opened.runs(np.arange(built.cells, dtype=np.int32), chunks).chunks) == len(built.chunks)
+    await versions.close()
+
+
+async def test_a_chunk_with_other_cells_than_its_manifest_says_is_corrupt() -> None:
+    blobs = MemoryBlobStore()
+    await build(blobs, clustered(400), cells=12, cells_per_chunk=3)
+    versions = Versions(blobs)
+    opened = await versions.open(NAME, 1)
+    other = ChunkCodec().decode(opened.keys[1], (await blobs.get(opened.keys[1])).data)
+    with pytest.raises(CorruptData, match="000000"):
+        opened.learn({0: other})
+    await versions.close()
+
+
+def _rows_of(cell: int, manifest: Manifest, chunks: Mapping[int, Chunk]) -> list[int]:
+    chunk = chunks[int(manifest.chunk_of_cell()[cell])]
+    place = cell - chunk.first_cell
+    rows: list[int] = chunk.rows[chunk.offsets[place] : chunk.offsets[place + 1]].tolist()
+    return rows

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from tests.support.collections import NAME, assert_answers, build, clustered, storage
+from tests.support.control import Gate
+from tests.support.fake_nodes import FakeClock, FakeNode
+from tests.support.vector_search_contract import METRICS
+
+from vectorcache.errors import CorruptData, InvalidInput, NotFound, Overloaded, Unavailable
+from vectorcache.index.catalog import Catalog
+from vectorcache.index.coarse import CoarseQuantizer, load_coarse
+from vectorcache.index.query import Answer
+from vectorcache.index.versions import Versions
+from vectorcache.routing.health import NodeHealth
+from vectorcache.routing.node import LocalNode
+from vectorcache.routing.ring import HashRing
+from vectorcache.routing.scatter import ScatterSearch, owner_tables
+from vectorcache.stores.memory import MemoryBlobStore
+
+VECTORS = clustered(1000)
+QUERIES = clustered(5, seed=3)
+ALL = 10**6
+FOREVER = 60.0
+
+
+@dataclass
+class World:
+    blobs: MemoryBlobStore
+    coarse: CoarseQuantizer
+    nodes: dict[str, FakeNode]
+    ring: HashRing
+    clock: FakeClock
+    health: NodeHealth
+
+    def scatter(self, hedge_after: float = FOREVER) -> ScatterSearch:
+        return ScatterSearch(
+            self.ring, self.nodes, health=self.health, hedge_after=hedge_after, clock=self.clock
+        )
+
+    async def search(
+        self, nprobe: int = ALL, *, hedge_after: float = FOREVER, payload: bool = False
+    ) -> list[Answer]:
+        return await self.scatter(hedge_after).search(
+            self.coarse, QUERIES, 10, nprobe=nprobe, payload=payload, timeout=FOREVER
+        )
+
+    def check(self, answers: list[Answer], metric: str = "euclidean") -> None:
+        assert_answers(answers, VECTORS, range(1000), QUERIES, metric, 10)
+
+    def owner(self, chunk: int) -> str:
+        return self.ring.owner(self.coarse.manifest.chunk_key(chunk))
+
+    def forget(self) -> None:
+        for node in self.nodes.values():
+            node.queries.clear()
+
+
+@asynccontextmanager
+async def world_of(count: int, *, replication: int = 1, metric: str = "euclidean") -> AsyncIterator[World]:
+    blobs = MemoryBlobStore()
+    manifest = (await build(blobs, VECTORS, metric=metric, cells_per_chunk=1)).manifest
+    names = [f"node-{number}" for number in range(count)]
+    versions = Versions(blobs)
+    nodes = {name: FakeNode(LocalNode(name, versions, storage(blobs))) for name in names}
+    clock = FakeClock()
+    yield World(
+        blobs,
+        await load_coarse(blobs, manifest),
+        nodes,
+        HashRing(names, 100, replication),
+        clock,
+        NodeHealth(clock, cooldown=1.0),
+    )
+    for node in nodes.values():
+        await node.close()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with world_of(3) as made:
+        yield made
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("metric", METRICS)
+async def test_all_cells_equal_brute_force(count: int, metric: str) -> None:
+    async with world_of(count, metric=metric) as world:
+        for _ in ("cold", "warm"):
+            world.check(await world.search(), metric)
+
+
+async def test_each_chunk_is_asked_of_its_owner_and_each_node_once(world: World) -> None:
+    await world.search()
+    for name, node in world.nodes.items():
+        (query,) = node.queries
+        assert (query.collection, query.version, query.k) == (NAME, 1, 10)
+        for cells in query.cells:
+            assert {world.owner(int(world.coarse.chunk_of_cell[cell])) for cell in cells} == {name}
+    asked = sorted(cell for node in world.nodes.values() for cell in node.cells)
+    assert asked == sorted(list(range(world.coarse.manifest.cells)) * len(QUERIES))
+
+
+async def test_only_the_nodes_that_are_needed_are_asked(world: World) -> None:
+    answers = await world.scatter().search(world.coarse, QUERIES[:1], 10, nprobe=1, timeout=FOREVER)
+    assert sum(len(node.queries) for node in world.nodes.values()) == 1
+    assert answers[0].searched == 1.0
+
+
+async def test_payload_is_handed_on(world: World) -> None:
+    await world.search(payload=True)
+    assert all(query.payload for node in world.nodes.values() for query in node.queries)
+
+
+async def test_no_queries_have_no_answers(world: World) -> None:
+    world.health.failed("node-0")
+    assert await world.scatter().search(world.coarse, QUERIES[:0], 10, nprobe=3) == []
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), CorruptData("torn"), Overloaded("full")])
+async def test_a_node_that_fails_is_replaced(world: World, error: Exception) -> None:
+    world.nodes["node-1"].error = error
+    world.check(await world.search())
+    assert world.health.suspects() == {"node-1"}
+    assert len(world.nodes["node-1"].queries) == 1
+
+
+async def test_two_of_three_nodes_may_fail(world: World) -> None:
+    for name in ("node-0", "node-2"):
+        world.nodes[name].error = Unavailable("down")
+    world.check(await world.search())
+
+
+async def test_a_suspect_is_asked_last(world: World) -> None:
+    world.nodes["node-1"].error = Unavailable("down")
+    await world.search()
+    world.nodes["node-1"].error = None
+    world.forget()
+    world.check(await world.search())
+    assert world.nodes["node-1"].queries == []
+    world.clock.now += 1.5
+    world.check(await world.search())
+    assert len(world.nodes["node-1"].queries) == 1
+    assert world.health.suspects() == frozenset()
+
+
+async def test_where_all_are_suspect_they_are_asked_all_the_same(world: World) -> None:
+    for name in world.nodes:
+        world.health.failed(name)
+    world.check(await world.search())
+    assert world.health.suspects() == frozenset()
+
+
+async def test_where_all_fail_it_is_unavailable() -> None:
+    async with world_of(5) as world:
+        for node in world.nodes.values():
+            node.error = Unavailable("down")
+        with pytest.raises(Unavailable, match="no node could search anything in time"):
+            await world.search()
+        assert max(len(node.queries) for node in world.nodes.values()) <= 4
+        for cell in range(world.coarse.manifest.cells):
+            asked = sum(node.cells.count(cell) for node in world.nodes.values())
+            assert asked == 3 * len(QUERIES)  # of three nodes, and no more
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotFound("version", "words/v1"), InvalidInput("cells", 9, "others")],
+    ids=["not found", "invalid"],
+)
+async def test_what_every_node_would_say_is_raised_as_it_is(world: World, error: Exception) -> None:
+    world.nodes["node-1"].error = error
+    with pytest.raises(type(error)) as raised:
+        await world.search()
+    assert raised.value is error
+    assert world.health.suspects() == frozenset()
+
+
+async def test_a_version_that_was_deleted_is_not_found(world: World) -> None:
+    await build(world.blobs, VECTORS)
+    await Catalog(world.blobs).delete_old(NAME, keep=1)
+    with pytest.raises(NotFound, match="words/v1"):
+        await world.search()
+
+
+async def test_cells_that_a_node_could_not_load_are_asked_of_others(world: World) -> None:
+    cells = range(world.coarse.manifest.cells)
+    owned = {cell: world.owner(int(world.coarse.chunk_of_cell[cell])) for cell in cells}
+    lost = [cell for cell in cells if owned[cell] == "node-0"][:2]
+    world.nodes["node-0"].lost = set(lost)
+    world.check(await world.search())
+    elsewhere = [cell for name in ("node-1", "node-2") for cell in world.nodes[name].cells]
+    assert all(elsewhere.count(cell) == len(QUERIES) for cell in lost)
+    assert len(elsewhere) == len(QUERIES) * sum(owned[cell] != "node-0" or cell in lost for cell in cells)
+    assert world.health.suspects() == frozenset()
+
+
+async def test_what_no_node_could_load_is_told(world: World) -> None:
+    for node in world.nodes.values():
+        node.lost = {0, 3}
+    answers = await world.search()
+    cells = world.coarse.manifest.cells
+    for answer in answers:
+        assert answer.partial
+        assert answer.searched == pytest.approx(1 - 2 / cells)
+        assert len(answer.ids) == 10
+    (untouched,) = await world.scatter().search(world.coarse, VECTORS[:1], 1, nprobe=1)
+    assert untouched.searched == 1.0 or set(world.coarse.probe(VECTORS[:1], 1)[0].tolist()) <= {0, 3}
+
+
+async def test_a_query_of_which_nothing_was_searched_is_told_beside_others(world: World) -> None:
+    own = world.coarse.probe(QUERIES[:1], 1)[0].tolist()
+    far = next(query for query in VECTORS if world.coarse.probe(query[None], 1)[0].tolist() != own)
+    for node in world.nodes.values():
+        node.lost = set(own)
+    both = np.stack([QUERIES[0], far])
+    nothing, something = await world.scatter().search(world.coarse, both, 5, nprobe=1, timeout=FOREVER)
+    assert (nothing.searched, nothing.ids) == (0.0, [])
+    assert (something.searched, len(something.ids)) == (1.0, 5)
+
+
+async def test_a_late_node_is_replaced(world: World) -> None:
+    late = world.nodes["node-1"]
+    late.gate = Gate()
+    world.check(await world.search(hedge_after=0.01))
+    await settled(lambda: late.cancelled == 1)
+    assert world.health.suspects() == {"node-1"}
+
+
+async def test_a_late_node_that_answers_first_is_taken(world: World) -> None:
+    late, others = world.nodes["node-1"], [world.nodes["node-0"], world.nodes["node-2"]]
+    late.gate = Gate()
+    search = asyncio.create_task(world.search(hedge_after=0.01))
+    await settled(lambda: all(node.queries for node in world.nodes.values()))
+    for node in others:
+        node.gate = Gate()  # those that are asked in its place wait
+    await settled(lambda: sum(len(node.queries) for node in others) > 2)
+    late.gate.open()
+    world.check(await search)
+    await settled(lambda: sum(node.cancelled for node in others) >= 1)
+    assert "node-1" not in world.health.suspects()
+
+
+async def test_a_late_node_that_fails_leaves_it_to_the_others(world: World) -> None:
+    late, others = world.nodes["node-1"], [world.nodes["node-0"], world.nodes["node-2"]]
+    late.gate, late.error = Gate(), Unavailable("down")
+    search = asyncio.create_task(world.search(hedge_after=0.01))
+    await settled(lambda: all(node.queries for node in world.nodes.values()))
+    for node in others:
+        node.gate = Gate()
+    await settled(lambda: sum(len(node.queries) for node in others) > 2)
+    late.gate.open()
+    for node in others:
+        node.gate.open()
+    world.check(await search)
+
+
+async def test_nobody_waits_longer_than_the_timeout() -> None:
+    """With a real clock, since the deadline is its business."""
+    async with world_of(3) as world:
+        slow = world.nodes["node-1"]
+        slow.gate = Gate()
+        scatter = ScatterSearch(world.ring, world.nodes, hedge_after=FOREVER)
+        answers = await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=0.2)
+        assert all(0 < answer.searched < 1 for answer in answers)
+        for node in world.nodes.values():
+            node.gate = Gate()
+        with pytest.raises(Unavailable, match="in time"):
+            await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=0.05)
+
+
+async def test_a_node_is_told_to_answer_before_its_caller_gives_up(world: World) -> None:
+    await world.search()
+    assert {query.timeout for node in world.nodes.values() for query in node.queries} == {0.9 * FOREVER}
+
+
+async def test_a_search_that_is_cancelled_stops_its_nodes(world: World) -> None:
+    for node in world.nodes.values():
+        node.gate = Gate()
+    search = asyncio.create_task(world.search())
+    await settled(lambda: all(node.queries for node in world.nodes.values()))
+    search.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await search
+    await settled(lambda: all(node.cancelled == 1 for node in world.nodes.values()))
+
+
+@pytest.mark.parametrize("replication", [1, 2, 3])
+async def test_replicas_take_turns(replication: int) -> None:
+    async with world_of(4, replication=replication) as world:
+        scatter = world.scatter()
+        asked: dict[int, set[str]] = {cell: set() for cell in range(world.coarse.manifest.cells)}
+        for _ in range(2 * replication):
+            world.check(await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=FOREVER))
+        for name, node in world.nodes.items():
+            for cell in set(node.cells):
+                asked[cell].add(name)
+        for cell, names in asked.items():
+            key = world.coarse.manifest.chunk_key(int(world.coarse.chunk_of_cell[cell]))
+            assert names == set(world.ring.owners(key))
+
+
+@pytest.mark.parametrize(("nodes", "replication"), [(1, 1), (3, 1), (3, 2), (2, 5)])
+def test_owner_tables_are_the_rings(nodes: int, replication: int) -> None:
+    ring = HashRing([f"n{number}" for number in range(nodes)], 50, replication)
+    keys = [f"words/v1/chunks/{number:06d}.arrow" for number in range(40)]
+    tables = owner_tables(ring, keys)
+    assert len(tables) == min(nodes, replication)
+    for at, key in enumerate(keys):
+        assert tuple(ring.nodes[table[at]] for table in tables) == ring.owners(key)
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
