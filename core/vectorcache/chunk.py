@@ -18,7 +18,7 @@ import pyarrow as pa
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
 from vectorcache.errors import CorruptData
 from vectorcache.layers.codec import Codec
-from vectorcache.metric import MAX_MAGNITUDE, Floats, metric_of, row_norms
+from vectorcache.metric import MAX_MAGNITUDE, Floats, largest_norm, metric_of
 from vectorcache.topk import Rows
 
 ROW, ID, VECTOR = "__row", "id", "vector"
@@ -77,10 +77,10 @@ class Chunk:
         self.rows: Rows = whole(table, ROW, key, pa.int64()).to_numpy()
         self.vectors = to_vectors(whole(table, VECTOR, key), key)
         self.terms = metric_of(metric).row_terms(self.vectors)
-        self.largest_norm = float(row_norms(self.vectors).max(initial=0.0))
+        self.largest_norm = largest_norm(self.vectors)
         self.nbytes = int(table.nbytes) + self.terms.nbytes + _OBJECTS_OVERHEAD
         _check_offsets(self.offsets, len(self.rows), key)
-        if not self.largest_norm <= MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
+        if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
             raise CorruptData(
                 f"{key!r} holds vectors that no build writes: the largest norm is {self.largest_norm}"
             )

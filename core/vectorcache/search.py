@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Doubles, Floats, aligned, as_floats, as_vectors, metric_of, row_norms
+from vectorcache.metric import Doubles, Floats, aligned, as_floats, as_vectors, largest_norm, metric_of
 from vectorcache.topk import Rows, TopK, select_nearest
 
 _BLOCK_BYTES = 32 << 20  # of float32 scores that a batch holds at a time
@@ -65,7 +65,7 @@ class ExactVectorSearch(VectorSearch):
         self._metric = metric_of(metric)
         self._k = check_k(k)
         self._terms = self._metric.row_terms(self._vectors)
-        self._largest_norm = float(row_norms(self._vectors).max())
+        self._largest_norm = largest_norm(self._vectors)
 
     @property
     def dimension(self) -> int:

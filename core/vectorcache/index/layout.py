@@ -25,7 +25,7 @@ class BuildSettings:
 
     Attributes:
         metric: "euclidean", "cosine" or "dot".
-        cells: how many; None takes about ``4 * sqrt(vectors)``.
+        cells: how many; None takes about ``3 * sqrt(vectors)``.
         chunk_bytes: the size that a chunk should have, 64 KiB to 64 MiB. A cell that is larger is split.
         cells_per_chunk: how many cells may share a chunk; 1 makes every cell a chunk; None bounds it by bytes.
         recall_target: recall@10 that the default ``nprobe`` is to reach, above 0 and below 1.
@@ -41,8 +41,8 @@ class BuildSettings:
     chunk_bytes: int = 512 << 10
     cells_per_chunk: int | None = None
     recall_target: float = 0.95
-    spread: float = 0.05
-    iterations: int = 10
+    spread: float = 0.1
+    iterations: int = 8
     sample_per_cell: int = 64
     calibration_queries: int = 1000
     seed: int = 0
@@ -65,7 +65,7 @@ class BuildSettings:
     def cells_for(self, vectors: int) -> int:
         """How many cells so many vectors get."""
         if self.cells is None:
-            return max(1, min(round(4 * math.sqrt(vectors)), vectors // 8))
+            return max(1, min(round(3 * math.sqrt(vectors)), vectors // 8))
         return min(self.cells, vectors)
 
 

@@ -54,7 +54,7 @@ class CellSearcher:
         failed = _without(wanted, version, chunks)
         pairs = sum(len(cells) for cells in query.cells)
         hits, scanned = await self._offload.run(
-            version.work(pairs), self._scan_cells, version, chunks, query, vectors, failed
+            version.work(len(query.cells), pairs), self._scan_cells, version, chunks, query, vectors, failed
         )
         return CellAnswer(hits, failed, reason, scanned)
 

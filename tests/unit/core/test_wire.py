@@ -46,7 +46,7 @@ def test_vectors_travel_as_lists_or_bytes(vectors: object) -> None:
 
 
 def test_bytes_in_json_are_base64() -> None:
-    text = '{"vectors": "%s"}' % base64.b64encode(RAW).decode()
+    text = msgspec.json.encode({"vectors": base64.b64encode(RAW).decode()})
     request = msgspec.json.decode(text, type=SearchRequest)
     assert vectors_of(request.vectors, 2, most=10).tolist() == QUERIES.tolist()
 

@@ -18,6 +18,7 @@ from vectorcache.index.catalog import Catalog
 from vectorcache.index.layout import BuildSettings
 from vectorcache.index.lookup import LookupCodec, shard_of
 from vectorcache.index.manifest import PayloadColumn
+from vectorcache.index.sources import Columns
 from vectorcache.stores.memory import MemoryBlobStore
 
 VECTORS = clustered(800)
@@ -203,8 +204,6 @@ async def test_a_build_that_is_cancelled_harms_nothing() -> None:
 )
 async def test_bad_input_writes_nothing(data: object, message: str) -> None:
     blobs = MemoryBlobStore()
-    from vectorcache.index.sources import Columns
-
     with pytest.raises(InvalidInput, match=message):
         await build_collection(blobs, NAME, data, columns=Columns(id="key"))  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="^collection: "):
@@ -217,8 +216,6 @@ async def test_builds_from_a_file_with_attributes(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"word": IDS, "length": [len(value) for value in IDS]}), tmp_path / "words.parquet"
     )
-    from vectorcache.index.sources import Columns
-
     blobs = MemoryBlobStore()
     await build_collection(
         blobs,

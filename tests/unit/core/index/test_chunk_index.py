@@ -36,14 +36,15 @@ async def test_all_cells_equal_brute_force(metric: str, kind: str, cells_per_chu
 
 @pytest.mark.parametrize("metric", METRICS)
 async def test_the_default_reaches_the_recall_that_was_asked(metric: str) -> None:
-    blobs = MemoryBlobStore()
-    await build(blobs, VECTORS, metric=metric, calibration_queries=400)
-    queries = clustered(100, seed=5)
+    """For queries that the build has not seen, of the kind that it has: 0.95, less three standard errors."""
+    blobs, drawn = MemoryBlobStore(), clustered(1700)
+    await build(blobs, drawn[:1500], metric=metric, calibration_queries=400)
     async with opened(blobs) as index:
-        found = await index.search(queries)
-        exact = await index.search(queries, nprobe=ALL)
+        found = await index.search(drawn[1500:])
+        exact = await index.search(drawn[1500:], nprobe=ALL)
+        assert index.manifest.search.nprobe < index.manifest.cells
     hits = sum(len(set(one.ids) & set(two.ids)) for one, two in zip(found, exact, strict=True))
-    assert hits / 1000 >= 0.85
+    assert hits / 2000 >= 0.92
 
 
 async def test_a_batch_is_as_single_queries_and_warm_as_cold() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -33,10 +35,10 @@ def check_numbering(layout: Layout, vectors: NDArray[np.float32], wanted: BuildS
     assert layout.cell_offsets.tolist() == [0, *np.cumsum(np.bincount(cells, minlength=count)).tolist()]
     assert (np.diff(layout.cell_offsets) > 0).all()  # no cell is empty
     assert (np.diff(cells) >= 0).all()
-    for first, stop in zip(layout.cell_offsets, layout.cell_offsets[1:], strict=False):
+    for first, stop in pairwise(layout.cell_offsets):
         assert (np.diff(rows[first:stop]) > 0).all()
     bounds = [first for first, _ in layout.chunk_cells] + [layout.chunk_cells[-1][1]]
-    assert layout.chunk_cells == list(zip(bounds, bounds[1:], strict=False))  # consecutive
+    assert layout.chunk_cells == list(pairwise(bounds))  # consecutive
     assert (bounds[0], bounds[-1]) == (0, count)
     if wanted.cells_per_chunk is not None:
         assert max(stop - first for first, stop in layout.chunk_cells) <= wanted.cells_per_chunk
@@ -103,7 +105,7 @@ def test_reads_large_sources_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert blocks.copies.rows.tolist() == whole.copies.rows.tolist()
 
 
-@pytest.mark.parametrize(("vectors", "cells"), [(1, 1), (15, 1), (100, 12), (10_000, 400), (400_000, 2530)])
+@pytest.mark.parametrize(("vectors", "cells"), [(1, 1), (15, 1), (100, 12), (10_000, 300), (400_000, 1897)])
 def test_the_number_of_cells_follows_from_the_size(vectors: int, cells: int) -> None:
     assert BuildSettings().cells_for(vectors) == cells
 

@@ -16,6 +16,7 @@ from vectorcache.index.query import CellQuery
 from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
+from vectorcache.offload import Offload
 from vectorcache.stores.memory import MemoryBlobStore
 
 VECTORS = clustered(800)
@@ -60,7 +61,7 @@ async def test_no_queries_are_no_answers(world: World) -> None:
 
 async def test_a_long_scan_runs_in_the_executor(world: World) -> None:
     with ThreadPoolExecutor(1, "scan") as executor:
-        threaded = CellSearcher(Versions(world.blobs), world.cache, executor=executor, inline_work=0)
+        threaded = CellSearcher(Versions(world.blobs), world.cache, offload=Offload(executor, inline_work=0))
         one, other = await threaded.search(query([0, 1])), await world.searcher.search(query([0, 1]))
         assert len(executor._threads) == 1
     assert one.hits[0].ids == other.hits[0].ids
@@ -135,7 +136,7 @@ async def test_refuses_places_that_there_are_not(world: World) -> None:
     for number in (-1, chunks):
         with pytest.raises(InvalidInput, match=f"^chunk: {number} .*0 to {chunks - 1}"):
             await world.searcher.fetch(NAME, 1, number, [0])
-        with pytest.raises(InvalidInput, match="^chunk: "):
+        with pytest.raises(InvalidInput, match=f"^chunks: {number} "):
             await world.searcher.prefetch(NAME, 1, [number], timeout=1)
     for position in (-1, 10**6):
         with pytest.raises(InvalidInput, match="^positions: "):

@@ -26,7 +26,7 @@ async def test_a_manifest_is_read_once() -> None:
     assert opened.keys == [built.chunk_key(number) for number in range(len(built.chunks))]
     assert opened.sizes == [chunk.bytes for chunk in built.chunks]
     assert opened.chunk_of_cell.tolist() == built.chunk_of_cell().tolist()
-    assert opened.work(built.cells) == built.rows * built.dimension
+    assert opened.work(3, built.cells) == 3 * QUERY_WORK + built.rows * built.dimension
     await versions.close()
 
 

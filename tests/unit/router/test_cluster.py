@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import numpy as np
+import pytest
+from tests.support.fake_node import FakeNode, fake_node
+from tests.support.servers import Client, Words, local_router, until
+
+from vectorcache.errors import InvalidInput, Unavailable
+from vectorcache.index.query import CellQuery
+from vectorcache_router import Cluster, RouterSettings, open_cluster
+from vectorcache_service.settings import read
+
+Parts = tuple[Cluster, FakeNode, str]
+
+
+@pytest.fixture
+async def parts(words: Words, tmp_path: Path) -> AsyncIterator[Parts]:
+    """A cluster whose membership file the test writes, and a fake node."""
+    settings = read(
+        RouterSettings, {}, ["--blob-url", words.url, "--nodes-file", str(tmp_path / "nodes.json")]
+    )
+    async with fake_node() as (fake, url), open_cluster(settings, {}) as cluster:
+        yield cluster, fake, url
+
+
+async def has(cluster: Cluster, *names: str) -> None:
+    async def there() -> bool:
+        return set(cluster.nodes) == set(names)
+
+    await until(there)
+
+
+async def test_the_ring_follows_the_membership(parts: Parts, tmp_path: Path) -> None:
+    cluster, _, url = parts
+    with pytest.raises(Unavailable, match="no cache node"):
+        _ = cluster.ring
+    path = tmp_path / "nodes.json"
+    path.write_bytes(msgspec.json.encode({"nodes": {"node-0": url, "node-1": url}}))
+    await has(cluster, "node-0", "node-1")
+    before = cluster.ring
+    assert before.nodes == ("node-0", "node-1")
+    path.write_bytes(msgspec.json.encode({"nodes": {"node-1": url}}))
+    await has(cluster, "node-1")
+    assert cluster.ring == before.without_node("node-0")
+    path.write_bytes(msgspec.json.encode({"nodes": {}}))
+    await has(cluster)
+    with pytest.raises(Unavailable):
+        _ = cluster.ring
+
+
+async def test_nodes_that_stay_keep_their_client_and_moved_ones_get_a_new_one(parts: Parts) -> None:
+    cluster, _, url = parts
+    await cluster.adopt({"node-0": url, "node-1": url})
+    stays, moves = cluster.nodes["node-0"], cluster.nodes["node-1"]
+    cluster.health.failed("node-0")
+    cluster.health.failed("node-1")
+    await cluster.adopt({"node-0": url, "node-1": f"{url}/elsewhere"})
+    assert cluster.nodes["node-0"] is stays
+    assert cluster.nodes["node-1"] is not moves
+    await cluster.adopt({"node-0": url})
+    assert cluster.health.suspects() == {"node-0"}, "who left is forgotten"
+
+
+async def test_searches_that_wait_for_a_node_that_leaves_look_elsewhere(parts: Parts) -> None:
+    cluster, fake, url = parts
+    await cluster.adopt({"node-0": url, "node-1": url})
+    fake.hold()
+    query = CellQuery("c", 1, np.zeros((1, 2), np.float32), [np.array([0], np.int32)], 1)
+    node = cluster.nodes["node-1"]
+    running = [asyncio.create_task(node.search(query)) for _ in range(2)]
+    await fake.arrivals(2)
+    waiting = asyncio.create_task(node.search(query))
+    await asyncio.sleep(0)
+    await cluster.adopt({"node-0": url})
+    with pytest.raises(Unavailable):  # and no CancelledError, which would end its caller
+        await waiting
+    fake.release()
+    assert [len((await one).hits) for one in running] == [1, 1]
+
+
+async def test_vectors_come_from_the_next_node_where_one_does_not_answer(
+    words: Words, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    from tests.support.servers import local_node, node_settings
+
+    async with local_node(node_settings(words, tmp_path / "data")) as (_, client):
+        url = str(client.make_url("")).rstrip("/")
+        nodes = f"node-0=http://127.0.0.1:{unused_tcp_port},node-1={url}"
+        settings = read(RouterSettings, {}, ["--blob-url", words.url, "--nodes", nodes])
+        async with open_cluster(settings, {}) as cluster:
+            await has(cluster, "node-0", "node-1")
+            manifest = words.manifests["dot"]
+            for chunk in range(len(manifest.chunks)):
+                assert len(await cluster.fetch(manifest, chunk, [0])) == 1
+            assert cluster.health.suspects() == {"node-0"}
+
+
+async def test_where_no_node_answers_it_is_unavailable(words: Words, unused_tcp_port: int) -> None:
+    nodes = f"node-0=http://127.0.0.1:{unused_tcp_port}"
+    settings = read(RouterSettings, {}, ["--blob-url", words.url, "--nodes", nodes])
+    async with local_router(settings) as (cluster, client):
+        await has(cluster, "node-0")
+        await refused(client, words)
+        assert cluster.health.suspects() == {"node-0"}
+
+
+async def refused(client: Client, words: Words) -> None:
+    response: aiohttp.ClientResponse
+    for path, message in (
+        ("search", {"vectors": words.queries(1).tolist()}),
+        ("vectors", {"ids": ["word-1"]}),
+    ):
+        response = await client.post(f"/v1/collections/dot/{path}", json=message)
+        assert response.status == 503
+        assert (await response.json())["type"] == "urn:vectorcache:problem:unavailable"
+
+
+@pytest.mark.parametrize(
+    ("flags", "field"),
+    [
+        (["--nodes", "node-0=http://h:1"], "--blob-url"),
+        (["--blob-url", "x"], "--nodes"),
+        (["--blob-url", "x", "--nodes", "node-0=http://h:1", "--nodes-file", "f"], "--nodes"),
+        (["--blob-url", "x", "--nodes", "node-0"], "--nodes"),
+        (["--blob-url", "ftp://x", "--nodes", "node-0=http://h:1"], "url"),
+    ],
+)
+async def test_settings_that_do_not_fit_are_refused(flags: list[str], field: str) -> None:
+    with pytest.raises(InvalidInput) as failure:
+        async with open_cluster(read(RouterSettings, {}, flags), {}):
+            pass
+    assert failure.value.field == field
