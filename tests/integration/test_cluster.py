@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
 import time
@@ -18,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from aiohttp import ClientSession
+from tests.support.outcome import outcome
 from tests.support.servers import (
     METRICS,
     RealCluster,
@@ -270,15 +270,16 @@ async def test_sigterm_lets_requests_finish_and_ends_with_zero(words: Words, tmp
             assert not [line for line in place.logged() if line["level"] == "error"]
 
 
-async def test_probes_are_answered_at_once_under_full_load(words: Words, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cells", [60, 1], ids=["much to scan", "many small scans"])
+async def test_probes_are_answered_at_once_under_full_load(words: Words, tmp_path: Path, cells: int) -> None:
     flags = ("--blob-url", words.url, "--data", str(tmp_path / "data"), "--scan-threads", "2")
-    cells = np.arange(60, dtype="<i4").tobytes()
+    wanted = np.arange(cells, dtype="<i4").tobytes()
     message = {
         "collection": "euclidean",
         "version": 1,
         "k": 10,
         "vectors": words.queries(1000).tobytes(),
-        "cells": [cells] * 1000,
+        "cells": [wanted] * 1000,
     }
     async with server("vectorcache_node", tmp_path / "log", *flags) as node, ClientSession() as session:
         stop = asyncio.Event()
@@ -334,28 +335,13 @@ async def test_the_memory_of_a_node_stays_within_its_capacity_and_150_mb(
         assert psutil.Process(node.process.pid).memory_info().rss < capacity + 150_000_000
 
 
-async def test_a_port_that_is_taken_and_a_missing_setting_are_one_line_and_no_trace(
-    words: Words, tmp_path: Path
-) -> None:
+async def test_a_port_that_is_taken_is_one_line_and_no_trace(words: Words, tmp_path: Path) -> None:
     async with server(
         "vectorcache_node", tmp_path / "log", "--blob-url", words.url, "--data", str(tmp_path / "data")
     ) as node:
         taken = node.url.removeprefix("http://")
         flags = ("--blob-url", words.url, "--data", str(tmp_path / "other"), "--listen", taken)
-        code, errors = await outcome("vectorcache_node", *flags)
+        code, errors = await asyncio.to_thread(outcome, "vectorcache_node", *flags)
     assert code == 1
     assert "cannot run" in errors.splitlines()[-1]
     assert "Traceback" not in errors
-
-
-async def outcome(module: str, *flags: str) -> tuple[int | None, str]:
-    """Exit code and standard error of a server that does not come up."""
-    import sys
-
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VECTORCACHE_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *flags, stderr=asyncio.subprocess.PIPE, env=environment
-    )
-    async with asyncio.timeout(20):
-        _, errors = await process.communicate()
-    return process.returncode, errors.decode()

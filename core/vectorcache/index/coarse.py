@@ -16,6 +16,11 @@ from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
 
 
+_QUERY_WORK = (
+    1e5  # a query takes as long as so many multiplications, however few centroids there are: 20 to 40 us
+)
+
+
 class CoarseQuantizer:
     """The centroids of a version. A few MB at most per million vectors; every router holds it whole.
 
@@ -37,8 +42,8 @@ class CoarseQuantizer:
         self._search = make_search(centroids, manifest.metric)
 
     def work(self, queries: int) -> float:
-        """About how many multiplications ``probe`` takes for so many queries."""
-        return float(queries * self.manifest.cells * self.manifest.dimension)
+        """About how long ``probe`` takes for so many queries, in multiplications."""
+        return queries * (_QUERY_WORK + self.manifest.cells * self.manifest.dimension)
 
     def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
         """For each query (b, d), the numbers of its ``nprobe`` nearest cells, in ascending order."""

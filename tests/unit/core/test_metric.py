@@ -16,6 +16,7 @@ from vectorcache.metric import (
     Metric,
     aligned,
     as_vectors,
+    largest_norm,
     metric_of,
     norm,
     row_norms,
@@ -158,3 +159,14 @@ def test_aligned_begins_on_a_cache_line(shift: int) -> None:
     assert result.ctypes.data % 64 == 0
     assert result.tolist() == vectors.tolist()
     assert np.shares_memory(result, vectors) == (shift == 0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e-3, 1.0, 1e16])
+@pytest.mark.parametrize("dimension", [1, 3, 50, 2048])
+def test_the_largest_norm_is_an_upper_bound_and_tight(scale: float, dimension: int) -> None:
+    generator = np.random.default_rng(dimension)
+    vectors = (generator.uniform(-1, 1, (40, dimension)) * scale).astype(np.float32)
+    exact = float(row_norms(vectors).max())
+    floor = 2e-19 * dimension**0.5  # squares of smaller numbers underflow
+    assert exact <= largest_norm(vectors) <= max(exact * (1 + 3e-4), floor)
+    assert largest_norm(vectors[:0]) == 0.0

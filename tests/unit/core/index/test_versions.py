@@ -10,7 +10,7 @@ from tests.support.control import ControlledBlobs
 from vectorcache.chunk import Chunk, ChunkCodec
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.manifest import Manifest, manifest_key
-from vectorcache.index.versions import Versions, check_queries
+from vectorcache.index.versions import QUERY_WORK, Versions, check_queries
 from vectorcache.stores.memory import MemoryBlobStore
 
 
