@@ -50,7 +50,7 @@ _Request: TypeAlias = wire.NodeSearchRequest | wire.PrefetchRequest | wire.Fetch
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A search that has not left yet. Those that travel together go in the context of the first: by its request id."""
+    """A search that has not left yet. Those that travel together go in the context, and request id, of the first."""
 
     query: CellQuery
     answer: asyncio.Future[CellAnswer]

@@ -195,14 +195,14 @@ async def test_without_the_blobs_what_is_cached_is_served_and_the_rest_is_said(
             status, again = await cluster.search("euclidean", query, K, nprobe=6)
             assert (status, again) == (200, warm)
 
-        status, partial = await cluster.search("euclidean", query, K, timeout=5.0)
+        status, partial = await cluster.search("euclidean", query, K, timeout=3.0)
         assert (status, partial["partial"]) == (200, True)
         assert 6 / 60 <= partial["searched"] < 1
         assert partial["results"][0]["searched"] == partial["searched"]
         nearest = partial["results"][0]["hits"][0]
         assert nearest["distance"] <= warm["results"][0]["hits"][0]["distance"]
 
-        status, nothing = await cluster.search("cosine", query, K, timeout=5.0)
+        status, nothing = await cluster.search("cosine", query, K, timeout=3.0)
         assert (status, nothing["status"]) == (unknown, unknown)
 
 

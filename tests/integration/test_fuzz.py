@@ -70,7 +70,7 @@ def at_home(case: schemathesis.Case[Any]) -> schemathesis.Case[Any]:
     """Make a well-formed request one of a collection that is there, where the schema cannot say so."""
     if "name" in case.path_parameters:
         case.path_parameters["name"] = "dot"
-    body = case.body
+    body: Any = case.body
     if not isinstance(body, dict):
         return case
     if "collection" in body:
@@ -88,13 +88,12 @@ def at_home(case: schemathesis.Case[Any]) -> schemathesis.Case[Any]:
 
 def with_time(case: schemathesis.Case[Any]) -> schemathesis.Case[Any]:
     """Ask for no answer sooner than a server can give it, which would be a 503 or 504."""
-    body = case.body
+    body: Any = case.body
     if isinstance(body, dict) and isinstance(body.get("timeout"), int | float) and 0 < body["timeout"] < 5:
         body["timeout"] = 5
     return case
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("server", "path", "method"), OPERATIONS)
 def test_a_server_does_what_its_document_says(urls: Urls, server: str, path: str, method: str) -> None:
     document = schemathesis.openapi.from_url(f"{getattr(urls, server)}/openapi.json")

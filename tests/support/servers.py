@@ -131,8 +131,8 @@ async def local_cluster(words: Words, data: Path, *flags: str) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         nodes = {}
         for name in ("node-0", "node-1"):
-            settings = node_settings(words, data / name, "--name", name)
-            _, client = await stack.enter_async_context(local_node(settings))
+            node = local_node(node_settings(words, data / name, "--name", name))
+            _, client = await stack.enter_async_context(node)
             nodes[name] = str(client.make_url("")).rstrip("/")
         defaults = ("--blob-url", words.url, "--nodes", ",".join(f"{n}={url}" for n, url in nodes.items()))
         settings = read(RouterSettings, {}, (*defaults, "--timeout", "10s", *flags))

@@ -15,10 +15,7 @@ from vectorcache.metric import Floats
 from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
 
-
-_QUERY_WORK = (
-    1e5  # a query takes as long as so many multiplications, however few centroids there are: 20 to 40 us
-)
+_QUERY_WORK = 1e5  # a query takes as long as so many multiplications, however few the centroids: 20 to 40 us
 
 
 class CoarseQuantizer:

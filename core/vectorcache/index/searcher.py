@@ -50,8 +50,7 @@ class CellSearcher:
         version = await self._versions.open(query.collection, query.version)
         vectors = as_vectors(query.vectors, "vectors", dimension=version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
-        chunks, reason = await self._load(version, wanted, query.timeout)
-        failed = _without(wanted, version, chunks)
+        chunks, failed, reason = await self._load(version, wanted, query.timeout)
         pairs = sum(len(cells) for cells in query.cells)
         hits, scanned = await self._offload.run(
             version.work(len(query.cells), pairs), self._scan_cells, version, chunks, query, vectors, failed
@@ -92,16 +91,19 @@ class CellSearcher:
 
     async def _load(
         self, version: OpenVersion, wanted: Cells, timeout: float
-    ) -> tuple[dict[int, Chunk], str]:
-        """The chunks of cells by number, and why some are missing; empty where none is."""
-        numbers = np.unique(version.chunk_of_cell[wanted]).tolist()
+    ) -> tuple[dict[int, Chunk], Cells, str]:
+        """The chunks of cells by number, the cells whose chunk is missing, and why."""
+        numbers = version.chunks_of(wanted)
         loaded = await self._chunks.get_many(
             [version.keys[n] for n in numbers], [version.sizes[n] for n in numbers], timeout=timeout
         )
         found = loaded.found
         chunks = {n: found[version.keys[n]] for n in numbers if version.keys[n] in found}
         version.learn(chunks)
-        return chunks, "" if len(chunks) == len(numbers) else _reason(loaded.failed)
+        if len(chunks) == len(numbers):
+            return chunks, no_cells(), ""
+        failed = wanted[~np.isin(version.chunk_of_cell[wanted], list(chunks))]
+        return chunks, failed, _reason(loaded.failed)
 
     def _scan_cells(
         self,
@@ -115,12 +117,6 @@ class CellSearcher:
         found = self._scan.scan(vectors, [version.runs(one, chunks) for one in cells], query.k)
         hits = [_hits_of(one, query.payload) for one in found]
         return hits, sum(one.scanned for one in found)
-
-
-def _without(wanted: Cells, version: OpenVersion, chunks: dict[int, Chunk]) -> Cells:
-    """Those of the cells whose chunk is missing."""
-    numbers = version.chunk_of_cell[wanted]
-    return wanted[~np.isin(numbers, list(chunks))] if len(numbers) else wanted
 
 
 def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:

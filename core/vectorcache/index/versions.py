@@ -58,6 +58,14 @@ class OpenVersion:
             self._stops[chunk.cells] = chunk.offsets[1:]
             self._known.add(number)
 
+    def chunks_of(self, cells: Cells) -> list[int]:
+        """The chunks of cells, ascending, once each; the cells ascend, and so do their chunks."""
+        numbers = self.chunk_of_cell[cells]
+        first = np.ones(len(numbers), dtype=bool)
+        np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
+        distinct: list[int] = numbers[first].tolist()
+        return distinct
+
     def runs(self, cells: Cells, chunks: Mapping[int, Chunk]) -> Runs:
         """The rows of cells, ascending; cells that stand side by side in a chunk are one run."""
         if not len(cells):

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from tests.support.fake_node import FakeNode, fake_node
-from tests.support.servers import Client, Words, local_router, until
+from tests.support.servers import Client, Words, local_node, local_router, node_settings, until
 
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache.index.query import CellQuery
@@ -87,8 +87,6 @@ async def test_searches_that_wait_for_a_node_that_leaves_look_elsewhere(parts: P
 async def test_vectors_come_from_the_next_node_where_one_does_not_answer(
     words: Words, tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    from tests.support.servers import local_node, node_settings
-
     async with local_node(node_settings(words, tmp_path / "data")) as (_, client):
         url = str(client.make_url("")).rstrip("/")
         nodes = f"node-0=http://127.0.0.1:{unused_tcp_port},node-1={url}"
