@@ -41,7 +41,11 @@ async def measure(folder: Path, queries_count: int) -> None:
     inverted.add(vectors)
     inverted.nprobe = built.search.nprobe
     storage = EfficientVectorStorage[Chunk](
-        blobs, DiskFileStore(folder / "disk"), ChunkCodec(), memory_bytes=512 << 20, weigh=lambda chunk: chunk.nbytes
+        blobs,
+        DiskFileStore(folder / "disk"),
+        ChunkCodec(),
+        memory_bytes=512 << 20,
+        weigh=lambda chunk: chunk.nbytes,
     )
     await storage.open()
     index = await ChunkIndex.open(blobs, "glove", storage)
@@ -74,7 +78,9 @@ async def measure(folder: Path, queries_count: int) -> None:
             "build seconds": round(build_seconds, 2),
             "recall@10, ours / faiss": [recall(found, truth), recall(found_faiss, truth)],
             "p50 us, ours / faiss": [round(float(np.median(times) * 1e6), 1) for times in (ours, theirs)],
-            "p99 us, ours / faiss": [round(float(np.percentile(times, 99) * 1e6), 1) for times in (ours, theirs)],
+            "p99 us, ours / faiss": [
+                round(float(np.percentile(times, 99) * 1e6), 1) for times in (ours, theirs)
+            ],
             "all queries cold, seconds": round(cold_seconds, 3),
         },
         [

@@ -44,8 +44,12 @@ def main() -> None:
     figures = {
         "vectors": f"{options.vectors} x {options.dimension}",
         "answers equal to faiss's": same,
-        "one query, us, ours / faiss": [round(float(np.median(single[who]) * 1e6), 1) for who in ("ours", "faiss")],
-        "batch of 32, us, ours / faiss": [round(float(np.median(many[who]) * 1e6), 1) for who in ("ours", "faiss")],
+        "one query, us, ours / faiss": [
+            round(float(np.median(single[who]) * 1e6), 1) for who in ("ours", "faiss")
+        ],
+        "batch of 32, us, ours / faiss": [
+            round(float(np.median(many[who]) * 1e6), 1) for who in ("ours", "faiss")
+        ],
     }
     report(
         "exact_search",

@@ -68,7 +68,9 @@ class Chroma:
     def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder
         self._port = port
-        self._base = f"http://127.0.0.1:{port}/api/v2/tenants/default_tenant/databases/default_database/collections"
+        self._base = (
+            f"http://127.0.0.1:{port}/api/v2/tenants/default_tenant/databases/default_database/collections"
+        )
         self._collection = ""
 
     async def __aenter__(self) -> Chroma:
@@ -155,9 +157,13 @@ async def measure(folder: Path, count: int, port: int) -> None:
         memory = max(process.memory_info().rss for process in nodes) / 2**20
 
     rates = {key: float(np.median([one.rate for one in loads])) for key, loads in rounds.items()}
-    p50 = {key: float(np.median(np.concatenate([one.latencies for one in loads]))) for key, loads in rounds.items()}
+    p50 = {
+        key: float(np.median(np.concatenate([one.latencies for one in loads])))
+        for key, loads in rounds.items()
+    }
     p99 = {
-        key: float(np.percentile(np.concatenate([one.latencies for one in loads]), 99)) for key, loads in rounds.items()
+        key: float(np.percentile(np.concatenate([one.latencies for one in loads]), 99))
+        for key, loads in rounds.items()
     }
     batch_rate = float(np.median([one.rate for one in batches]))
     recalls = {who: recall(rounds[who, 1][0].found, truth) for who in searches}

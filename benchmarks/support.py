@@ -79,7 +79,9 @@ def report(name: str, figures: dict[str, object], goals: list[Goal]) -> None:
     for key, value in figures.items():
         print(f"  {key:<44} {value}")
     for goal in goals:
-        print(f"  {'reached' if goal.reached else 'MISSED ':<8} {goal.name:<52} {goal.value:<10g} {goal.reach}")
+        print(
+            f"  {'reached' if goal.reached else 'MISSED ':<8} {goal.name:<52} {goal.value:<10g} {goal.reach}"
+        )
 
 
 def arguments(text: str, **defaults: int) -> argparse.Namespace:

@@ -243,7 +243,11 @@ def as_vectors(value: object, field: str, *, dimension: int | None = None, first
     _check_dimension(vectors.shape[1], field, dimension)
     # The sum of squares, in one pass without a temporary, clears nearly everything; NaN fails any comparison.
     flat = vectors.reshape(-1)
-    if np.dot(flat, flat) <= MAX_MAGNITUDE**2:
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # infinity is no error here, it fails the comparison too
+        squares = np.dot(flat, flat)
+    if squares <= MAX_MAGNITUDE**2:
         return vectors
     if not (vectors.max() <= MAX_MAGNITUDE and vectors.min() >= -MAX_MAGNITUDE):
         raise _not_finite(vectors, field, first_row)
