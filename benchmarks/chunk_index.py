@@ -12,9 +12,9 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from benchmarks.support import arguments, at_least, at_most, glove, recall, report
 from threadpoolctl import threadpool_limits
 
-from benchmarks.support import arguments, at_least, at_most, glove, recall, report
 from vectorcache import (
     BuildSettings,
     Chunk,

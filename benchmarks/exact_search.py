@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import faiss
 import numpy as np
+from benchmarks.support import arguments, at_most, report, side_by_side
 from threadpoolctl import threadpool_limits
 
-from benchmarks.support import arguments, at_most, report, side_by_side
 from vectorcache import ExactVectorSearch
 
 

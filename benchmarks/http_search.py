@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 import psutil
 import uvloop
+from benchmarks.support import FOLDER, arguments, at_least, at_most, glove, recall, report
 from numpy.typing import NDArray
 
-from benchmarks.support import FOLDER, arguments, at_least, at_most, glove, recall, report
 from vectorcache import FolderBlobStore, build_collection
 from vectorcache_client.client import AsyncClient
 from vectorcache_client.local import LocalCluster, LocalSettings
