@@ -16,7 +16,7 @@ help: ## List what there is to make
 
 venv: $(STAMP) ## Make the virtual environment in .venv (PYTHON=python3.11 chooses the Python)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py core/vectorcache/native/scan.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,8 +43,12 @@ format: venv ## Bring the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: venv ## List the benchmarks, which are programs
-	@for program in benchmarks/*.py; do echo "  $(BIN)/python $$program"; done
+bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot come to build/benchmarks (5 minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.lru
+	$(BIN)/python -m benchmarks.exact_search
+	$(BIN)/python -m benchmarks.chunk_index
+	$(BIN)/python -m benchmarks.http_search
 
 clean: ## Remove what was built; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

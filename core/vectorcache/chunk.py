@@ -49,12 +49,14 @@ class Chunk:
         terms: (n,) float32, what the metric's fast form needs of each row.
         largest_norm: of any vector here.
         nbytes: bytes held in memory, overhead included.
+        addresses: of vectors, terms and rows in memory, for as long as the chunk lives.
     """
 
     __slots__ = (
         "_ids",
         "_payload",
         "_table",
+        "addresses",
         "first_cell",
         "largest_norm",
         "metric",
@@ -78,6 +80,7 @@ class Chunk:
         self.vectors = to_vectors(whole(table, VECTOR, key), key)
         self.terms = metric_of(metric).row_terms(self.vectors)
         self.largest_norm = largest_norm(self.vectors)
+        self.addresses = tuple(array.ctypes.data for array in (self.vectors, self.terms, self.rows))
         self.nbytes = int(table.nbytes) + self.terms.nbytes + _OBJECTS_OVERHEAD
         _check_offsets(self.offsets, len(self.rows), key)
         if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN

@@ -43,6 +43,10 @@ class Metric(ABC):
     def prepare(self, queries: Floats) -> Floats:
         """Bring queries, (..., d) float32, into the form whose inner products ``fast`` takes."""
 
+    def widen(self, query: Floats) -> Doubles:
+        """One query (d,) as a direct form that compares row by row takes it, float64."""
+        return query.astype(np.float64)
+
     @abstractmethod
     def fast(self, dots: Floats, terms: Floats) -> Floats:
         """Turn inner products, (..., n) float32, in place into values that order rows as the distance does."""
@@ -126,6 +130,11 @@ class Cosine(Metric):
         """Queries scaled to length one."""
         norms = row_norms(np.atleast_2d(queries)).reshape(*queries.shape[:-1], 1)
         return (queries / np.where(norms < SMALLEST_NORM, 1.0, norms)).astype(np.float32)
+
+    def widen(self, query: Floats) -> Doubles:
+        """Of length one; all zeros where it is too short to have a direction."""
+        length = norm(query)
+        return query.astype(np.float64) / length if length >= SMALLEST_NORM else np.zeros(len(query))
 
     def fast(self, dots: Floats, terms: Floats) -> Floats:
         """``dots * terms``."""

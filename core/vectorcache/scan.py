@@ -15,9 +15,11 @@ from operator import sub
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vectorcache.chunk import Chunk
 from vectorcache.metric import Doubles, Floats, metric_of
+from vectorcache.native import Kernel, kernel
 from vectorcache.topk import Rows, select_nearest
 
 
@@ -68,6 +70,47 @@ class NumpyScan(CellScan):
         return [_scan_one(query, wanted, k) for query, wanted in zip(queries, runs, strict=True)]
 
 
+class NativeScan(CellScan):
+    """One call of the compiled kernel per query."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def scan(self, queries: Floats, runs: Sequence[Runs], k: int) -> list[Found]:
+        """See ``CellScan.scan``."""
+        return [self._scan_one(query, wanted, k) for query, wanted in zip(queries, runs, strict=True)]
+
+    def _scan_one(self, query: Floats, runs: Runs, k: int) -> Found:
+        table = run_table(runs)
+        if not len(table):
+            return _scan_one(query, runs, k)
+        nearest = self._kernel.nearest(
+            metric_of(runs.chunks[0].metric),
+            query,
+            table,
+            k,
+            spare=_spare(k),
+            largest_norm=max(chunk.largest_norm for chunk in runs.chunks),
+        )
+        chunks = [runs.chunks[run] for run in nearest.runs.tolist()]
+        places = list(zip(chunks, nearest.positions.tolist(), strict=True))
+        return Found(nearest.rows, nearest.distances, places, int((table[:, 4] - table[:, 3]).sum()))
+
+
+def best_scan() -> CellScan:
+    """The compiled scan where it was built, else numpy's."""
+    native = kernel()
+    return NumpyScan() if native is None else NativeScan(native)
+
+
+def run_table(runs: Runs) -> NDArray[np.int64]:
+    """Runs as the kernel takes them, (n, 5) int64."""
+    flat: list[int] = []
+    for chunk, start, stop in zip(*runs, strict=True):
+        flat += (*chunk.addresses, start, stop)
+    return np.array(flat, dtype=np.int64).reshape(-1, 5)
+
+
 def _scan_one(query: Floats, runs: Runs, k: int) -> Found:
     ends = list(accumulate(map(sub, runs.stops, runs.starts)))
     if not ends or not ends[-1]:
@@ -96,9 +139,14 @@ def _scan_one(query: Floats, runs: Runs, k: int) -> Found:
         k,
         score=score,
         bound_of=lambda distance: metric.bound(distance, query, largest_norm),
-        spare=k // 4 + 6,  # vectors near a boundary stand in several cells
+        spare=_spare(k),
     )
     return Found(top.rows, top.distances, _places(runs, ends, top.positions), len(scores))
+
+
+def _spare(k: int) -> int:
+    """How many more than k are scored at once: vectors near a boundary stand in several cells."""
+    return k // 4 + 6
 
 
 def _places(runs: Runs, ends: list[int], positions: Rows) -> list[tuple[Chunk, int]]:

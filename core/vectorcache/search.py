@@ -10,8 +10,11 @@ from numpy.typing import ArrayLike
 
 from vectorcache.errors import InvalidInput
 from vectorcache.metric import Doubles, Floats, aligned, as_floats, as_vectors, largest_norm, metric_of
-from vectorcache.topk import Rows, TopK, select_nearest
+from vectorcache.native import Kernel, kernel, one_run
+from vectorcache.topk import Rows, select_nearest
 
+_SPARE = 4  # candidates beyond k: room for near ties
+_CACHED_BYTES = 1 << 20  # of vectors that stay in a processor's own cache
 _BLOCK_BYTES = 32 << 20  # of float32 scores that a batch holds at a time
 
 
@@ -66,6 +69,9 @@ class ExactVectorSearch(VectorSearch):
         self._k = check_k(k)
         self._terms = self._metric.row_terms(self._vectors)
         self._largest_norm = largest_norm(self._vectors)
+        self._rows = np.arange(len(self._vectors))
+        self._kernel = kernel()
+        self._runs = one_run(self._vectors, self._terms, self._rows)
 
     @property
     def dimension(self) -> int:
@@ -79,31 +85,42 @@ class ExactVectorSearch(VectorSearch):
         """See ``VectorSearch.search``."""
         k = min(self._k if k is None else check_k(k), len(self))
         batch, single = as_queries(queries, self.dimension)
-        tops = [top for block in self._blocks(batch) for top in self._search_block(block, k)]
+        found = [top for block in self._blocks(batch) for top in self._search_block(block, k)]
         if single:
-            return SearchResult(tops[0].rows, tops[0].distances)
-        indices = np.array([top.rows for top in tops], dtype=np.int64).reshape(len(batch), k)
-        return SearchResult(indices, np.array([top.distances for top in tops]).reshape(len(batch), k))
+            return found[0]
+        indices = np.array([one.indices for one in found], dtype=np.int64).reshape(len(batch), k)
+        return SearchResult(indices, np.array([one.distances for one in found]).reshape(len(batch), k))
 
     def _blocks(self, batch: Floats) -> list[Floats]:
         """Cut a batch so that the scores of one block stay within bounds."""
         size = max(1, _BLOCK_BYTES // (4 * len(self)))
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
-    def _search_block(self, queries: Floats, k: int) -> list[TopK]:
+    def _search_block(self, queries: Floats, k: int) -> list[SearchResult]:
+        # One by one, the kernel wins where the vectors stay in the processor's cache, or are read once only.
+        if self._kernel is not None and (len(queries) == 1 or self._vectors.nbytes <= _CACHED_BYTES):
+            return [self._search_one(self._kernel, query, k) for query in queries]
         prepared = self._metric.prepare(queries)
         # A matrix-vector product of one query is faster than a matrix product with one row.
         dots = np.dot(self._vectors, prepared[0])[None] if len(queries) == 1 else prepared @ self._vectors.T
         scores = self._metric.fast(dots, self._terms)
         return [self._nearest(row, query, k) for row, query in zip(scores, queries, strict=True)]
 
-    def _nearest(self, fast: Floats, query: Floats, k: int) -> TopK:
-        return select_nearest(
+    def _search_one(self, native: Kernel, query: Floats, k: int) -> SearchResult:
+        nearest = native.nearest(
+            self._metric, query, self._runs, k, spare=_SPARE, largest_norm=self._largest_norm
+        )
+        return SearchResult(nearest.rows, nearest.distances)
+
+    def _nearest(self, fast: Floats, query: Floats, k: int) -> SearchResult:
+        top = select_nearest(
             fast,
             k,
             score=lambda positions: (positions, self._metric.direct(self._vectors[positions], query)),
             bound_of=lambda distance: self._metric.bound(distance, query, self._largest_norm),
+            spare=_SPARE,
         )
+        return SearchResult(top.rows, top.distances)
 
 
 def check_k(k: int, field: str = "k", most: int | None = None) -> int:

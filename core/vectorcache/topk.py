@@ -35,7 +35,7 @@ def select_nearest(
     *,
     score: Callable[[Rows], tuple[Rows, Doubles]],
     bound_of: Callable[[float], float],
-    spare: int = 4,
+    spare: int,
 ) -> TopK:
     """The k distinct rows of smallest distance.
 

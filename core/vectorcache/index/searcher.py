@@ -14,7 +14,7 @@ from vectorcache.index.versions import OpenVersion, Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.metric import as_vectors
 from vectorcache.offload import Offload
-from vectorcache.scan import CellScan, Found, NumpyScan
+from vectorcache.scan import CellScan, Found, best_scan
 
 
 class CellSearcher:
@@ -37,7 +37,7 @@ class CellSearcher:
     ) -> None:
         self._versions = versions
         self._chunks = chunks
-        self._scan = scan or NumpyScan()
+        self._scan = scan or best_scan()
         self._offload = offload or Offload()
 
     async def search(self, query: CellQuery) -> CellAnswer:

@@ -26,8 +26,8 @@ class DiskFileStore(FileStore):
         threads: how many file calls run at once.
     """
 
-    def __init__(self, folder: Path, *, threads: int = DEFAULT_THREADS) -> None:
-        self._folder = folder
+    def __init__(self, folder: str | Path, *, threads: int = DEFAULT_THREADS) -> None:
+        self._folder = Path(folder)
         self._threads = FileThreads(threads)
         # Touched by threads; adding to, removing from and looking into a set are atomic.
         self._writing: set[str] = set()

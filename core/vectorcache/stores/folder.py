@@ -51,14 +51,14 @@ class FolderBlobStore(BlobStore):
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         *,
         threads: int = DEFAULT_THREADS,
         lock_seconds: float = 5.0,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._folder = folder
-        self._locks = folder / ".locks"
+        self._folder = Path(folder)
+        self._locks = self._folder / ".locks"
         self._lock_seconds = lock_seconds
         self._clock_ns = clock_ns
         self._threads = FileThreads(threads)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,8 @@ from tests.support.chunks import make_chunk
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.chunk import Chunk
-from vectorcache.scan import CellScan, Found, NumpyScan, Runs
+from vectorcache.native import kernel
+from vectorcache.scan import CellScan, Found, NativeScan, NumpyScan, Runs, best_scan
 
 EACH = pytest.mark.parametrize("metric", METRICS)
 
@@ -69,15 +71,28 @@ def check(
     assert [int(chunk.rows[at]) for chunk, at in found.places] == found.rows.tolist()
 
 
-@pytest.fixture
-def scan() -> CellScan:
-    return NumpyScan()
+def scans() -> dict[str, CellScan]:
+    """Every implementation: the compiled one too, where there is a compiler. CI has one."""
+    native = kernel()
+    if native is None:
+        assert os.environ.get("CI") != "true", "the scan was not compiled"
+        return {"numpy": NumpyScan()}
+    return {"numpy": NumpyScan(), "native": NativeScan(native)}
+
+
+SCANS = scans()
+
+
+@pytest.fixture(params=SCANS)
+def scan(request: pytest.FixtureRequest) -> CellScan:
+    return SCANS[request.param]
 
 
 @EACH
+@pytest.mark.parametrize("name", SCANS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_equals_brute_force_over_the_named_rows(metric: str, data: st.DataObject) -> None:
+def test_equals_brute_force_over_the_named_rows(metric: str, name: str, data: st.DataObject) -> None:
     """Rows that stand in several cells, empty cells, cells that are missing, several chunks, a batch."""
     generator = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     collection = generator.standard_normal((60, 5)).astype(np.float32)
@@ -96,7 +111,7 @@ def test_equals_brute_force_over_the_named_rows(metric: str, data: st.DataObject
         sorted(generator.choice(first, generator.integers(0, first + 1), replace=False)) for _ in queries
     ]
     k = data.draw(st.integers(1, 70))
-    answers = scan_cells(NumpyScan(), chunk_of, queries, wanted, k)
+    answers = scan_cells(SCANS[name], chunk_of, queries, wanted, k)
     assert len(answers) == 3
     for found, query, cells in zip(answers, queries, wanted, strict=True):
         check(found, chunk_of, query, cells, k)
@@ -147,3 +162,18 @@ def test_is_exact_far_from_the_origin(scan: CellScan, metric: str) -> None:
     chunk_of = by_cell(make_chunk(vectors, [100] * 4, metric=metric))
     (found,) = scan_cells(scan, chunk_of, vectors[:1], [[0, 1, 3]], 10)
     check(found, chunk_of, vectors[0], [0, 1, 3], 10)
+
+
+@EACH
+@pytest.mark.parametrize("dimension", [1, 7, 8, 15, 16, 17, 50, 64, 200])
+def test_every_dimension_is_summed_whole(scan: CellScan, metric: str, dimension: int) -> None:
+    """Vectors are cut in lanes of 16 and 8 by the compiled scan; remainders count too."""
+    vectors = random_vectors(90, dimension, seed=dimension)
+    chunk_of = by_cell(make_chunk(vectors, [40, 1, 49], metric=metric))
+    for query in random_vectors(4, dimension, seed=1):
+        (found,) = scan_cells(scan, chunk_of, query[None], [[0, 1, 2]], 5)
+        check(found, chunk_of, query, [0, 1, 2], 5)
+
+
+def test_the_best_scan_is_the_compiled_one() -> None:
+    assert type(best_scan()) is type(SCANS.get("native", SCANS["numpy"]))

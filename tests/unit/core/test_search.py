@@ -16,7 +16,24 @@ class TestExactVectorSearch(VectorSearchContract):
         return ExactVectorSearch(vectors, metric, k)
 
 
+class TestExactVectorSearchWithoutTheKernel(TestExactVectorSearch):
+    @pytest.fixture(autouse=True)
+    def without_the_kernel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "kernel", lambda: None)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "dot"])
+def test_the_kernel_and_numpy_agree(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, queries = random_vectors(500, 33), random_vectors(20, 33, seed=1)
+    native = ExactVectorSearch(vectors, metric).search(queries, 20)
+    monkeypatch.setattr(module, "kernel", lambda: None)
+    plain = ExactVectorSearch(vectors, metric).search(queries, 20)
+    assert native.indices.tolist() == plain.indices.tolist()
+    np.testing.assert_allclose(native.distances, plain.distances, rtol=1e-12)
+
+
 def test_a_large_batch_is_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "kernel", lambda: None)  # it needs no blocks
     search = ExactVectorSearch(random_vectors(100, 5))
     queries = random_vectors(17, 5, seed=1)
     whole = search.search(queries, 3)

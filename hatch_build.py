@@ -1,0 +1,33 @@
+"""Compiles the scan when the package is built. Without a C compiler the package is pure Python, and slower."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDER = Path("core/vectorcache/native")
+FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC", "-Wno-psabi"]
+
+
+class NativeScan(BuildHookInterface):
+    """Makes ``core/vectorcache/native/_scan.so`` from ``scan.c``, and puts it into the wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called before the wheel is built, an editable one too."""
+        source, library = Path(self.root) / FOLDER / "scan.c", Path(self.root) / FOLDER / "_scan.so"
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        if shutil.which(compiler[0]) is None:
+            self.app.display_warning(f"no C compiler {compiler[0]!r}: the scan will be numpy's")
+            return
+        made = library.with_suffix(f".{os.getpid()}")
+        subprocess.run([*compiler, *FLAGS, "-o", str(made), str(source), "-lm"], check=True)  # noqa: S603
+        made.replace(library)  # processes that use the old one go on with it
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        build_data["artifacts"].append(str(FOLDER / "_scan.so"))
