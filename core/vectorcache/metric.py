@@ -60,16 +60,17 @@ class Metric(ABC):
         """
 
     @abstractmethod
-    def fast_of(self, distance: float, query: Floats) -> float:
-        """The value that the fast form would give, without rounding, to a row at ``distance``."""
+    def _fast_of(self, distance: float, length: float) -> float:
+        """What the fast form would be, without rounding, of a row at ``distance`` from a query of this length."""
 
     @abstractmethod
-    def scale(self, query: Floats, largest_norm: float) -> float:
+    def _scale(self, length: float, largest_norm: float) -> float:
         """The size of the numbers that the fast form adds up: its rounding error is relative to this."""
 
     def bound(self, distance: float, query: Floats, largest_norm: float) -> float:
         """The largest fast value that a row at ``distance`` or nearer can have got, rounding included."""
-        return self.fast_of(distance, query) + self.slack(query, largest_norm)
+        length = norm(query)
+        return self._fast_of(distance, length) + self._slack(len(query), length, largest_norm)
 
     def slack(self, query: Floats, largest_norm: float) -> float:
         """A bound of the fast form's absolute error for rows of norm at most ``largest_norm``.
@@ -78,9 +79,11 @@ class Metric(ABC):
         error bounds for inner products in floating-point arithmetic", 2013), and a matrix product does sum one
         by one; 8 are for what is done before and after. The second term is underflow.
         """
-        dimension: int = query.shape[-1]
+        return self._slack(len(query), norm(query), largest_norm)
+
+    def _slack(self, dimension: int, length: float, largest_norm: float) -> float:
         roundings = dimension + 8
-        return roundings * _UNIT_ROUNDOFF * self.scale(query, largest_norm) + dimension * _SMALLEST_NORMAL
+        return roundings * _UNIT_ROUNDOFF * self._scale(length, largest_norm) + dimension * _SMALLEST_NORMAL
 
 
 class Euclidean(Metric):
@@ -105,13 +108,13 @@ class Euclidean(Metric):
         difference = np.subtract(vectors, query, dtype=np.float64)
         return np.asarray(np.sqrt(np.vecdot(difference, difference)))
 
-    def fast_of(self, distance: float, query: Floats) -> float:
+    def _fast_of(self, distance: float, length: float) -> float:
         """``(distance^2 - |q|^2) / 2``."""
-        return 0.5 * (distance * distance - norm(query) ** 2)
+        return 0.5 * (distance * distance - length * length)
 
-    def scale(self, query: Floats, largest_norm: float) -> float:
+    def _scale(self, length: float, largest_norm: float) -> float:
         """``|x|^2 / 2 + |x| |q|``."""
-        return largest_norm * (0.5 * largest_norm + norm(query))
+        return largest_norm * (0.5 * largest_norm + length)
 
 
 class Cosine(Metric):
@@ -151,11 +154,11 @@ class Cosine(Metric):
         rows -= query.astype(np.float64) / length
         return np.where(norms < SMALLEST_NORM, 1.0, 0.5 * np.vecdot(rows, rows))
 
-    def fast_of(self, distance: float, query: Floats) -> float:
+    def _fast_of(self, distance: float, length: float) -> float:
         """``distance - 1``."""
         return distance - 1.0
 
-    def scale(self, query: Floats, largest_norm: float) -> float:
+    def _scale(self, length: float, largest_norm: float) -> float:
         """Products of vectors of length one."""
         return 1.0
 
@@ -181,13 +184,13 @@ class DotProduct(Metric):
         """Minus the inner products."""
         return np.asarray(-np.vecdot(vectors, query, dtype=np.float64))
 
-    def fast_of(self, distance: float, query: Floats) -> float:
+    def _fast_of(self, distance: float, length: float) -> float:
         """The distance itself."""
         return distance
 
-    def scale(self, query: Floats, largest_norm: float) -> float:
+    def _scale(self, length: float, largest_norm: float) -> float:
         """``|x| |q|``."""
-        return largest_norm * norm(query)
+        return largest_norm * length
 
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (Euclidean(), Cosine(), DotProduct())}

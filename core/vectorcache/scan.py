@@ -81,20 +81,21 @@ class NativeScan(CellScan):
         return [self._scan_one(query, wanted, k) for query, wanted in zip(queries, runs, strict=True)]
 
     def _scan_one(self, query: Floats, runs: Runs, k: int) -> Found:
-        table = run_table(runs)
-        if not len(table):
-            return _scan_one(query, runs, k)
+        total = sum(runs.stops) - sum(runs.starts)
+        if not total:
+            return _nothing()
         nearest = self._kernel.nearest(
             metric_of(runs.chunks[0].metric),
             query,
-            table,
+            run_table(runs),
             k,
+            total=total,
             spare=_spare(k),
             largest_norm=max(chunk.largest_norm for chunk in runs.chunks),
         )
         chunks = [runs.chunks[run] for run in nearest.runs.tolist()]
         places = list(zip(chunks, nearest.positions.tolist(), strict=True))
-        return Found(nearest.rows, nearest.distances, places, int((table[:, 4] - table[:, 3]).sum()))
+        return Found(nearest.rows, nearest.distances, places, total)
 
 
 def best_scan() -> CellScan:
@@ -114,7 +115,7 @@ def run_table(runs: Runs) -> NDArray[np.int64]:
 def _scan_one(query: Floats, runs: Runs, k: int) -> Found:
     ends = list(accumulate(map(sub, runs.stops, runs.starts)))
     if not ends or not ends[-1]:
-        return Found(rows=np.empty(0, dtype=np.int64), distances=np.empty(0), places=[], scanned=0)
+        return _nothing()
     metric = metric_of(runs.chunks[0].metric)
     prepared = metric.prepare(query)
     scores = np.empty(ends[-1], dtype=np.float32)
@@ -142,6 +143,10 @@ def _scan_one(query: Floats, runs: Runs, k: int) -> Found:
         spare=_spare(k),
     )
     return Found(top.rows, top.distances, _places(runs, ends, top.positions), len(scores))
+
+
+def _nothing() -> Found:
+    return Found(rows=np.empty(0, dtype=np.int64), distances=np.empty(0), places=[], scanned=0)
 
 
 def _spare(k: int) -> int:

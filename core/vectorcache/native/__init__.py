@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.metric import SMALLEST_NORM, Doubles, Floats, Metric
+from vectorcache.metric import METRICS, SMALLEST_NORM, Doubles, Floats, Metric
 
 LIBRARY = Path(__file__).with_name("_scan.so")
 
@@ -56,6 +56,7 @@ class Kernel:
         runs: NDArray[np.int64],
         k: int,
         *,
+        total: int,
         spare: int,
         largest_norm: float,
     ) -> Nearest:
@@ -67,6 +68,7 @@ class Kernel:
             runs: (n, 5) int64: addresses of a chunk's vectors (float32), terms (float32) and row numbers (int64),
                 and the first and one past the last row to compare. The caller keeps them alive.
             k: how many.
+            total: how many rows the runs have together.
             spare: how many more than k are scored at once.
             largest_norm: of any of the rows.
 
@@ -75,10 +77,10 @@ class Kernel:
         """
         prepared, exact = metric.prepare(query), metric.widen(query)
         # From a query without a direction every cosine distance is 1, as from a row without one.
-        shortest = SMALLEST_NORM if exact.any() else np.inf
+        shortest = np.inf if metric is METRICS["cosine"] and not exact.any() else SMALLEST_NORM
         found = np.empty(k, dtype=_NEIGHBOUR)
         rest = np.empty(1, dtype=np.float32)
-        take, total = k + spare, int((runs[:, 4] - runs[:, 3]).sum())
+        take = k + spare
         while True:
             count = self._scan(
                 runs.ctypes.data,

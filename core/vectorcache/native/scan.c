@@ -18,6 +18,7 @@
 /* Sixteen floats and eight doubles, at any address. */
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
 typedef float half_lanes __attribute__((vector_size(32), aligned(4)));
+typedef float quarter_lanes __attribute__((vector_size(16), aligned(4)));
 typedef double wide_lanes __attribute__((vector_size(64), aligned(8)));
 enum { LANES = 16, WIDE_LANES = 8 };
 
@@ -47,13 +48,21 @@ struct neighbour {
     int64_t position;
 };
 
-INLINE float total(lanes v)
+/* The sum of lanes i, i + 4, i + 8 and i + 12. */
+INLINE quarter_lanes fold(lanes v)
 {
-    typedef float quarter __attribute__((vector_size(16)));
-    half_lanes h = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+    half_lanes half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
         + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    quarter f = __builtin_shufflevector(h, h, 0, 1, 2, 3) + __builtin_shufflevector(h, h, 4, 5, 6, 7);
-    return (f[0] + f[2]) + (f[1] + f[3]);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+}
+
+/* The sums of all lanes of four vectors: folded, transposed, added. */
+INLINE quarter_lanes totals(lanes a, lanes b, lanes c, lanes d)
+{
+    quarter_lanes fa = fold(a), fb = fold(b), fc = fold(c), fd = fold(d);
+    quarter_lanes ab = __builtin_shufflevector(fa, fb, 0, 4, 1, 5) + __builtin_shufflevector(fa, fb, 2, 6, 3, 7);
+    quarter_lanes cd = __builtin_shufflevector(fc, fd, 0, 4, 1, 5) + __builtin_shufflevector(fc, fd, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
 INLINE double wide_total(wide_lanes v)
@@ -71,37 +80,53 @@ INLINE wide_lanes load_wide(const float *at)
     return __builtin_convertvector(*(const half_lanes *)at, wide_lanes);
 }
 
-/* Inner products of the query with four rows: its components are loaded once for all of them. */
-INLINE void dots4(const float *row, const float *query, int64_t d, float *out)
+/* A query, and what its inner products need beside it. Where d is no multiple of the lanes, the last lanes are taken
+ * from the row's end and overlap those before; tail is the query's end with zeros where they do. */
+struct query {
+    const float *values;
+    lanes tail;
+    int64_t d, whole; /* whole: the part of d that full lanes cover */
+};
+
+INLINE struct query make_query(const float *values, int64_t d)
 {
+    struct query query = {values, {0}, d, d - d % LANES};
+    for (int64_t i = query.whole; d >= LANES && i < d; i++)
+        query.tail[i - d + LANES] = values[i];
+    return query;
+}
+
+/* Inner products with four rows: the query's components are loaded once for all of them. */
+INLINE quarter_lanes dots4(const float *row, const struct query *query)
+{
+    int64_t d = query->d;
     const float *a = row, *b = row + d, *c = row + 2 * d, *e = row + 3 * d;
     lanes sa = {0}, sb = {0}, sc = {0}, se = {0};
-    int64_t i = 0;
-    for (; i + LANES <= d; i += LANES) {
-        lanes q = load(query + i);
+    for (int64_t i = 0; i < query->whole; i += LANES) {
+        lanes q = load(query->values + i);
         sa += load(a + i) * q;
         sb += load(b + i) * q;
         sc += load(c + i) * q;
         se += load(e + i) * q;
     }
-    out[0] = total(sa), out[1] = total(sb), out[2] = total(sc), out[3] = total(se);
-    for (; i < d; i++) {
-        out[0] += a[i] * query[i];
-        out[1] += b[i] * query[i];
-        out[2] += c[i] * query[i];
-        out[3] += e[i] * query[i];
+    if (query->whole < d && d >= LANES) {
+        int64_t i = d - LANES;
+        sa += load(a + i) * query->tail;
+        sb += load(b + i) * query->tail;
+        sc += load(c + i) * query->tail;
+        se += load(e + i) * query->tail;
     }
+    quarter_lanes out = totals(sa, sb, sc, se);
+    for (int64_t i = 0; d < LANES && i < d; i++)
+        out += (quarter_lanes){a[i], b[i], c[i], e[i]} * query->values[i];
+    return out;
 }
 
-INLINE float dot1(const float *row, const float *query, int64_t d)
+INLINE float dot1(const float *row, const struct query *query)
 {
-    lanes sum = {0};
-    int64_t i = 0;
-    for (; i + LANES <= d; i += LANES)
-        sum += load(row + i) * load(query + i);
-    float out = total(sum);
-    for (; i < d; i++)
-        out += row[i] * query[i];
+    float out = 0;
+    for (int64_t i = 0; i < query->d; i++)
+        out += row[i] * query->values[i];
     return out;
 }
 
@@ -167,7 +192,7 @@ INLINE float fast_form(int metric, float dot, float term)
 }
 
 /* A heap whose first entry is the largest that is kept. */
-static void sift_down(struct candidate *heap, int64_t count, int64_t at)
+INLINE void sift_down(struct candidate *heap, int64_t count, int64_t at)
 {
     struct candidate moved = heap[at];
     for (;;) {
@@ -184,7 +209,7 @@ static void sift_down(struct candidate *heap, int64_t count, int64_t at)
     heap[at] = moved;
 }
 
-static void sift_up(struct candidate *heap, int64_t at)
+INLINE void sift_up(struct candidate *heap, int64_t at)
 {
     struct candidate moved = heap[at];
     while (at > 0 && heap[(at - 1) / 2].fast < moved.fast) {
@@ -219,20 +244,19 @@ INLINE void offer(struct heap *heap, float fast, int32_t run, int64_t position)
     sift_down(heap->entries, heap->count, 0);
 }
 
-INLINE void scan_run(struct heap *heap, const struct run *run, int32_t number, const float *query, int64_t d,
-                     int metric)
+INLINE void scan_run(struct heap *heap, const struct run *run, int32_t number, const struct query *query, int metric)
 {
-    int64_t row = run->start;
-    float dots[4];
+    int64_t row = run->start, d = query->d;
     for (; row + 4 <= run->stop; row += 4) {
+        const float *values = run->vectors + row * d;
         for (int64_t ahead = 0; ahead < 4 * d; ahead += LINE)
-            __builtin_prefetch(run->vectors + row * d + AHEAD + ahead);
-        dots4(run->vectors + row * d, query, d, dots);
+            __builtin_prefetch(values + AHEAD + ahead);
+        quarter_lanes dots = dots4(values, query);
         for (int i = 0; i < 4; i++)
             offer(heap, fast_form(metric, dots[i], run->terms[row + i]), number, row + i);
     }
     for (; row < run->stop; row++)
-        offer(heap, fast_form(metric, dot1(run->vectors + row * d, query, d), run->terms[row]), number, row);
+        offer(heap, fast_form(metric, dot1(run->vectors + row * d, query), run->terms[row]), number, row);
 }
 
 static int nearer(const void *left, const void *right)
@@ -257,8 +281,9 @@ VARIANTS int64_t vectorcache_scan(const struct run *runs, int64_t run_count, con
     struct neighbour *scored = malloc(sizeof(struct neighbour) * (size_t)take);
     int64_t count = -1;
     if (heap.entries && scored) {
+        struct query prepared = make_query(query, d);
         for (int64_t i = 0; i < run_count; i++)
-            scan_run(&heap, &runs[i], (int32_t)i, query, d, metric);
+            scan_run(&heap, &runs[i], (int32_t)i, &prepared, metric);
         for (int64_t i = 0; i < heap.count; i++) {
             struct candidate entry = heap.entries[i];
             const struct run *run = &runs[entry.run];
