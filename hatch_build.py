@@ -1,10 +1,9 @@
-"""Compiles the scan when the package is built. Without a C compiler the package is pure Python, and slower."""
+"""Compiles the scan when the package is built. Where no C compiler can, the package is pure Python, and slower."""
 
 from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,14 @@ class NativeScan(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the wheel is built, an editable one too."""
         source, library = Path(self.root) / FOLDER / "scan.c", Path(self.root) / FOLDER / "_scan.so"
-        compiler = shlex.split(os.environ.get("CC", "cc"))
-        if shutil.which(compiler[0]) is None:
-            self.app.display_warning(f"no C compiler {compiler[0]!r}: the scan will be numpy's")
-            return
+        compiler = shlex.split(os.environ.get("CC") or "cc")
         made = library.with_suffix(f".{os.getpid()}")
-        subprocess.run([*compiler, *FLAGS, "-o", str(made), str(source), "-lm"], check=True)  # noqa: S603
+        try:
+            subprocess.run([*compiler, *FLAGS, "-o", str(made), str(source), "-lm"], check=True)  # noqa: S603
+        except (OSError, subprocess.CalledProcessError) as error:  # none, or one that is too old for the source
+            library.unlink(missing_ok=True)  # an older one may not be what this source's callers expect
+            self.app.display_warning(f"the scan will be numpy's, not C's: {error}")
+            return
         made.replace(library)  # processes that use the old one go on with it
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

@@ -44,7 +44,9 @@ def observing(
             metrics.observe(route, method, status, seconds)
             if route not in quiet:
                 milliseconds = round(seconds * 1e3, 3)
-                log.info("request", method=method, route=route, status=status, ms=milliseconds)
+                # A line takes longer to write than a request to route: those that went well are for debugging.
+                tell = log.debug if status < HTTPStatus.BAD_REQUEST else log.info
+                tell("request", method=method, route=route, status=status, ms=milliseconds)
 
     return observe
 

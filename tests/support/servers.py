@@ -40,6 +40,9 @@ METRICS = ("euclidean", "cosine", "dot")
 MSGPACK = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
 
 
+DEBUG = ("--log-level", "debug")  # a line for each request
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """Collections named by their metric, all of the same vectors; id and payload tell the vector's row.
@@ -202,14 +205,16 @@ class RealCluster:
         self._starts += 1
         log = self._folder / f"{name}-{self._starts}.log"
         defaults = ("--name", name, "--blob-url", self.words.url, "--data", data, "--memory", "64Mi")
-        started = await self._stack.enter_async_context(server("vectorcache_node", log, *defaults, *flags))
+        started = await self._stack.enter_async_context(
+            server("vectorcache_node", log, *defaults, *DEBUG, *flags)
+        )
         self.nodes[name] = started
         return started
 
     async def start_router(self, *flags: str) -> None:
         defaults = ("--blob-url", self.words.url, "--nodes-file", str(self._file), "--timeout", "10s")
         log = self._folder / "router.log"
-        started = server("vectorcache_router", log, *defaults, *flags)
+        started = server("vectorcache_router", log, *defaults, *DEBUG, *flags)
         self.router = await self._stack.enter_async_context(started)
 
     async def announce(self, *names: str) -> None:

@@ -33,13 +33,14 @@ class OpenVersion:
         keys, sizes: of the chunks.
     """
 
-    __slots__ = ("_known", "_starts", "_stops", "chunk_of_cell", "keys", "manifest", "sizes")
+    __slots__ = ("_known", "_shapes", "_starts", "_stops", "chunk_of_cell", "keys", "manifest", "sizes")
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.chunk_of_cell = manifest.chunk_of_cell()
         self.keys = [manifest.chunk_key(number) for number in range(len(manifest.chunks))]
         self.sizes = [chunk.bytes for chunk in manifest.chunks]
+        self._shapes = [(chunk.rows, manifest.dimension) for chunk in manifest.chunks]
         self._known: set[int] = set()
         self._starts = np.zeros(manifest.cells, dtype=np.int64)
         self._stops = np.zeros(manifest.cells, dtype=np.int64)
@@ -48,8 +49,14 @@ class OpenVersion:
         """Note where cells stand in chunks; ``runs`` knows those only.
 
         Raises:
-            CorruptData: a chunk has other cells than the manifest says.
+            CorruptData: a chunk has other cells, rows or dimension than the manifest says.
         """
+        for number, chunk in chunks.items():
+            # Known or not: a scan reads by address, and a chunk of another shape would lead it out of bounds.
+            if chunk.vectors.shape != self._shapes[number]:
+                raise CorruptData(
+                    f"{self.keys[number]!r} holds vectors of shape {chunk.vectors.shape}, not what its manifest says"
+                )
         for number in chunks.keys() - self._known:
             chunk, told = chunks[number], self.manifest.chunks[number]
             if chunk.cells != range(told.first_cell, told.first_cell + told.cells):

@@ -128,6 +128,8 @@ class NLayerCache(CacheLayer[V], Generic[V]):
             return Loaded(found, {})
         expected: Sequence[int | None] = [None] * len(keys) if sizes is None else sizes
         missing = {key: size for key, size in zip(keys, expected, strict=True) if key not in found}
+        if not missing:  # a key was named twice
+            return Loaded(found, {})
         failed = await self._load_many(missing, found, timeout)
         return Loaded(found, failed)
 

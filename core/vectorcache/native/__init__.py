@@ -78,6 +78,7 @@ class Kernel:
         prepared, exact = metric.prepare(query), metric.widen(query)
         # From a query without a direction every cosine distance is 1, as from a row without one.
         shortest = np.inf if metric is METRICS["cosine"] and not exact.any() else SMALLEST_NORM
+        k = min(k, max(total, 1))
         found = np.empty(k, dtype=_NEIGHBOUR)
         rest = np.empty(1, dtype=np.float32)
         take = k + spare

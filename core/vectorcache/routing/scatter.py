@@ -127,9 +127,10 @@ class ScatterSearch:
         """
         if not len(vectors):
             return []
+        deadline = self._clock() + timeout
         cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
         self._turn += 1
-        request = _Request(coarse, vectors, k, payload, self._clock() + timeout, self._turn)
+        request = _Request(coarse, vectors, k, payload, deadline, self._turn)
         outcome = await self._ask(request, _Part(list(range(len(vectors))), cells), ())
         return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, k)
 

@@ -118,6 +118,7 @@ async def test_prefetch_fills_the_cache(world: World) -> None:
     before = world.blobs.control.calls["get"]
     assert await world.searcher.prefetch(NAME, 1, [0, 2], timeout=5) == 2
     assert await world.searcher.prefetch(NAME, 1, [], timeout=5) == 0
+    assert await world.searcher.prefetch(NAME, 1, [0, 2, 0], timeout=5) == 2
     assert world.blobs.control.calls["get"] == before
     world.blobs.control.failures["get"] = Unavailable("down")
     assert await world.searcher.prefetch(NAME, 1, [0, 1], timeout=5) == 1

@@ -96,6 +96,21 @@ async def test_a_chunk_with_other_cells_than_its_manifest_says_is_corrupt() -> N
     await versions.close()
 
 
+async def test_a_chunk_of_another_shape_is_corrupt_whenever_it_comes() -> None:
+    blobs, others = MemoryBlobStore(), MemoryBlobStore()
+    await build(blobs, clustered(400), cells=12, cells_per_chunk=3)
+    await build(others, clustered(300), cells=12, cells_per_chunk=3)
+    versions = Versions(blobs)
+    opened = await versions.open(NAME, 1)
+    key = opened.keys[0]
+    own, other = [ChunkCodec().decode(key, (await store.get(key)).data) for store in (blobs, others)]
+    assert own.vectors.shape != other.vectors.shape
+    opened.learn({0: own})
+    with pytest.raises(CorruptData, match="shape"):
+        opened.learn({0: other})
+    await versions.close()
+
+
 def _rows_of(cell: int, manifest: Manifest, chunks: Mapping[int, Chunk]) -> list[int]:
     chunk = chunks[int(manifest.chunk_of_cell()[cell])]
     place = cell - chunk.first_cell

@@ -276,6 +276,11 @@ class TestGetMany:
         assert stopped.value.value.found == {key: key.encode() for key in "abc"}
         assert asyncio.all_tasks() == before
 
+    async def test_a_key_named_twice_is_one(self, three: Three) -> None:
+        await three.cache.put("a", b"1")
+        for keys in (["a", "a"], ["a", "b", "b"]):
+            assert (await three.cache.get_many(keys)).found == {"a": b"1"}
+
     async def test_the_rest_is_loaded_side_by_side(self) -> None:
         three = Three({key: key.encode() for key in "abc"})
         reads = three.guarantee.control.hold("get")
