@@ -24,7 +24,7 @@ class NativeScan(BuildHookInterface):
         made = library.with_suffix(f".{os.getpid()}")
         try:
             subprocess.run([*compiler, *FLAGS, "-o", str(made), str(source), "-lm"], check=True)  # noqa: S603
-        except (OSError, subprocess.CalledProcessError) as error:  # none, or one that is too old for the source
+        except (OSError, subprocess.CalledProcessError) as error:  # no compiler, or one that is too old
             library.unlink(missing_ok=True)  # an older one may not be what this source's callers expect
             self.app.display_warning(f"the scan will be numpy's, not C's: {error}")
             return

@@ -108,7 +108,14 @@ class ExactVectorSearch(VectorSearch):
 
     def _search_one(self, native: Kernel, query: Floats, k: int) -> SearchResult:
         nearest = native.nearest(
-            self._metric, query, self._runs, k, total=len(self), spare=_SPARE, largest_norm=self._largest_norm
+            self._metric,
+            query,
+            self._runs,
+            k,
+            total=len(self),
+            spare=_SPARE,
+            largest_norm=self._largest_norm,
+            prefetch=False,
         )
         return SearchResult(nearest.rows, nearest.distances)
 
