@@ -99,6 +99,7 @@ class RouterApi:
         check_queries(vectors, manifest)
         timeout = request.timeout or self._settings.timeout
         nprobe = self._nprobe(request, manifest)
+        self._check_probes(len(vectors), min(nprobe, manifest.cells))
         answers = await self._cluster.search(coarse, vectors, request.k, nprobe, request.payload, timeout)
         searched = min(answer.searched for answer in answers)
         return wire.SearchResponse(
@@ -175,13 +176,22 @@ class RouterApi:
         found = await all_of(fetch(chunk) for chunk in positions)
         return {stored.id: wire.vector_item(stored) for some in found for stored in some}
 
+    def _check_probes(self, queries: int, nprobe: int) -> None:
+        """Refuse what each of its limits allows and all together would need too much memory for."""
+        most = self._settings.max_probes
+        if queries * nprobe > most:
+            allowed = f"at most {most} cells for all queries of a request together"
+            raise InvalidInput("nprobe", f"{nprobe} for each of {queries} queries", allowed)
+
     def _nprobe(self, request: wire.SearchRequest, manifest: Manifest) -> int:
         """How many cells to probe; more than there are means all of them."""
         if request.nprobe is not None and request.recall is not None:
             raise InvalidInput("recall", request.recall, "given without nprobe, since it chooses nprobe")
         if request.recall is not None:
-            return manifest.search.nprobe_for(request.recall)
-        return check_k(request.nprobe or manifest.search.nprobe, "nprobe", self._settings.max_nprobe)
+            return min(manifest.search.nprobe_for(request.recall), self._settings.max_nprobe)
+        if request.nprobe is None:
+            return min(manifest.search.nprobe, self._settings.max_nprobe)
+        return check_k(request.nprobe, "nprobe", self._settings.max_nprobe)
 
 
 def _result(answer: Answer) -> wire.QueryResult:

@@ -27,6 +27,7 @@ from vectorcache_router.membership import FileMembership, Membership, StaticMemb
 from vectorcache_router.settings import RouterSettings
 
 _CONNECTIONS_KEPT = 30.0  # seconds that an idle connection to a node is kept
+_FOLLOW_AGAIN = 1.0  # seconds until a membership that failed is followed again
 
 
 class Cluster:
@@ -93,9 +94,16 @@ class Cluster:
         raise error
 
     async def follow(self) -> None:
-        """Keep the ring in step with the membership, until cancelled."""
-        async for nodes in self.membership.changes():
-            await self.adopt(nodes)
+        """Keep the ring in step with the membership, until cancelled or it has no more to tell."""
+        while True:
+            try:
+                async for nodes in self.membership.changes():
+                    await self.adopt(nodes)
+            except Exception:  # noqa: BLE001 - a membership that is not followed would go unnoticed for long
+                self._log.exception("membership failed; it is followed again", seconds=_FOLLOW_AGAIN)
+                await asyncio.sleep(_FOLLOW_AGAIN)
+            else:
+                return
 
     async def adopt(self, nodes: Mapping[str, str]) -> None:
         """Make these the present nodes. Nodes that stay keep their connections."""

@@ -40,6 +40,7 @@ class RouterSettings:
     centroid_memory: int = setting(size(1 << 20), "1Gi", "bytes of centroids that are kept")
     max_k: int = setting(integer(1, 10_000), "1000", "neighbours that a query may ask for")
     max_nprobe: int = setting(integer(1), "1000000", "cells that a query may probe")
+    max_probes: int = setting(integer(1), "4000000", "cells that the queries of a request may probe together")
     max_queries: int = setting(integer(1, 1_000_000), "1024", "queries in one request")
     max_body: int = setting(size(1024), "16Mi", "bytes of a request's body")
     max_in_flight: int = setting(integer(1, 100_000), "1024", "requests that run at the same time")

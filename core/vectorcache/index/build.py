@@ -7,6 +7,7 @@ without a manifest, which no reader opens and ``Catalog.delete_old`` removes.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ from vectorcache.index.manifest import (
     PayloadColumn,
     check_collection,
     checksum,
+    chunk_key,
+    lookup_key,
     version_prefix,
 )
 from vectorcache.index.progress import Progress, Silence
@@ -91,10 +94,12 @@ async def build_collection(
         version = await Catalog(blobs).claim(collection, msgspec.json.encode(asdict(settings)))
         layout = await asyncio.to_thread(lay_out, source, settings, progress)
         search = await asyncio.to_thread(_measure, source, layout, settings, progress)
-        writer = _Writer(blobs, version_prefix(collection, version), source, layout, settings)
+        build = secrets.token_hex(4)
+        writer = _Writer(blobs, version_prefix(collection, version), build, source, layout, settings)
         manifest = Manifest(
             collection=collection,
             version=version,
+            build=build,
             metric=settings.metric,
             dimension=source.vectors.shape[1],
             vectors=len(source.vectors),
@@ -148,10 +153,17 @@ class _Writer:
     """Writes the blobs of one version."""
 
     def __init__(
-        self, blobs: BlobStore, prefix: str, source: Source, layout: Layout, settings: BuildSettings
+        self,
+        blobs: BlobStore,
+        prefix: str,
+        build: str,
+        source: Source,
+        layout: Layout,
+        settings: BuildSettings,
     ) -> None:
         self._blobs = blobs
         self._prefix = prefix
+        self._build = build
         self._source = source
         self._layout = layout
         self._metric = settings.metric
@@ -164,7 +176,7 @@ class _Writer:
         async def write(number: int) -> ChunkInfo:
             async with gate:
                 info, data = await asyncio.to_thread(self._encode, number)
-                await self._blobs.put(f"{self._prefix}chunks/{number:06d}.arrow", data)
+                await self._blobs.put(chunk_key(self._prefix, self._build, number), data)
                 progress.advance()
                 return info
 
@@ -172,16 +184,21 @@ class _Writer:
 
     async def centroids(self) -> BlobRef:
         """Write the centroids."""
-        return await self._put("centroids.arrow", encode_centroids(self._layout.centroids))
+        return await self._put(f"{self._prefix}centroids.arrow", encode_centroids(self._layout.centroids))
 
     async def lookup(self, progress: Progress) -> tuple[BlobRef, ...]:
         """Write the shards of the id lookup."""
         progress.stage("writing id lookup", 1)
         shards = await asyncio.to_thread(self._encode_lookup)
-        return tuple([await self._put(f"ids/{number:06d}.arrow", data) for number, data in enumerate(shards)])
+        return tuple(
+            [
+                await self._put(lookup_key(self._prefix, self._build, number), data)
+                for number, data in enumerate(shards)
+            ]
+        )
 
-    async def _put(self, name: str, data: bytes) -> BlobRef:
-        await self._blobs.put(f"{self._prefix}{name}", data)
+    async def _put(self, key: str, data: bytes) -> BlobRef:
+        await self._blobs.put(key, data)
         return BlobRef(bytes=len(data), checksum=checksum(data))
 
     def _encode(self, number: int) -> tuple[ChunkInfo, bytes]:

@@ -4,8 +4,8 @@
 {collection}/v7/claim.json             says that a build took this number
 {collection}/v7/manifest.json          the last blob a build writes: a version without it does not exist
 {collection}/v7/centroids.arrow        one centroid per cell
-{collection}/v7/chunks/000042.arrow    Arrow IPC, see ``vectorcache.chunk``
-{collection}/v7/ids/000003.arrow       where the vector of an id stands, see ``vectorcache.index.lookup``
+{collection}/v7/chunks/3f9c2a1b-000042.arrow    Arrow IPC, see ``vectorcache.chunk``
+{collection}/v7/ids/3f9c2a1b-000003.arrow       where the vector of an id stands, see ``vectorcache.index.lookup``
 """
 
 from __future__ import annotations
@@ -79,6 +79,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     collection: str
     version: int
+    build: str
+    """Eight hexadecimal digits, in every cached key: should numbers begin again, because somebody removed all of a
+    collection, no cache takes an old chunk for a new one."""
     metric: str
     dimension: int
     vectors: int
@@ -99,11 +102,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def chunk_key(self, chunk: int) -> str:
         """Key of a chunk's blob, which is also its key in every cache and on the ring."""
-        return f"{self.prefix}chunks/{chunk:06d}.arrow"
+        return chunk_key(self.prefix, self.build, chunk)
 
     def lookup_key(self, shard: int) -> str:
         """Key of a shard of the id lookup."""
-        return f"{self.prefix}ids/{shard:06d}.arrow"
+        return lookup_key(self.prefix, self.build, shard)
 
     @property
     def prefix(self) -> str:
@@ -127,6 +130,16 @@ class Current(msgspec.Struct, frozen=True):
 
     version: int
     pinned: tuple[int, ...] = ()
+
+
+def chunk_key(prefix: str, build: str, chunk: int) -> str:
+    """Key of a chunk's blob, given what the keys of its version begin with."""
+    return f"{prefix}chunks/{build}-{chunk:06d}.arrow"
+
+
+def lookup_key(prefix: str, build: str, shard: int) -> str:
+    """Key of a shard of the id lookup."""
+    return f"{prefix}ids/{build}-{shard:06d}.arrow"
 
 
 def current_key(collection: str) -> str:

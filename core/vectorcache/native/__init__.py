@@ -128,7 +128,8 @@ def one_run(vectors: Floats, terms: Floats, rows: NDArray[np.int64]) -> NDArray[
 
 @cache
 def kernel() -> Kernel | None:
-    """The kernel, or None where the library was not built."""
-    if not LIBRARY.exists():
+    """The kernel, or None where the library was not built, or was built for another machine."""
+    try:
+        return Kernel(ctypes.CDLL(str(LIBRARY)))
+    except OSError:
         return None
-    return Kernel(ctypes.CDLL(str(LIBRARY)))

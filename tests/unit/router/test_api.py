@@ -256,3 +256,16 @@ async def test_what_came_too_late_is_an_error_that_says_so(words: Words, tmp_pat
         assert (
             await client.post(SEARCH, json={"vectors": words.queries(1).tolist(), "timeout": 5})
         ).status == 200
+
+
+async def test_limits_on_probes_bound_what_is_asked_and_what_is_not(words: Words, tmp_path: Path) -> None:
+    async with local_cluster(words, tmp_path, "--max-probes", "20", "--max-nprobe", "5") as (_, client):
+        vectors = words.queries(5).tolist()
+        problem = await refusal(client, SEARCH, {"vectors": vectors, "nprobe": 5})
+        assert (problem.field, problem.allowed) == (
+            "nprobe",
+            "at most 20 cells for all queries of a request together",
+        )
+        assert len((await ask(client, SEARCH, {"vectors": vectors[:4], "nprobe": 5}))["results"]) == 4
+        for more in ({}, {"recall": 1.0}):  # what the build measured may be more than a request may ask for
+            assert len((await ask(client, SEARCH, {"vectors": vectors[:4], **more}))["results"]) == 4

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +14,7 @@ from tests.support.servers import Client, Words, local_node, local_router, node_
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache.index.query import CellQuery
 from vectorcache_router import Cluster, RouterSettings, open_cluster
+from vectorcache_router.membership import StaticMembership
 from vectorcache_service.settings import read
 
 Parts = tuple[Cluster, FakeNode, str]
@@ -134,3 +135,26 @@ async def test_settings_that_do_not_fit_are_refused(flags: list[str], field: str
         async with open_cluster(read(RouterSettings, {}, flags), {}):
             pass
     assert failure.value.field == field
+
+
+class Faltering(StaticMembership):
+    """A membership that fails the first time."""
+
+    failures = 1
+
+    async def changes(self) -> AsyncIterator[Mapping[str, str]]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("a bug")
+        async for nodes in super().changes():
+            yield nodes
+
+
+async def test_a_membership_that_fails_is_followed_again(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, _, url = parts
+    monkeypatch.setattr("vectorcache_router.cluster._FOLLOW_AGAIN", 0.0)
+    cluster.membership = Faltering({"node-7": url})
+    await asyncio.wait_for(cluster.follow(), 5)
+    assert set(cluster.nodes) == {"node-7"}

@@ -31,8 +31,8 @@ def test_is_json_that_people_read() -> None:
 
 def test_names_its_blobs() -> None:
     manifest = make_manifest()
-    assert manifest.chunk_key(42) == "words/v7/chunks/000042.arrow"
-    assert manifest.lookup_key(3) == "words/v7/ids/000003.arrow"
+    assert manifest.chunk_key(42) == "words/v7/chunks/3f9c2a1b-000042.arrow"
+    assert manifest.lookup_key(3) == "words/v7/ids/3f9c2a1b-000003.arrow"
     assert manifest.centroids_key == "words/v7/centroids.arrow"
     assert current_key("words") == "words/current.json"
     assert claim_key("words", 7) == "words/v7/claim.json"

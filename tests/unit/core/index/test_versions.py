@@ -9,6 +9,7 @@ from tests.support.control import ControlledBlobs
 
 from vectorcache.chunk import Chunk, ChunkCodec
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
+from vectorcache.index.catalog import Catalog
 from vectorcache.index.manifest import Manifest, manifest_key
 from vectorcache.index.versions import QUERY_WORK, Versions, check_queries
 from vectorcache.stores.memory import MemoryBlobStore
@@ -102,8 +103,9 @@ async def test_a_chunk_of_another_shape_is_corrupt_whenever_it_comes() -> None:
     await build(others, clustered(300), cells=12, cells_per_chunk=3)
     versions = Versions(blobs)
     opened = await versions.open(NAME, 1)
-    key = opened.keys[0]
-    own, other = [ChunkCodec().decode(key, (await store.get(key)).data) for store in (blobs, others)]
+    key, strange = opened.keys[0], (await Catalog(others).manifest(NAME)).chunk_key(0)
+    own = ChunkCodec().decode(key, (await blobs.get(key)).data)
+    other = ChunkCodec().decode(strange, (await others.get(strange)).data)
     assert own.vectors.shape != other.vectors.shape
     opened.learn({0: own})
     with pytest.raises(CorruptData, match="shape"):
