@@ -206,7 +206,7 @@ def plot(rates: dict[tuple[str, int], float], p50: dict[tuple[str, int], float])
         left.bar(at, [rates[who, clients] for clients in CLIENTS], 0.36, label=label)
         right.bar(at, [p50[who, clients] * 1e3 for clients in CLIENTS], 0.36, label=label)
     for axis, title in ((left, "queries per second"), (right, "median latency, ms")):
-        axis.set_xticks(places, [f"{clients} clients" for clients in CLIENTS])
+        axis.set_xticks(places, [f"{clients} client{'s' if clients > 1 else ''}" for clients in CLIENTS])
         axis.set_title(title)
         axis.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)

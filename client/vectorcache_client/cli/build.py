@@ -11,7 +11,7 @@ import typer
 
 from vectorcache import BuildResult, BuildSettings, Columns, build_collection, open_blob_store, progress_bars
 from vectorcache.index.sources import FORMATS
-from vectorcache_client.cli.options import megabytes, print_facts
+from vectorcache_client.cli.options import print_facts, readable_bytes
 
 EXAMPLE = "Example: vectorcache build words.npy --to ./blobs --collection words --attributes words.parquet"
 
@@ -77,7 +77,7 @@ def print_result(result: BuildResult) -> None:
             ("vectors", f"{manifest.vectors:,} x {manifest.dimension}, {manifest.metric}"),
             ("cells", manifest.cells),
             ("chunks", len(manifest.chunks)),
-            ("size", megabytes(sum(chunk.bytes for chunk in manifest.chunks))),
+            ("size", readable_bytes(sum(chunk.bytes for chunk in manifest.chunks))),
             ("nprobe", manifest.search.nprobe),
             ("recall@10", f"{measured.recall:.3f}, of {manifest.search.queries} held-out queries"),
             ("scanned", f"{measured.scanned:.1%} of the vectors for a search"),

@@ -10,7 +10,14 @@ from typing import Annotated, TypeVar
 import typer
 
 from vectorcache import Catalog, Manifest, open_blob_store
-from vectorcache_client.cli.options import Blobs, Collection, Version, megabytes, print_facts, print_table
+from vectorcache_client.cli.options import (
+    Blobs,
+    Collection,
+    Version,
+    print_facts,
+    print_table,
+    readable_bytes,
+)
 
 T = TypeVar("T")
 
@@ -121,7 +128,7 @@ def delete_old(
 def verify(collection: Collection, blobs: Blobs, version: Version = None) -> None:
     """Read every blob of a version and compare its checksum."""
     read = _with_catalog(blobs, lambda catalog: catalog.verify(collection, version))
-    typer.echo(f"{collection}: {megabytes(read)} read, all as they were written")
+    typer.echo(f"{collection}: {readable_bytes(read)} read, all as they were written")
 
 
 def _with_catalog(blobs: str, work: Callable[[Catalog], Awaitable[T]]) -> T:
@@ -146,4 +153,4 @@ def _row(manifest: Manifest) -> tuple[object, ...]:
 
 
 def _size(manifest: Manifest) -> str:
-    return megabytes(sum(chunk.bytes for chunk in manifest.chunks))
+    return readable_bytes(sum(chunk.bytes for chunk in manifest.chunks))

@@ -58,9 +58,10 @@ def shown(value: object) -> str:
             return str(value)
 
 
-def megabytes(size: int) -> str:
+def readable_bytes(size: int) -> str:
     """Bytes as people read them."""
-    return f"{size / 2**20:,.1f} MiB"
+    unit, name = next(((u, n) for u, n in ((2**30, "GiB"), (2**20, "MiB")) if size >= u), (2**10, "KiB"))
+    return f"{size / unit:,.1f} {name}"
 
 
 def _cell(value: object) -> Text:
