@@ -61,4 +61,5 @@ class Overloaded(Unavailable):
 
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    half = limit // 2  # the end of a path tells more than its middle
+    return text if len(text) <= limit else f"{text[: half - 1]}…{text[-half:]}"
