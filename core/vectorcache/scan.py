@@ -92,7 +92,6 @@ class NativeScan(CellScan):
             total=total,
             spare=_spare(k),
             largest_norm=max(chunk.largest_norm for chunk in runs.chunks),
-            prefetch=True,
         )
         chunks = [runs.chunks[run] for run in nearest.runs.tolist()]
         places = list(zip(chunks, nearest.positions.tolist(), strict=True))

@@ -115,7 +115,6 @@ class ExactVectorSearch(VectorSearch):
             total=len(self),
             spare=_SPARE,
             largest_norm=self._largest_norm,
-            prefetch=False,
         )
         return SearchResult(nearest.rows, nearest.distances)
 

@@ -45,19 +45,9 @@ class Kernel:
         self._scan = library.vectorcache_scan
         self._scan.restype = integer
         self._scan.argtypes = [
-            *(
-                pointer,
-                integer,
-                pointer,
-                pointer,
-                integer,
-                ctypes.c_int,
-                ctypes.c_int,
-                ctypes.c_double,
-                integer,
-                integer,
-            ),
-            *(pointer, pointer),
+            *(pointer, integer, pointer, pointer, integer),  # runs, how many; query twice, d
+            *(ctypes.c_int, ctypes.c_double, integer, integer),  # metric, smallest norm, k, take
+            *(pointer, pointer),  # found, rest
         ]
 
     def nearest(
@@ -70,7 +60,6 @@ class Kernel:
         total: int,
         spare: int,
         largest_norm: float,
-        prefetch: bool,
     ) -> Nearest:
         """The k nearest of a query (d,) among the rows of runs, proved complete as ``select_nearest`` does.
 
@@ -83,7 +72,6 @@ class Kernel:
             total: how many rows the runs have together.
             spare: how many more than k are scored at once.
             largest_norm: of any of the rows.
-            prefetch: ask for rows before they are read; worth it for runs that are scattered over memory.
 
         Raises:
             MemoryError: there is not enough.
@@ -103,7 +91,6 @@ class Kernel:
                 exact.ctypes.data,
                 len(query),
                 _METRIC_NUMBERS[metric.name],
-                prefetch,
                 shortest,
                 k,
                 min(take, max(total, 1)),

@@ -22,10 +22,6 @@ typedef float quarter_lanes __attribute__((vector_size(16), aligned(4)));
 typedef double wide_lanes __attribute__((vector_size(64), aligned(8)));
 enum { LANES = 16, WIDE_LANES = 8 };
 
-/* Rows are read once, so the time goes into waiting for memory, which processors fetch ahead by the page only: asking for
- * them this many floats before (1 KiB) takes a third off the whole. LINE: floats of a cache line. */
-enum { AHEAD = 256, LINE = 16 };
-
 enum metric { EUCLIDEAN = 0, COSINE = 1, DOT = 2 };
 
 struct run {
@@ -244,14 +240,11 @@ INLINE void offer(struct heap *heap, float fast, int32_t run, int64_t position)
     sift_down(heap->entries, heap->count, 0);
 }
 
-INLINE void scan_run(struct heap *heap, const struct run *run, int32_t number, const struct query *query, int metric,
-                     int prefetch)
+INLINE void scan_run(struct heap *heap, const struct run *run, int32_t number, const struct query *query, int metric)
 {
     int64_t row = run->start, d = query->d;
     for (; row + 4 <= run->stop; row += 4) {
         const float *values = run->vectors + row * d;
-        for (int64_t ahead = 0; prefetch && ahead < 4 * d; ahead += LINE)
-            __builtin_prefetch(values + AHEAD + ahead);
         quarter_lanes dots = dots4(values, query);
         for (int i = 0; i < 4; i++)
             offer(heap, fast_form(metric, dots[i], run->terms[row + i]), number, row + i);
@@ -272,11 +265,11 @@ static int nearer(const void *left, const void *right)
  *
  * query is prepared for the fast form, exact for the direct one (both d long; exact of length one under cosine).
  * Writes how many were found, at most k, nearest first, and the smallest fast value of a row that was not scored
- * (infinity where all were). smallest_norm: a shorter row counts as zero under cosine. prefetch: whether to.
+ * (infinity where all were). smallest_norm: a shorter row counts as zero under cosine.
  * Returns how many were found, or -1 where memory is short.
  */
 VARIANTS int64_t vectorcache_scan(const struct run *runs, int64_t run_count, const float *query, const double *exact,
-                                  int64_t d, int metric, int prefetch, double smallest_norm, int64_t k, int64_t take,
+                                  int64_t d, int metric, double smallest_norm, int64_t k, int64_t take,
                                   struct neighbour *found, float *rest)
 {
     struct heap heap = {malloc(sizeof(struct candidate) * (size_t)take), 0, take, INFINITY};
@@ -285,7 +278,7 @@ VARIANTS int64_t vectorcache_scan(const struct run *runs, int64_t run_count, con
     if (heap.entries && scored) {
         struct query prepared = make_query(query, d);
         for (int64_t i = 0; i < run_count; i++)
-            scan_run(&heap, &runs[i], (int32_t)i, &prepared, metric, prefetch);
+            scan_run(&heap, &runs[i], (int32_t)i, &prepared, metric);
         for (int64_t i = 0; i < heap.count; i++) {
             struct candidate entry = heap.entries[i];
             const struct run *run = &runs[entry.run];
