@@ -1,0 +1,1 @@
+"""The Kubernetes operator: keeps what a VectorCache resource asks for."""
