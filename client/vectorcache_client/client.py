@@ -98,7 +98,7 @@ class AsyncClient:
         self,
         collection: str,
         vectors: ArrayLike,
-        k: int = 10,
+        k: int | None = None,
         *,
         nprobe: int | None = None,
         recall: float | None = None,
@@ -111,7 +111,7 @@ class AsyncClient:
         Args:
             collection: where to search.
             vectors: finite numbers.
-            k: how many neighbours.
+            k: how many neighbours; by default as many as the router was told, 10 unless it was.
             nprobe: how many cells to scan; by default as many as the collection was measured to need.
             recall: the recall@10 to reach, instead of ``nprobe``.
             version: of the collection; by default the one that is served now.

@@ -44,7 +44,7 @@ class Client:
         self,
         collection: str,
         vectors: ArrayLike,
-        k: int = 10,
+        k: int | None = None,
         *,
         nprobe: int | None = None,
         recall: float | None = None,

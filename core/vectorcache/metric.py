@@ -7,6 +7,7 @@ which rows may be among the nearest. The *direct form* is float64 on those few r
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, TypeAlias
 
@@ -43,9 +44,9 @@ class Metric(ABC):
     def prepare(self, queries: Floats) -> Floats:
         """Bring queries, (..., d) float32, into the form whose inner products ``fast`` takes."""
 
-    def widen(self, query: Floats) -> Doubles:
-        """One query (d,) as a direct form that compares row by row takes it, float64."""
-        return query.astype(np.float64)
+    def widen(self, queries: Floats) -> Doubles:
+        """Queries (b, d) as a direct form that compares row by row takes them, float64."""
+        return queries.astype(np.float64)
 
     @abstractmethod
     def fast(self, dots: Floats, terms: Floats) -> Floats:
@@ -134,10 +135,13 @@ class Cosine(Metric):
         norms = row_norms(np.atleast_2d(queries)).reshape(*queries.shape[:-1], 1)
         return (queries / np.where(norms < SMALLEST_NORM, 1.0, norms)).astype(np.float32)
 
-    def widen(self, query: Floats) -> Doubles:
-        """Of length one; all zeros where it is too short to have a direction."""
-        length = norm(query)
-        return query.astype(np.float64) / length if length >= SMALLEST_NORM else np.zeros(len(query))
+    def widen(self, queries: Floats) -> Doubles:
+        """Of length one; all zeros where one is too short to have a direction."""
+        wide = queries.astype(np.float64)
+        for row in wide:
+            length = norm(row)
+            row /= length if length >= SMALLEST_NORM else np.inf
+        return wide
 
     def fast(self, dots: Floats, terms: Floats) -> Floats:
         """``dots * terms``."""
@@ -204,10 +208,10 @@ def metric_of(name: str) -> Metric:
         raise InvalidInput("metric", name, ", ".join(METRICS)) from None
 
 
-def norm(vector: Floats) -> float:
+def norm(vector: Floats | Doubles) -> float:
     """Euclidean norm of one vector, in float64."""
-    wide = vector.astype(np.float64)
-    return float(np.sqrt(np.dot(wide, wide)))
+    wide = vector.astype(np.float64, copy=False)
+    return math.sqrt(np.dot(wide, wide))
 
 
 def row_norms(vectors: Floats) -> Doubles:

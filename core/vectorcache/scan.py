@@ -1,7 +1,8 @@
 """The scan: exact search of the probed cells of a request. The one place where vectors are compared on a node.
 
-``CellScan`` is the whole interface: queries and runs of rows in, nearest rows out. ``NumpyScan`` does it with one
-BLAS product per run; another implementation takes its place without anything else changing.
+``CellScan`` is the whole interface: queries, their cells and where these stand in; nearest rows out. ``NativeScan``
+is one call of the compiled kernel, ``NumpyScan`` one BLAS product per run of rows; another implementation takes
+their place without anything else changing.
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import sub
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorcache import native
 from vectorcache.chunk import Chunk
 from vectorcache.metric import Doubles, Floats, metric_of
 from vectorcache.native import Kernel, kernel
 from vectorcache.topk import Rows, select_nearest
 
 
-class Runs(NamedTuple):
-    """What to compare one query with: run i is the rows ``starts[i]:stops[i]`` of ``chunks[i]``."""
+class CellTable(NamedTuple):
+    """Some chunks of a version, and where cells stand in them.
+
+    Attributes:
+        chunks: ascending by their numbers. The table keeps them alive.
+        cells: the arrays in which the kernel reads; see ``vectorcache.native.Cells``.
+        rows, largest_norm: upper bounds of how many rows the chunks have, and of their norms.
+    """
 
     chunks: Sequence[Chunk]
-    starts: Sequence[int]
-    stops: Sequence[int]
+    cells: native.Cells
+    rows: int
+    largest_norm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,50 +60,63 @@ class CellScan(ABC):
     """Compares queries with rows of chunks. Stateless, so safe to share between threads."""
 
     @abstractmethod
-    def scan(self, queries: Floats, runs: Sequence[Runs], k: int) -> list[Found]:
-        """The k nearest of each query among the rows of its runs.
+    def scan(
+        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
+    ) -> list[Found]:
+        """The k nearest of each query among the rows of its cells.
 
         Args:
             queries: (b, d) float32, checked already.
-            runs: for each query, the rows to compare it with; a vector may stand in several.
+            probes: for each query, the cells to compare it with, ascending; a vector may stand in several. Those
+                whose chunk is not in the table are passed over.
+            table: where cells stand.
             k: how many; fewer come back where there are fewer distinct rows.
         """
 
 
 class NumpyScan(CellScan):
-    """One matrix-vector product per run, into one buffer per query."""
+    """One matrix-vector product per run of rows, into one buffer per query."""
 
-    def scan(self, queries: Floats, runs: Sequence[Runs], k: int) -> list[Found]:
+    def scan(
+        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
+    ) -> list[Found]:
         """See ``CellScan.scan``."""
-        return [_scan_one(query, wanted, k) for query, wanted in zip(queries, runs, strict=True)]
+        return [
+            _scan_one(query, runs_of(cells, table), k) for query, cells in zip(queries, probes, strict=True)
+        ]
 
 
 class NativeScan(CellScan):
-    """One call of the compiled kernel per query."""
+    """One call of the compiled kernel for all queries."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def scan(self, queries: Floats, runs: Sequence[Runs], k: int) -> list[Found]:
+    def scan(
+        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
+    ) -> list[Found]:
         """See ``CellScan.scan``."""
-        return [self._scan_one(query, wanted, k) for query, wanted in zip(queries, runs, strict=True)]
-
-    def _scan_one(self, query: Floats, runs: Runs, k: int) -> Found:
-        total = sum(runs.stops) - sum(runs.starts)
-        if not total:
-            return _nothing()
-        nearest = self._kernel.nearest(
-            metric_of(runs.chunks[0].metric),
-            query,
-            run_table(runs),
-            k,
-            total=total,
+        chunks = table.chunks
+        if not table.rows or not chunks:
+            return [_nothing() for _ in queries]
+        nearest = self._kernel.nearest_in_cells(
+            metric_of(chunks[0].metric),
+            queries,
+            table.cells,
+            probes,
+            min(k, table.rows),
             spare=_spare(k),
-            largest_norm=max(chunk.largest_norm for chunk in runs.chunks),
+            largest_norm=table.largest_norm,
         )
-        chunks = [runs.chunks[run] for run in nearest.runs.tolist()]
-        places = list(zip(chunks, nearest.positions.tolist(), strict=True))
-        return Found(nearest.rows, nearest.distances, places, total)
+        return [
+            Found(
+                one.rows,
+                one.distances,
+                list(zip([chunks[at] for at in one.blocks.tolist()], one.positions.tolist(), strict=True)),
+                one.scanned,
+            )
+            for one in nearest
+        ]
 
 
 def best_scan() -> CellScan:
@@ -104,28 +125,41 @@ def best_scan() -> CellScan:
     return NumpyScan() if native is None else NativeScan(native)
 
 
-def run_table(runs: Runs) -> NDArray[np.int64]:
-    """Runs as the kernel takes them, (n, 5) int64."""
-    flat: list[int] = []
-    for chunk, start, stop in zip(*runs, strict=True):
-        flat += (*chunk.addresses, start, stop)
-    return np.array(flat, dtype=np.int64).reshape(-1, 5)
+class Run(NamedTuple):
+    """The rows ``start:stop`` of a chunk."""
+
+    chunk: Chunk
+    start: int
+    stop: int
 
 
-def _scan_one(query: Floats, runs: Runs, k: int) -> Found:
-    ends = list(accumulate(map(sub, runs.stops, runs.starts)))
+def runs_of(cells: NDArray[np.int32], table: CellTable) -> list[Run]:
+    """The rows of cells, ascending, as far as their chunks are here; cells side by side in a chunk are one run."""
+    place = table.cells
+    runs: list[Run] = []
+    for cell, number in zip(cells.tolist(), place.chunk_of_cell[cells].tolist(), strict=True):
+        at = int(np.searchsorted(place.numbers, number))
+        if at == len(place.numbers) or place.numbers[at] != number:
+            continue
+        run = Run(table.chunks[at], int(place.starts[cell]), int(place.stops[cell]))
+        if runs and runs[-1].chunk is run.chunk and runs[-1].stop == run.start:
+            run = Run(run.chunk, runs.pop().start, run.stop)
+        runs.append(run)
+    return runs
+
+
+def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
+    ends = list(accumulate(run.stop - run.start for run in runs))
     if not ends or not ends[-1]:
         return _nothing()
-    metric = metric_of(runs.chunks[0].metric)
+    metric = metric_of(runs[0].chunk.metric)
     prepared = metric.prepare(query)
     scores = np.empty(ends[-1], dtype=np.float32)
-    terms = []
     begin = 0
-    for chunk, start, stop, end in zip(*runs, ends, strict=True):
+    for (chunk, start, stop), end in zip(runs, ends, strict=True):
         np.dot(chunk.vectors[start:stop], prepared, out=scores[begin:end])
-        terms.append(chunk.terms[start:stop])
         begin = end
-    largest_norm = max(chunk.largest_norm for chunk in runs.chunks)
+    largest_norm = max(run.chunk.largest_norm for run in runs)
 
     def score(positions: Rows) -> tuple[Rows, Doubles]:
         places = _places(runs, ends, positions)
@@ -136,7 +170,7 @@ def _scan_one(query: Floats, runs: Runs, k: int) -> Found:
         return rows, metric.direct(vectors, query)
 
     top = select_nearest(
-        metric.fast(scores, np.concatenate(terms)),
+        metric.fast(scores, np.concatenate([run.chunk.terms[run.start : run.stop] for run in runs])),
         k,
         score=score,
         bound_of=lambda distance: metric.bound(distance, query, largest_norm),
@@ -154,10 +188,10 @@ def _spare(k: int) -> int:
     return k // 4 + 6
 
 
-def _places(runs: Runs, ends: list[int], positions: Rows) -> list[tuple[Chunk, int]]:
+def _places(runs: Sequence[Run], ends: list[int], positions: Rows) -> list[tuple[Chunk, int]]:
     """From positions among the scores of all runs back to chunks and their rows."""
     places = []
     for position in positions.tolist():
         run = bisect_right(ends, position)
-        places.append((runs.chunks[run], runs.stops[run] - ends[run] + position))
+        places.append((runs[run].chunk, runs[run].stop - ends[run] + position))
     return places

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from vectorcache.errors import InvalidInput
 from vectorcache.metric import Doubles, Floats, aligned, as_floats, as_vectors, largest_norm, metric_of
-from vectorcache.native import Kernel, kernel, one_run
+from vectorcache.native import kernel
 from vectorcache.topk import Rows, select_nearest
 
 _SPARE = 4  # candidates beyond k: room for near ties
@@ -69,9 +69,7 @@ class ExactVectorSearch(VectorSearch):
         self._k = check_k(k)
         self._terms = self._metric.row_terms(self._vectors)
         self._largest_norm = largest_norm(self._vectors)
-        self._rows = np.arange(len(self._vectors))
         self._kernel = kernel()
-        self._runs = one_run(self._vectors, self._terms, self._rows)
 
     @property
     def dimension(self) -> int:
@@ -97,26 +95,32 @@ class ExactVectorSearch(VectorSearch):
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
     def _search_block(self, queries: Floats, k: int) -> list[SearchResult]:
-        # One by one, the kernel wins where the vectors stay in the processor's cache, or are read once only.
-        if self._kernel is not None and (len(queries) == 1 or self._vectors.nbytes <= _CACHED_BYTES):
-            return [self._search_one(self._kernel, query, k) for query in queries]
-        prepared = self._metric.prepare(queries)
-        # A matrix-vector product of one query is faster than a matrix product with one row.
-        dots = np.dot(self._vectors, prepared[0])[None] if len(queries) == 1 else prepared @ self._vectors.T
+        # Where the vectors stay in the processor's cache the kernel is fastest alone; BLAS reads more memory at once.
+        small = self._kernel is not None and self._vectors.nbytes <= _CACHED_BYTES
+        dots = None if small else self._dots(self._metric.prepare(queries))
+        if self._kernel is not None:
+            return [
+                SearchResult(nearest.rows, nearest.distances)
+                for nearest in self._kernel.nearest_in_table(
+                    self._metric,
+                    queries,
+                    self._vectors,
+                    self._terms,
+                    k,
+                    dots=dots,
+                    spare=_SPARE,
+                    largest_norm=self._largest_norm,
+                )
+            ]
+        assert dots is not None
         scores = self._metric.fast(dots, self._terms)
         return [self._nearest(row, query, k) for row, query in zip(scores, queries, strict=True)]
 
-    def _search_one(self, native: Kernel, query: Floats, k: int) -> SearchResult:
-        nearest = native.nearest(
-            self._metric,
-            query,
-            self._runs,
-            k,
-            total=len(self),
-            spare=_SPARE,
-            largest_norm=self._largest_norm,
-        )
-        return SearchResult(nearest.rows, nearest.distances)
+    def _dots(self, prepared: Floats) -> Floats:
+        """Inner products (b, n) of prepared queries with all vectors."""
+        if len(prepared) == 1:  # a product of matrix and vector is faster than one with a matrix of one row
+            return np.asarray(np.dot(self._vectors, prepared[0])[None])
+        return np.asarray(prepared @ self._vectors.T)
 
     def _nearest(self, fast: Floats, query: Floats, k: int) -> SearchResult:
         top = select_nearest(

@@ -58,7 +58,7 @@ class SearchRequest(Message):
         Vectors,
         msgspec.Meta(description="One list of numbers a query, or all queries as raw little-endian float32."),
     ]
-    k: K = 10
+    k: K | None = None
     nprobe: Probes | None = None
     recall: Recall | None = None
     version: Version | None = None

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from vectorcache.layers.base import LOAD_TIME_BOUNDS, LayerStats, LoadTimes
 from vectorcache_node.node import CacheNode
+from vectorcache_node.warmup import WarmUp
 
 _COUNTERS: dict[str, tuple[str, Callable[[LayerStats], int]]] = {
     "hits": ("Reads that a layer answered", lambda layer: layer.hits),
@@ -50,6 +51,27 @@ class NodeMetrics(Collector):
                     gauge.add_metric([layer.name], held)
             yield gauge
         yield _load_seconds(layers)
+
+
+class WarmUpMetrics(Collector):
+    """How far the warm-up of a node is, or was when it ended."""
+
+    def __init__(self, warm_up: WarmUp) -> None:
+        self._warm_up = warm_up
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics as they are now."""
+        warm_up = self._warm_up
+        planned = warm_up.planned or 0
+        yield GaugeMetricFamily("vectorcache_node_warmup_chunks", "Chunks to load at the start", planned)
+        yield GaugeMetricFamily(
+            "vectorcache_node_warmup_loaded_chunks",
+            "Of them, those in the cache when it ended",
+            warm_up.loaded,
+        )
+        yield GaugeMetricFamily("vectorcache_node_warmup_seconds", "Time that this took", warm_up.seconds)
+        done = float(warm_up.done)
+        yield GaugeMetricFamily("vectorcache_node_warmup_done", "Whether it has ended", done)
 
 
 def _load_seconds(layers: tuple[LayerStats, ...]) -> HistogramMetricFamily:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from vectorcache.chunk import Chunk, ChunkCodec
+import structlog
+
+from vectorcache.chunk import ChunkCodec
 from vectorcache.errors import InvalidInput
 from vectorcache.index.query import CellAnswer, CellQuery
 from vectorcache.index.versions import Versions
 from vectorcache.layers.base import LayerStats
-from vectorcache.layers.storage import EfficientVectorStorage
 from vectorcache.offload import Offload
 from vectorcache.routing.node import LocalNode
 from vectorcache.stores.base import BlobStore, FileStore
 from vectorcache.stores.disk import DiskFileStore
 from vectorcache.stores.url import open_blob_store
 from vectorcache_node.settings import NodeSettings
+from vectorcache_node.storage import NodeStorage
+
+_CLOSE_SECONDS = 2.0
 
 
 class CacheNode:
@@ -28,14 +33,23 @@ class CacheNode:
     Attributes:
         local: searches.
         blobs: the blob store.
+        versions: the versions whose manifests are known.
+        storage: the cache.
         searches, queries, scanned: requests, queries in them, and rows compared, since the start.
     """
 
     def __init__(
-        self, local: LocalNode, blobs: BlobStore, clock: Callable[[], float] = time.monotonic
+        self,
+        local: LocalNode,
+        blobs: BlobStore,
+        versions: Versions,
+        storage: NodeStorage,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.local = local
         self.blobs = blobs
+        self.versions = versions
+        self.storage = storage
         self.searches = 0
         self.queries = 0
         self.scanned = 0
@@ -77,22 +91,29 @@ async def open_node(settings: NodeSettings, environment: Mapping[str, str]) -> A
             open_blob_store(settings.blob_url, environment) as blobs,
             DiskFileStore(Path(settings.data)) as files,
         ):
-            versions = Versions(blobs)
-            local = LocalNode(
-                settings.name, versions, _storage(settings, blobs, files), offload=Offload(executor)
-            )
+            versions, storage = Versions(blobs), _storage(settings, blobs, files)
+            local = LocalNode(settings.name, versions, storage, offload=Offload(executor))
             await local.open()
             try:
-                yield CacheNode(local, blobs)
+                yield CacheNode(local, blobs, versions, storage)
             finally:
-                await local.close()
-                await versions.close()
+                await _closed(local, versions)
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> EfficientVectorStorage[Chunk]:
-    return EfficientVectorStorage(
+async def _closed(local: LocalNode, versions: Versions) -> None:
+    """Close both; loads that still wait for a blob store are given up, for nobody waits for them any more."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await local.close()
+            await versions.close()
+    except TimeoutError:
+        structlog.get_logger().warning("loads under way were given up", seconds=_CLOSE_SECONDS)
+
+
+def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> NodeStorage:
+    return NodeStorage(
         blobs,
         files,
         ChunkCodec(),

@@ -29,6 +29,12 @@ class NodeSettings:
     data: str = setting(text(), "", "folder of the disk layer")
     memory: int = setting(size(1 << 20), "1Gi", "capacity of the memory layer")
     disk: int = setting(size(1 << 20), "10Gi", "capacity of the disk layer")
+    ring_file: str = setting(
+        text(), "", "a file with the ring; what the node owns by it is loaded at the start"
+    )
+    warmup_timeout: float = setting(
+        duration(), "30s", "for that loading; then the node is ready all the same"
+    )
     scan_threads: int = setting(integer(1, 256), "1", "threads that run long scans")
     max_loads: int = setting(integer(1, 4096), "32", "chunks that are loaded at the same time")
     max_load_bytes: int = setting(

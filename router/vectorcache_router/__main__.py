@@ -13,7 +13,7 @@ from vectorcache_router.api import RouterApi
 from vectorcache_router.cluster import Cluster, open_cluster
 from vectorcache_router.metrics import RouterMetrics
 from vectorcache_router.settings import RouterSettings
-from vectorcache_service import Limits, make_app, run
+from vectorcache_service import READINESS, Limits, make_app, run
 from vectorcache_service.main import run_server
 
 
@@ -21,11 +21,17 @@ def router_app(cluster: Cluster, settings: RouterSettings) -> web.Application:
     """The router's HTTP application."""
 
     async def unready() -> list[str]:
-        return [] if cluster.nodes else ["no cache node is known yet"]
+        reasons = [] if cluster.nodes else ["no cache node is known yet"]
+        if not cluster.storage.reached:  # once is enough: what is cached goes on answering in an outage
+            reasons.append("the blob store has not answered yet")
+        return reasons
+
+    def warnings() -> list[str]:
+        return [*cluster.membership.warnings(), *cluster.storage.warnings()]
 
     registry = CollectorRegistry()
     registry.register(RouterMetrics(cluster))
-    return make_app(
+    app = make_app(
         "VectorCache",
         vectorcache.__version__,
         RouterApi(cluster, settings).routes(),
@@ -33,6 +39,8 @@ def router_app(cluster: Cluster, settings: RouterSettings) -> web.Application:
         limits=Limits(body_bytes=settings.max_body, in_flight=settings.max_in_flight),
         registry=registry,
     )
+    app[READINESS].warn_of(warnings)
+    return app
 
 
 async def serve_router(settings: RouterSettings, environment: Mapping[str, str]) -> None:

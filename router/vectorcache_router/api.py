@@ -92,7 +92,7 @@ class RouterApi:
 
     async def search(self, request: wire.SearchRequest, name: str) -> wire.SearchResponse:
         """POST /v1/collections/{name}/search."""
-        check_k(request.k, "k", self._settings.max_k)
+        k = check_k(request.k or self._settings.k, "k", self._settings.max_k)
         coarse = await self._cluster.collections.open(name, request.version)
         manifest = coarse.manifest
         vectors = wire.vectors_of(request.vectors, manifest.dimension, most=self._settings.max_queries)
@@ -100,7 +100,7 @@ class RouterApi:
         timeout = request.timeout or self._settings.timeout
         nprobe = self._nprobe(request, manifest)
         self._check_probes(len(vectors), min(nprobe, manifest.cells))
-        answers = await self._cluster.search(coarse, vectors, request.k, nprobe, request.payload, timeout)
+        answers = await self._cluster.search(coarse, vectors, k, nprobe, request.payload, timeout)
         searched = min(answer.searched for answer in answers)
         return wire.SearchResponse(
             collection=name,
@@ -190,7 +190,7 @@ class RouterApi:
         if request.recall is not None:
             return min(manifest.search.nprobe_for(request.recall), self._settings.max_nprobe)
         if request.nprobe is None:
-            return min(manifest.search.nprobe, self._settings.max_nprobe)
+            return min(self._settings.nprobe or manifest.search.nprobe, self._settings.max_nprobe)
         return check_k(request.nprobe, "nprobe", self._settings.max_nprobe)
 
 

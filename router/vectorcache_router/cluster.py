@@ -5,26 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import structlog
 
-from vectorcache.errors import InvalidInput, Unavailable
+from vectorcache.errors import InvalidInput, Unavailable, VectorCacheError
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.metric import Floats
 from vectorcache.offload import Offload
-from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
 from vectorcache.stores.url import open_blob_store
 from vectorcache_router.collections import Collections
+from vectorcache_router.health import ClusterHealth
 from vectorcache_router.http_node import HttpNode
 from vectorcache_router.membership import FileMembership, Membership, StaticMembership, parse_nodes
 from vectorcache_router.settings import RouterSettings
+from vectorcache_router.storage import StorageWatch
 
 _CONNECTIONS_KEPT = 30.0  # seconds that an idle connection to a node is kept
 _FOLLOW_AGAIN = 1.0  # seconds until a membership that failed is followed again
@@ -36,7 +37,9 @@ class Cluster:
     Attributes:
         collections: which are served.
         membership: which nodes there are.
-        health: which of them failed lately.
+        storage: whether the blob store answers.
+        health: which nodes failed lately or are away.
+        partial_answers: requests since the start whose answer was not complete.
     """
 
     def __init__(
@@ -44,17 +47,21 @@ class Cluster:
         settings: RouterSettings,
         collections: Collections,
         membership: Membership,
+        storage: StorageWatch,
         session: aiohttp.ClientSession,
         offload: Offload,
     ) -> None:
         self.collections = collections
         self.membership = membership
-        self.health = NodeHealth()
+        self.storage = storage
+        self.health = ClusterHealth()
+        self.partial_answers = 0
         self._settings = settings
         self._session = session
         self._offload = offload
         self._nodes: dict[str, HttpNode] = {}
         self._scatter: ScatterSearch | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
 
     @property
@@ -71,7 +78,12 @@ class Cluster:
         self, coarse: CoarseQuantizer, vectors: Floats, k: int, nprobe: int, payload: bool, timeout: float
     ) -> list[Answer]:
         """Search over the present nodes; see ``ScatterSearch.search``."""
-        return await self._ready().search(coarse, vectors, k, nprobe=nprobe, payload=payload, timeout=timeout)
+        answers = await self._ready().search(
+            coarse, vectors, k, nprobe=nprobe, payload=payload, timeout=timeout
+        )
+        if any(answer.searched < 1.0 for answer in answers):
+            self.partial_answers += 1
+        return answers
 
     async def fetch(self, manifest: Manifest, chunk: int, positions: list[int]) -> list[StoredVector]:
         """Vectors by their place, from the chunk's owner or the next node that answers.
@@ -97,36 +109,49 @@ class Cluster:
         """Keep the ring in step with the membership, until cancelled or it has no more to tell."""
         while True:
             try:
-                async for nodes in self.membership.changes():
-                    await self.adopt(nodes)
+                async with aclosing(self.membership.changes()) as changes:
+                    async for members in changes:
+                        await self.adopt(members.urls, members.away)
             except Exception:  # noqa: BLE001 - a membership that is not followed would go unnoticed for long
                 self._log.exception("membership failed; it is followed again", seconds=_FOLLOW_AGAIN)
                 await asyncio.sleep(_FOLLOW_AGAIN)
             else:
                 return
 
-    async def adopt(self, nodes: Mapping[str, str]) -> None:
-        """Make these the present nodes. Nodes that stay keep their connections."""
+    async def adopt(self, nodes: Mapping[str, str], away: frozenset[str] = frozenset()) -> None:
+        """Make these the present nodes. Nodes that stay keep their connections; those away are asked last."""
         before = self._nodes
-        self._nodes = {
+        after = {
             name: before[name] if name in before and before[name].url == url else self._connect(name, url)
             for name, url in nodes.items()
         }
+        if after != before:
+            self._scatter = await self._scatter_over(after) if after else None
+            self._nodes = after
+        for name in (self.health.away - away) | {name for name in before if before[name] != after.get(name)}:
+            self.health.worked(name)  # it is back, or elsewhere: what failed before says nothing
+        self.health.away = away
         self.health.keep(frozenset(nodes))
-        self._scatter = self._scatter_over(self._nodes) if nodes else None
-        self._log.info("nodes changed", nodes=sorted(nodes), ring=self.ring.version if nodes else None)
-        # Searches that began before may still use the old ones; they fail over when these close.
+        ring = self.ring.version if nodes else None
+        self._log.info("nodes changed", nodes=sorted(nodes), away=sorted(away), ring=ring)
+        # Searches that began before may still use the old ones: these close when they are done.
         for node in before.values():
             if node not in self._nodes.values():
-                await node.close()
+                closing = asyncio.create_task(node.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     def _connect(self, name: str, url: str) -> HttpNode:
         return HttpNode(name, url, self._session, requests=self._settings.node_requests)
 
-    def _scatter_over(self, nodes: Mapping[str, HttpNode]) -> ScatterSearch:
-        ring = HashRing(nodes, self._settings.virtual_nodes, self._settings.replication)
+    async def _scatter_over(self, nodes: Mapping[str, HttpNode]) -> ScatterSearch:
+        settings = self._settings
+        if self._scatter is not None and {*self._scatter.ring.nodes} == nodes.keys():
+            ring = self._scatter.ring
+        else:  # some milliseconds, and many of them with hundreds of nodes
+            ring = await asyncio.to_thread(HashRing, nodes, settings.virtual_nodes, settings.replication)
         return ScatterSearch(
-            ring, nodes, health=self.health, hedge_after=self._settings.hedge_after, offload=self._offload
+            ring, nodes, health=self.health, hedge_after=settings.hedge_after, offload=self._offload
         )
 
     def _ready(self) -> ScatterSearch:
@@ -135,9 +160,8 @@ class Cluster:
         return self._scatter
 
     async def close(self) -> None:
-        """Close the nodes' clients."""
-        for node in self._nodes.values():
-            await node.close()
+        """Close the nodes' clients, when what is under way has finished."""
+        await asyncio.gather(*(node.close() for node in self._nodes.values()), *self._closing)
 
 
 @asynccontextmanager
@@ -150,7 +174,9 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
     """
     if not settings.blob_url:
         raise InvalidInput("--blob-url", settings.blob_url, "must be given")
-    membership = _membership(settings)
+    if settings.k > settings.max_k:
+        raise InvalidInput("--k", settings.k, f"at most --max-k, which is {settings.max_k}")
+    membership = _membership(settings, environment)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_CONNECTIONS_KEPT)
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as executor:
         async with (
@@ -160,20 +186,37 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
             ) as session,
         ):
             collections = Collections(blobs, refresh=settings.refresh, max_bytes=settings.centroid_memory)
-            cluster = Cluster(settings, collections, membership, session, Offload(executor))
-            following = asyncio.create_task(cluster.follow())
+            storage = StorageWatch(blobs)
+            cluster = Cluster(settings, collections, membership, storage, session, Offload(executor))
+            following = [asyncio.create_task(cluster.follow()), asyncio.create_task(storage.run())]
             try:
                 yield cluster
             finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                for task in following:
+                    task.cancel()
+                await asyncio.gather(*following, return_exceptions=True)
                 await cluster.close()
                 await collections.close()
 
 
-def _membership(settings: RouterSettings) -> Membership:
-    if bool(settings.nodes) == bool(settings.nodes_file):
-        raise InvalidInput("--nodes", settings.nodes, "given, or --nodes-file, and not both")
+def _membership(settings: RouterSettings, environment: Mapping[str, str]) -> Membership:
+    ways = (settings.nodes, settings.nodes_file, settings.kubernetes_resource)
+    if sum(map(bool, ways)) != 1:
+        given = " ".join(filter(None, ways))
+        raise InvalidInput(
+            "--nodes", given, "given, or --nodes-file, or --kubernetes-resource: one of the three"
+        )
+    if settings.kubernetes_resource:
+        return _kubernetes(settings, environment)
     if settings.nodes_file:
         return FileMembership(Path(settings.nodes_file))
     return StaticMembership(parse_nodes(settings.nodes))
+
+
+def _kubernetes(settings: RouterSettings, environment: Mapping[str, str]) -> Membership:
+    try:  # not at the top: the client library takes a quarter of a second and 20 MB
+        from vectorcache_router.membership.api import connector
+        from vectorcache_router.membership.kubernetes import KubernetesMembership
+    except ImportError as error:
+        raise VectorCacheError("--kubernetes-resource needs an extra: install vectorcache[router]") from error
+    return KubernetesMembership(connector(environment), settings.kubernetes_resource, settings.grace_period)

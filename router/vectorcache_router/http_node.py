@@ -1,4 +1,4 @@
-"""A node behind HTTP. Searches that arrive while others are under way travel together.
+"""A node behind its stream of calls. Searches that arrive while others are under way travel together.
 
 At most a few requests are under way to a node; what comes in the meantime waits and leaves as one request when
 one of them returns. An idle node is asked at once, so a single caller waits for nothing; a busy one gets fewer,
@@ -17,15 +17,15 @@ from typing import TypeAlias, TypeVar
 import aiohttp
 import msgspec
 import numpy as np
-from yarl import URL
 
 from vectorcache import wire
 from vectorcache.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector
 from vectorcache.routing.node import SearchNode
-from vectorcache_service import request_id
-from vectorcache_service.codec import MSGPACK
+from vectorcache_router.channel import Channel
+from vectorcache_service.app import STREAM_PATH
 from vectorcache_service.problem import Problem
+from vectorcache_service.stream import OK, Reply
 
 MAX_WAITING = 4096
 """Searches that may wait for a node; more than a busy one could answer in time."""
@@ -34,14 +34,12 @@ MAX_TOGETHER = 256
 """Queries that travel in one request."""
 
 SEARCH, PREFETCH, VECTORS = "/v1/search", "/v1/prefetch", "/v1/vectors"
-_NEEDLESS = ("User-Agent", "Accept-Encoding")
 _PATIENCE = 1 / 0.9  # a node gets nine tenths of its caller's time, see ``vectorcache.routing.scatter``
 
-_encode = msgspec.msgpack.Encoder().encode
 _search_response = msgspec.msgpack.Decoder(wire.NodeSearchResponse).decode
 _prefetch_response = msgspec.msgpack.Decoder(wire.PrefetchResponse).decode
 _fetch_response = msgspec.msgpack.Decoder(wire.FetchResponse).decode
-_problem = msgspec.json.Decoder(Problem).decode
+_problem = msgspec.msgpack.Decoder(Problem).decode
 
 R = TypeVar("R")
 _Kind: TypeAlias = tuple[str, int, bool]
@@ -70,8 +68,7 @@ class HttpNode(SearchNode):
     def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, requests: int = 2) -> None:
         self._name = name
         self._url = url.rstrip("/")
-        self._urls = {path: URL(self._url + path) for path in (SEARCH, PREFETCH, VECTORS)}
-        self._session = session
+        self._channel = Channel(self._url + STREAM_PATH, session)
         self._free = requests
         self._waiting: dict[_Kind, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,13 +115,12 @@ class HttpNode(SearchNode):
         return [StoredVector(one.id, np.array(one.vector, dtype=np.float32), one.payload) for one in found]
 
     async def close(self) -> None:
-        """Give up what waits, and what is under way for those that wait: for them it is ``Unavailable``."""
+        """Let what is under way finish. For what waits, or comes later, it is ``Unavailable``."""
         for queue in self._waiting.values():
-            self._fail(queue)
+            self._fail(queue, Unavailable(f"the client of node {self._name!r} was closed"))
         self._waiting.clear()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._channel.close()
+        await asyncio.gather(*self._tasks)
 
     async def _search(self, query: CellQuery) -> CellAnswer:
         request = wire.node_request(query)
@@ -161,55 +157,42 @@ class HttpNode(SearchNode):
             for one, part in zip(together, _parted(answer, [one.query for one in together]), strict=True):
                 if not one.answer.done():
                     one.answer.set_result(part)
-        except asyncio.CancelledError:
-            self._fail(together)
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to those who wait
             self._fail(together, error)
         finally:
             self._returned()
 
-    def _fail(self, waiting: Iterable[_Waiting], error: Exception | None = None) -> None:
-        """Tell those who wait, by default that this client was closed."""
-        error = error or Unavailable(f"the client of node {self._name!r} was closed")
+    def _fail(self, waiting: Iterable[_Waiting], error: Exception) -> None:
         for one in waiting:
             if not one.answer.done():
                 one.answer.set_exception(error)
                 one.answer.exception()  # retrieved, for the case that its caller gives up right now
 
-    async def _call(self, path: str, request: _Request, decode: Callable[[bytes], R], timeout: float) -> R:
-        status, body = await self._post(path, request, timeout)
-        if status != 200:
-            raise self._error(status, body, f"{request.collection}/v{request.version}")
+    async def _call(
+        self, path: str, request: _Request, decode: Callable[[msgspec.Raw], R], timeout: float
+    ) -> R:
         try:
-            return decode(body)
+            reply = await self._channel.call(path, request, timeout)
+        except (Unavailable, TimeoutError) as error:
+            told = str(error) or type(error).__name__
+            raise Unavailable(f"node {self._name!r} does not answer: {told}") from error
+        if reply.status != OK:
+            raise self._error(reply, f"{request.collection}/v{request.version}")
+        try:
+            return decode(reply.response)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unavailable(f"node {self._name!r} answered what is no answer: {error}") from error
 
-    async def _post(self, path: str, request: _Request, timeout: float) -> tuple[int, bytes]:
-        headers = {"Content-Type": MSGPACK, "Accept": MSGPACK, **request_id.outgoing_headers()}
+    def _error(self, reply: Reply, version: str) -> Exception:
+        status = reply.status
         try:
-            async with self._session.post(
-                self._urls[path],
-                data=_encode(request),
-                headers=headers,
-                skip_auto_headers=_NEEDLESS,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout, connect=min(timeout, 1.0)),
-            ) as response:
-                return response.status, await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"node {self._name!r} does not answer: {type(error).__name__}") from error
-
-    def _error(self, status: int, body: bytes, version: str) -> Exception:
-        try:
-            problem = _problem(body)
+            problem = _problem(reply.response)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return Unavailable(f"node {self._name!r} answered {status}")
         if status in (400, 413):
             allowed = problem.allowed or problem.detail or problem.title
             return InvalidInput(problem.field or "request", problem.value, allowed)
-        if status == 404 and problem.detail:  # without one there is no such path: it is no node
+        if status == 404:
             return NotFound("version", version)
         return Unavailable(f"node {self._name!r} answered {status}: {problem.title}")
 

@@ -27,6 +27,14 @@ class RouterSettings:
     nodes_file: str = setting(
         text(), "", "a file with the nodes, read again when it changes; see docs/http-api.md"
     )
+    kubernetes_resource: str = setting(
+        text(r"(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?/[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)?"),
+        "",
+        "the VectorCache whose pods are the nodes: namespace/name",
+    )
+    grace_period: float = setting(
+        duration(), "60s", "for which a pod that was ready keeps its place on the ring"
+    )
     virtual_nodes: int = setting(
         integer(1, 1_000_000), "10000", "slots of the ring; the same for all routers"
     )
@@ -38,6 +46,10 @@ class RouterSettings:
         integer(1, 1024), "2", "requests under way to one node; more travel together"
     )
     centroid_memory: int = setting(size(1 << 20), "1Gi", "bytes of centroids that are kept")
+    k: int = setting(integer(1, 10_000), "10", "neighbours of a query that does not say how many")
+    nprobe: int = setting(
+        integer(0), "0", "cells that a query probes which does not say; 0: as many as the build measured"
+    )
     max_k: int = setting(integer(1, 10_000), "1000", "neighbours that a query may ask for")
     max_nprobe: int = setting(integer(1), "1000000", "cells that a query may probe")
     max_probes: int = setting(integer(1), "4000000", "cells that the queries of a request may probe together")

@@ -11,12 +11,14 @@ from prometheus_client import CollectorRegistry
 
 from vectorcache_service import probes
 from vectorcache_service.metrics import RequestMetrics
-from vectorcache_service.middleware import InFlightLimit, observing, problems
+from vectorcache_service.middleware import InFlightLimit, Observer, observing, problems
 from vectorcache_service.openapi import openapi
 from vectorcache_service.probes import Readiness, ReadinessCheck, add_probes, always_ready
 from vectorcache_service.routes import Route
+from vectorcache_service.stream import STREAM, Stream
 
 OPENAPI = "/openapi.json"
+STREAM_PATH = "/v1/stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,16 @@ def make_app(
     readiness: ReadinessCheck = always_ready,
     limits: Limits = Limits(),
     registry: CollectorRegistry | None = None,
+    streaming: bool = False,
 ) -> web.Application:
-    """An application with the given routes, probes and /openapi.json.
+    """An application with the given routes, probes and /openapi.json; ``streaming``: with /v1/stream too.
 
     What the server opens and closes belongs into ``app.cleanup_ctx``, its own metrics into ``registry``.
     """
     registry = registry or CollectorRegistry()
+    observer = Observer(RequestMetrics(registry))
     app = web.Application(
-        middlewares=[observing(RequestMetrics(registry), (*probes.PATHS, OPENAPI)), problems],
+        middlewares=[observing(observer, (*probes.PATHS, OPENAPI), (STREAM_PATH,)), problems],
         client_max_size=limits.body_bytes,
         # A compressed body is refused, so it must not be unpacked behind our back.
         handler_args={"auto_decompress": False},
@@ -51,6 +55,9 @@ def make_app(
     limit = InFlightLimit(limits.in_flight)
     for route in routes:
         route.add_to(app, limit, limits.body_seconds)
+    if streaming:
+        app[STREAM] = Stream(routes, limit, observer, limits.body_bytes)
+        app.router.add_get(STREAM_PATH, app[STREAM].connect, allow_head=False)
     add_probes(app, Readiness(readiness), registry)
     _add_openapi(app, msgspec.json.encode(openapi(title, version, routes)))
     return app

@@ -39,14 +39,17 @@ async def read_body(request: web.Request, model: type[T], timeout: float) -> T:
         web.HTTPRequestTimeout: the body did not arrive in time.
         msgspec.DecodeError: not of the format, or (``ValidationError``) not of the type.
     """
-    decode = _decoder(_media_type(request), model)  # type: ignore[arg-type] # types do hash
+    decode: Callable[[Any], T] = _decoder(_media_type(request), model)  # type: ignore[arg-type] # types do hash
     limit, announced = request.client_max_size, request.content_length or 0
     if limit < announced:
         raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=announced)
-    body = await _read(request, timeout)
+    return decoded(decode, await _read(request, timeout))
+
+
+def decoded(decode: Callable[[Any], T], body: bytes | msgspec.Raw) -> T:
+    """What a decoder makes of a body; ``msgspec.DecodeError`` where that is nothing."""
     try:
-        decoded: T = decode(body)
-        return decoded
+        return decode(body)
     except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError("not valid UTF-8, or nested too deeply") from error
 

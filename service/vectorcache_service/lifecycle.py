@@ -14,6 +14,7 @@ from aiohttp import web
 
 from vectorcache.errors import VectorCacheError
 from vectorcache_service.probes import READINESS
+from vectorcache_service.stream import STREAM
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -66,8 +67,11 @@ async def run(
         sys.stdout.flush()
         await stop.wait()
         log.info("shutting down", drain_delay=drain_delay, shutdown_timeout=shutdown_timeout)
+        delay = drain_delay if await app[READINESS].sought() else 0.0
         app[READINESS].drain()
-        await asyncio.sleep(drain_delay)
+        await asyncio.sleep(delay)
+        if STREAM in app:
+            await app[STREAM].drain(shutdown_timeout)
     finally:
         await runner.cleanup()
     log.info("closed")

@@ -20,40 +20,61 @@ CALLER_GONE = 499
 """The status that is counted and logged where the caller hung up before its answer (nginx's convention)."""
 
 
+class Observer:
+    """Counts, times and logs requests."""
+
+    def __init__(self, metrics: RequestMetrics) -> None:
+        self._metrics = metrics
+        self._log = structlog.get_logger().bind()
+
+    def began(self) -> None:
+        """One request has come; ``ended`` is to follow."""
+        self._metrics.in_flight.inc()
+
+    def ended(self, route: str, method: str, status: int, seconds: float, *, logged: bool = True) -> None:
+        """It has ended."""
+        self._metrics.in_flight.dec()
+        self._metrics.observe(route, method, status, seconds)
+        if logged:
+            # A line takes longer to write than a request to route: those that went well are for debugging.
+            tell = self._log.debug if status < HTTPStatus.BAD_REQUEST else self._log.info
+            tell("request", method=method, route=route, status=status, ms=round(seconds * 1e3, 3))
+
+
 def observing(
-    metrics: RequestMetrics, quiet: Collection[str], clock: Callable[[], float] = time.perf_counter
+    observer: Observer,
+    quiet: Collection[str],
+    lasting: Collection[str] = (),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Middleware:
-    """A middleware that names, counts, times and logs each request; routes in ``quiet`` are not logged."""
-    log = structlog.get_logger().bind()
+    """A middleware that names, counts, times and logs each request.
+
+    Routes in ``quiet`` are not logged; those in ``lasting`` are connections, not requests, and left alone.
+    """
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route, method = _labels(request)
+        if route in lasting:
+            return await handler(request)
         started = clock()
         identity = request_id.begin(request.headers.get(request_id.HEADER))
-        route, method = _labels(request)
         status = CALLER_GONE
-        metrics.in_flight.inc()
+        observer.began()
         try:
             response = await handler(request)
             status = response.status
             response.headers[request_id.HEADER] = identity
             return response
         finally:
-            seconds = clock() - started
-            metrics.in_flight.dec()
-            metrics.observe(route, method, status, seconds)
-            if route not in quiet:
-                milliseconds = round(seconds * 1e3, 3)
-                # A line takes longer to write than a request to route: those that went well are for debugging.
-                tell = log.debug if status < HTTPStatus.BAD_REQUEST else log.info
-                tell("request", method=method, route=route, status=status, ms=milliseconds)
+            observer.ended(route, method, status, clock() - started, logged=route not in quiet)
 
     return observe
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error with a problem document, and log with its trace what is not the caller's fault."""
+    """Answer every error with a problem document."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -61,12 +82,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:
         if request.transport is None:
             raise  # the caller is gone; aiohttp ends the connection
-        told = problem.problem_of(error, request_id.current())
-        if told.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            structlog.get_logger().exception("request failed", type=told.type)
-        elif told.status > HTTPStatus.INTERNAL_SERVER_ERROR:
-            structlog.get_logger().warning("request failed", type=told.type, error=str(error))
-        return problem.respond(told)
+        return problem.respond(problem_told(error))
+
+
+def problem_told(error: Exception) -> problem.Problem:
+    """The problem document of an error that is being handled; what is not the caller's fault is logged."""
+    told = problem.problem_of(error, request_id.current())
+    if told.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        structlog.get_logger().exception("request failed", type=told.type)
+    elif told.status > HTTPStatus.INTERNAL_SERVER_ERROR:
+        structlog.get_logger().warning("request failed", type=told.type, error=str(error))
+    return told
 
 
 class InFlightLimit:

@@ -14,16 +14,21 @@ ReadinessCheck = Callable[[], Awaitable[list[str]]]
 """Asks a server why it should get no requests now; nothing means that it should."""
 
 
+WarningsCheck = Callable[[], list[str]]
+"""Asks a server what is wrong with it although it should get requests."""
+
+
 async def always_ready() -> list[str]:
     """The check of a server that is ready as soon as it answers."""
     return []
 
 
 class ReadinessReport(msgspec.Struct, frozen=True):
-    """The answer of /readyz."""
+    """The answer of /readyz: why not, if not; and what is wrong, ready or not."""
 
     ready: bool
     reasons: list[str]
+    warnings: list[str]
 
 
 class Readiness:
@@ -31,7 +36,17 @@ class Readiness:
 
     def __init__(self, check: ReadinessCheck) -> None:
         self._check = check
+        self._warnings: WarningsCheck = list
         self._draining = False
+        self._was_ready = False
+
+    def warn_of(self, check: WarningsCheck) -> None:
+        """Tell what this check finds as well."""
+        self._warnings = check
+
+    async def sought(self) -> bool:
+        """Whether others may be sending requests here: because it is ready, or because it was."""
+        return (await self.report()).ready or self._was_ready
 
     def drain(self) -> None:
         """Be not ready from now on."""
@@ -42,7 +57,8 @@ class Readiness:
         reasons = await self._check()
         if self._draining:
             reasons = ["shutting down", *reasons]
-        return ReadinessReport(ready=not reasons, reasons=reasons)
+        self._was_ready = self._was_ready or not reasons
+        return ReadinessReport(ready=not reasons, reasons=reasons, warnings=self._warnings())
 
 
 READINESS = web.AppKey("readiness", Readiness)

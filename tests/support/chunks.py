@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vectorcache import native
 from vectorcache.chunk import Chunk, chunk_table
+from vectorcache.scan import CellTable
 
 
 def make_chunk(
@@ -27,3 +29,20 @@ def make_chunk(
     table = chunk_table(numbers, values, vectors, payload)
     offsets = [0, *np.cumsum([len(vectors)] if sizes is None else sizes).tolist()]
     return Chunk(table, metric=metric, first_cell=first_cell, offsets=offsets)
+
+
+def make_table(chunks: Sequence[Chunk], missing: Sequence[int] = ()) -> CellTable:
+    """The table of chunks whose cells count on from 0, without the chunks at the indices ``missing``."""
+    cells = chunks[-1].cells.stop
+    chunk_of_cell = np.zeros(cells, dtype=np.int32)
+    starts, stops = np.zeros(cells, dtype=np.int64), np.zeros(cells, dtype=np.int64)
+    for number, chunk in enumerate(chunks):
+        chunk_of_cell[chunk.cells] = number
+        starts[chunk.cells] = chunk.offsets[:-1]
+        stops[chunk.cells] = chunk.offsets[1:]
+    here = [number for number in range(len(chunks)) if number not in missing]
+    blocks = np.array([chunks[number].addresses for number in here], dtype=np.int64).reshape(-1, 3)
+    place = native.Cells(chunk_of_cell, starts, stops, blocks, np.array(here, dtype=np.int64))
+    present = [chunks[number] for number in here]
+    norm = max((chunk.largest_norm for chunk in present), default=0.0)
+    return CellTable(present, place, sum(map(len, present)), norm)

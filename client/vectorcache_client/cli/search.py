@@ -29,7 +29,9 @@ def search(
         list[str] | None, typer.Option("--id", help="Search near this vector of the collection; repeatable.")
     ] = None,
     router: RouterUrl = "http://127.0.0.1:8100",
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", help="How many neighbours.", show_default="the router's")
+    ] = None,
     nprobe: Annotated[
         int | None, typer.Option(help="Cells to scan.", show_default="the collection's")
     ] = None,

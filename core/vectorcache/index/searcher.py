@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vectorcache.chunk import Chunk
 from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector, no_cells
 from vectorcache.index.versions import OpenVersion, Versions
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.metric import as_vectors
+from vectorcache.metric import Floats
 from vectorcache.offload import Offload
-from vectorcache.scan import CellScan, Found, best_scan
+from vectorcache.scan import CellScan, CellTable, Found, best_scan
 
 
 class CellSearcher:
@@ -48,14 +47,15 @@ class CellSearcher:
             InvalidInput: a query of another dimension, or a cell that the version does not have.
         """
         version = await self._versions.open(query.collection, query.version)
-        vectors = as_vectors(query.vectors, "vectors", dimension=version.manifest.dimension)
+        vectors = _of_shape(query.vectors, len(query.cells), version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
-        chunks, failed, reason = await self._load(version, wanted, query.timeout)
-        pairs = sum(len(cells) for cells in query.cells)
-        hits, scanned = await self._offload.run(
-            version.work(len(query.cells), pairs), self._scan_cells, version, chunks, query, vectors, failed
+        table, failed, reason = await self._load(version, wanted, query.timeout)
+        pairs = sum(map(len, query.cells))
+        found = await self._offload.run(
+            version.work(len(query.cells), pairs), self._scan.scan, vectors, query.cells, table, query.k
         )
-        return CellAnswer(hits, failed, reason, scanned)
+        hits = [_hits_of(one, query.payload) for one in found]
+        return CellAnswer(hits, failed, reason, sum(one.scanned for one in found))
 
     async def dimension(self, collection: str, version: int) -> int:
         """Components of a vector of a version; ``NotFound`` where it is not published."""
@@ -91,32 +91,26 @@ class CellSearcher:
 
     async def _load(
         self, version: OpenVersion, wanted: Cells, timeout: float
-    ) -> tuple[dict[int, Chunk], Cells, str]:
-        """The chunks of cells by number, the cells whose chunk is missing, and why."""
+    ) -> tuple[CellTable, Cells, str]:
+        """The chunks of cells, the cells whose chunk is missing, and why."""
         numbers = version.chunks_of(wanted)
-        loaded = await self._chunks.get_many(
-            [version.keys[n] for n in numbers], [version.sizes[n] for n in numbers], timeout=timeout
-        )
+        keys = [version.keys[n] for n in numbers]
+        loaded = await self._chunks.get_many(keys, [version.sizes[n] for n in numbers], timeout=timeout)
         found = loaded.found
-        chunks = {n: found[version.keys[n]] for n in numbers if version.keys[n] in found}
-        version.learn(chunks)
-        if len(chunks) == len(numbers):
-            return chunks, no_cells(), ""
-        failed = wanted[~np.isin(version.chunk_of_cell[wanted], list(chunks))]
-        return chunks, failed, _reason(loaded.failed)
+        if len(found) == len(keys):
+            return version.table(numbers, [found[key] for key in keys]), no_cells(), ""
+        present = [number for number, key in zip(numbers, keys, strict=True) if key in found]
+        table = version.table(present, [found[version.keys[number]] for number in present])
+        failed = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
+        return table, failed, _reason(loaded.failed)
 
-    def _scan_cells(
-        self,
-        version: OpenVersion,
-        chunks: dict[int, Chunk],
-        query: CellQuery,
-        vectors: NDArray[np.float32],
-        failed: Cells,
-    ) -> tuple[list[Hits], int]:
-        cells = [one[~np.isin(one, failed)] for one in query.cells] if len(failed) else query.cells
-        found = self._scan.scan(vectors, [version.runs(one, chunks) for one in cells], query.k)
-        hits = [_hits_of(one, query.payload) for one in found]
-        return hits, sum(one.scanned for one in found)
+
+def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:
+    """The vectors, C-contiguous: a scan reads by address. Their values were checked where they came in."""
+    if vectors.shape != (queries, dimension):
+        allowed = f"{queries} vectors of dimension {dimension}"
+        raise InvalidInput("vectors", "x".join(map(str, vectors.shape)), allowed)
+    return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:

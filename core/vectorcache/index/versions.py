@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
+from vectorcache import native
 from vectorcache.chunk import Chunk
 from vectorcache.errors import CorruptData, InvalidInput, NotFound
 from vectorcache.index.manifest import Manifest, decode_manifest, encode_manifest, manifest_key
@@ -16,7 +17,7 @@ from vectorcache.layers.memory import MemoryLayer
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.lru import LRU
 from vectorcache.metric import SMALLEST_NORM, Floats, row_norms
-from vectorcache.scan import Runs
+from vectorcache.scan import CellTable
 from vectorcache.stores.base import BlobStore
 
 QUERY_WORK = 2e5
@@ -33,7 +34,18 @@ class OpenVersion:
         keys, sizes: of the chunks.
     """
 
-    __slots__ = ("_known", "_shapes", "_starts", "_stops", "chunk_of_cell", "keys", "manifest", "sizes")
+    __slots__ = (
+        "_blocks",
+        "_largest_norm",
+        "_learned",
+        "_shapes",
+        "_starts",
+        "_stops",
+        "chunk_of_cell",
+        "keys",
+        "manifest",
+        "sizes",
+    )
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -41,52 +53,46 @@ class OpenVersion:
         self.keys = [manifest.chunk_key(number) for number in range(len(manifest.chunks))]
         self.sizes = [chunk.bytes for chunk in manifest.chunks]
         self._shapes = [(chunk.rows, manifest.dimension) for chunk in manifest.chunks]
-        self._known: set[int] = set()
         self._starts = np.zeros(manifest.cells, dtype=np.int64)
         self._stops = np.zeros(manifest.cells, dtype=np.int64)
+        # Addresses of the chunks as they were last seen, and the objects that told them, known by identity.
+        self._blocks = np.zeros((len(manifest.chunks), 3), dtype=np.int64)
+        self._largest_norm = 0.0
+        self._learned: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
 
-    def learn(self, chunks: Mapping[int, Chunk]) -> None:
-        """Note where cells stand in chunks; ``runs`` knows those only.
+    def table(self, numbers: Sequence[int], chunks: Sequence[Chunk]) -> CellTable:
+        """Where cells stand in chunks, whose numbers ascend.
 
         Raises:
             CorruptData: a chunk has other cells, rows or dimension than the manifest says.
         """
-        for number, chunk in chunks.items():
-            # Known or not: a scan reads by address, and a chunk of another shape would lead it out of bounds.
-            if chunk.vectors.shape != self._shapes[number]:
-                raise CorruptData(
-                    f"{self.keys[number]!r} holds vectors of shape {chunk.vectors.shape}, not what its manifest says"
-                )
-        for number in chunks.keys() - self._known:
-            chunk, told = chunks[number], self.manifest.chunks[number]
-            if chunk.cells != range(told.first_cell, told.first_cell + told.cells):
-                raise CorruptData(f"{self.keys[number]!r} holds {chunk.cells}, not what its manifest says")
+        for number, chunk in zip(numbers, chunks, strict=True):
+            if self._learned[number] is not chunk.addresses:
+                self._learn(number, chunk)
+        present = np.array(numbers, dtype=np.int64)
+        place = native.Cells(self.chunk_of_cell, self._starts, self._stops, self._blocks[present], present)
+        return CellTable(chunks, place, self.manifest.rows, self._largest_norm)
+
+    def _learn(self, number: int, chunk: Chunk) -> None:
+        told = self.manifest.chunks[number]
+        # A scan reads by address, and a chunk of another shape would lead it out of bounds.
+        if chunk.vectors.shape != self._shapes[number]:
+            raise CorruptData(
+                f"{self.keys[number]!r} holds vectors of shape {chunk.vectors.shape}, not what its manifest says"
+            )
+        if chunk.cells != range(told.first_cell, told.first_cell + told.cells):
+            raise CorruptData(f"{self.keys[number]!r} holds {chunk.cells}, not what its manifest says")
+        # A scan in another thread may read these right now: the build's chunks are immutable, so they do not change.
+        if self._learned[number] is None:
             self._starts[chunk.cells] = chunk.offsets[:-1]
             self._stops[chunk.cells] = chunk.offsets[1:]
-            self._known.add(number)
+        self._blocks[number] = chunk.addresses
+        self._learned[number] = chunk.addresses
+        self._largest_norm = max(self._largest_norm, chunk.largest_norm)
 
     def chunks_of(self, cells: Cells) -> list[int]:
         """The chunks of cells, ascending, once each; the cells ascend, and so do their chunks."""
-        numbers = self.chunk_of_cell[cells]
-        first = np.ones(len(numbers), dtype=bool)
-        np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
-        distinct: list[int] = numbers[first].tolist()
-        return distinct
-
-    def runs(self, cells: Cells, chunks: Mapping[int, Chunk]) -> Runs:
-        """The rows of cells, ascending; cells that stand side by side in a chunk are one run."""
-        if not len(cells):
-            return Runs([], [], [])
-        numbers = self.chunk_of_cell[cells]
-        first = np.ones(len(cells), dtype=bool)
-        first[1:] = (cells[1:] != cells[:-1] + 1) | (numbers[1:] != numbers[:-1])
-        begins = np.flatnonzero(first)
-        ends = np.append(begins[1:], len(cells)) - 1
-        return Runs(
-            [chunks[number] for number in numbers[begins].tolist()],
-            self._starts[cells[begins]].tolist(),
-            self._stops[cells[ends]].tolist(),
-        )
+        return list(dict.fromkeys(self.chunk_of_cell[cells].tolist()))
 
     def work(self, queries: int, cells: int) -> float:
         """About how long a scan takes, in multiplications; ``cells`` are those of all queries together."""

@@ -1,4 +1,5 @@
-/* The scan of probed cells: compares one query with the rows of many runs. See vectorcache/native/__init__.py.
+/* Compares queries with rows: with those of the cells that each query probes, or with all of one table. See
+ * vectorcache/native/__init__.py.
  *
  * The fast form of every row goes through a bounded heap; what remains in it is scored by the direct form in double
  * precision, sorted, and freed from copies. Sums are taken in fixed lanes, so that a row's distance is the same to the
@@ -24,24 +25,30 @@ enum { LANES = 16, WIDE_LANES = 8 };
 
 enum metric { EUCLIDEAN = 0, COSINE = 1, DOT = 2 };
 
-struct run {
-    const float *vectors; /* of the whole chunk, row by row */
+struct block { /* rows that stand together: a chunk, or a table */
+    const float *vectors; /* row by row */
     const float *terms;   /* what the fast form needs of each row */
-    const int64_t *rows;  /* each row's number in its collection */
-    int64_t start, stop;  /* the rows to compare */
+    const int64_t *rows;  /* each row's number in its collection; a null pointer where it is the position */
 };
 
 struct candidate {
     float fast;
-    int32_t run;
-    int64_t position; /* row inside the chunk */
+    int32_t block;
+    int64_t position; /* row inside the block */
 };
 
 struct neighbour {
     double distance;
     int64_t row;
-    int32_t run;
+    int64_t block;
     int64_t position;
+};
+
+/* What came of one query: how many neighbours, how many rows were compared, and the smallest fast value of a row that
+ * was not scored (infinity where all were). */
+struct outcome {
+    int64_t count, scanned;
+    double rest;
 };
 
 /* The sum of lanes i, i + 4, i + 8 and i + 12. */
@@ -221,9 +228,9 @@ struct heap {
     float rest; /* the smallest value that was left out */
 };
 
-INLINE void offer(struct heap *heap, float fast, int32_t run, int64_t position)
+INLINE void offer(struct heap *heap, float fast, int32_t block, int64_t position)
 {
-    struct candidate entry = {fast, run, position};
+    struct candidate entry = {fast, block, position};
     if (heap->count < heap->room) {
         heap->entries[heap->count] = entry;
         sift_up(heap->entries, heap->count++);
@@ -240,17 +247,40 @@ INLINE void offer(struct heap *heap, float fast, int32_t run, int64_t position)
     sift_down(heap->entries, heap->count, 0);
 }
 
-INLINE void scan_run(struct heap *heap, const struct run *run, int32_t number, const struct query *query, int metric)
+INLINE void scan_rows(struct heap *heap, const struct block *block, int32_t number, int64_t start, int64_t stop,
+                      const struct query *query, int metric)
 {
-    int64_t row = run->start, d = query->d;
-    for (; row + 4 <= run->stop; row += 4) {
-        const float *values = run->vectors + row * d;
-        quarter_lanes dots = dots4(values, query);
+    int64_t row = start, d = query->d;
+    for (; row + 4 <= stop; row += 4) {
+        quarter_lanes dots = dots4(block->vectors + row * d, query);
         for (int i = 0; i < 4; i++)
-            offer(heap, fast_form(metric, dots[i], run->terms[row + i]), number, row + i);
+            offer(heap, fast_form(metric, dots[i], block->terms[row + i]), number, row + i);
     }
-    for (; row < run->stop; row++)
-        offer(heap, fast_form(metric, dot1(run->vectors + row * d, query), run->terms[row]), number, row);
+    for (; row < stop; row++)
+        offer(heap, fast_form(metric, dot1(block->vectors + row * d, query), block->terms[row]), number, row);
+}
+
+/* The same where the inner products are known. Sixteen at a time are held against the heap's largest: few pass. */
+INLINE void scan_dots(struct heap *heap, const struct block *block, const float *dots, int64_t count, int metric)
+{
+    int64_t row = 0;
+    for (; row < count && heap->count < heap->room; row++)
+        offer(heap, fast_form(metric, dots[row], block->terms[row]), 0, row);
+    for (; row + LANES <= count; row += LANES) {
+        float fast[LANES], least = INFINITY;
+        for (int i = 0; i < LANES; i++)
+            fast[i] = fast_form(metric, dots[row + i], block->terms[row + i]);
+        for (int i = 0; i < LANES; i++)
+            least = fast[i] < least ? fast[i] : least;
+        if (least >= heap->entries[0].fast) {
+            heap->rest = least < heap->rest ? least : heap->rest;
+            continue;
+        }
+        for (int i = 0; i < LANES; i++)
+            offer(heap, fast[i], 0, row + i);
+    }
+    for (; row < count; row++)
+        offer(heap, fast_form(metric, dots[row], block->terms[row]), 0, row);
 }
 
 static int nearer(const void *left, const void *right)
@@ -261,39 +291,126 @@ static int nearer(const void *left, const void *right)
     return (a->row > b->row) - (a->row < b->row);
 }
 
-/* The k distinct nearest of the rows of all runs.
- *
- * query is prepared for the fast form, exact for the direct one (both d long; exact of length one under cosine).
- * Writes how many were found, at most k, nearest first, and the smallest fast value of a row that was not scored
- * (infinity where all were). smallest_norm: a shorter row counts as zero under cosine.
- * Returns how many were found, or -1 where memory is short.
- */
-VARIANTS int64_t vectorcache_scan(const struct run *runs, int64_t run_count, const float *query, const double *exact,
-                                  int64_t d, int metric, double smallest_norm, int64_t k, int64_t take,
-                                  struct neighbour *found, float *rest)
+/* Scores the candidates in a heap directly and writes the k distinct nearest, nearest first; returns how many. */
+INLINE int64_t settle(const struct heap *heap, const struct block *blocks, const double *exact, int64_t d, int metric,
+                      double smallest_norm, int64_t k, struct neighbour *scored, struct neighbour *found)
 {
-    struct heap heap = {malloc(sizeof(struct candidate) * (size_t)take), 0, take, INFINITY};
-    struct neighbour *scored = malloc(sizeof(struct neighbour) * (size_t)take);
-    int64_t count = -1;
-    if (heap.entries && scored) {
-        struct query prepared = make_query(query, d);
-        for (int64_t i = 0; i < run_count; i++)
-            scan_run(&heap, &runs[i], (int32_t)i, &prepared, metric);
-        for (int64_t i = 0; i < heap.count; i++) {
-            struct candidate entry = heap.entries[i];
-            const struct run *run = &runs[entry.run];
-            const float *row = run->vectors + entry.position * d;
-            double distance = direct_form(metric, row, exact, d, smallest_norm);
-            scored[i] = (struct neighbour){distance, run->rows[entry.position], entry.run, entry.position};
-        }
-        qsort(scored, (size_t)heap.count, sizeof(struct neighbour), nearer);
-        count = 0;
-        for (int64_t i = 0; i < heap.count && count < k; i++)
-            if (i == 0 || scored[i].row != scored[i - 1].row)
-                found[count++] = scored[i];
-        *rest = heap.rest;
+    if (metric == COSINE) { /* from a query without a direction every distance is 1, as from a row without one */
+        int64_t i = 0;
+        while (i < d && exact[i] == 0)
+            i++;
+        if (i == d)
+            smallest_norm = INFINITY;
     }
-    free(heap.entries);
-    free(scored);
+    for (int64_t i = 0; i < heap->count; i++) {
+        struct candidate entry = heap->entries[i];
+        const struct block *block = &blocks[entry.block];
+        double distance = direct_form(metric, block->vectors + entry.position * d, exact, d, smallest_norm);
+        int64_t row = block->rows ? block->rows[entry.position] : entry.position;
+        scored[i] = (struct neighbour){distance, row, entry.block, entry.position};
+    }
+    qsort(scored, (size_t)heap->count, sizeof(struct neighbour), nearer);
+    int64_t count = 0;
+    for (int64_t i = 0; i < heap->count && count < k; i++)
+        if (i == 0 || scored[i].row != scored[i - 1].row)
+            found[count++] = scored[i];
     return count;
+}
+
+struct room {
+    struct candidate *entries;
+    struct neighbour *scored;
+};
+
+static int make_room(struct room *room, int64_t take)
+{
+    room->entries = malloc(sizeof(struct candidate) * (size_t)take);
+    room->scored = malloc(sizeof(struct neighbour) * (size_t)take);
+    return room->entries && room->scored;
+}
+
+static void leave_room(struct room *room)
+{
+    free(room->entries);
+    free(room->scored);
+}
+
+/* Where the cells of a version stand: cell c is the rows starts[c] to stops[c] of chunk chunk_of_cell[c]. Of the chunks
+ * only some are here: blocks[i] is chunk numbers[i], ascending. */
+struct cells {
+    const int32_t *chunk_of_cell;
+    const int64_t *starts, *stops;
+    const struct block *blocks;
+    const int64_t *numbers;
+    int64_t count;
+};
+
+/* The k distinct nearest of each query among the rows of its cells. Cells whose chunk is not here are passed over.
+ *
+ * probes holds the cells of all queries end to end, those of one query ascending; ends[i] is one past the last of query
+ * i. prepared is what the fast form takes, exact what the direct one does (of length one under cosine), both d a query.
+ * take is how many are scored directly; smallest_norm: a shorter row counts as zero under cosine.
+ * Writes k neighbours of room a query. Returns 0, or -1 where memory is short.
+ */
+VARIANTS int vectorcache_scan_cells(const struct cells *cells, const int32_t *probes, const int64_t *ends,
+                                    int64_t queries, const float *prepared, const double *exact, int64_t d, int metric,
+                                    double smallest_norm, int64_t k, int64_t take, struct neighbour *found,
+                                    struct outcome *outcomes)
+{
+    struct room room;
+    if (!make_room(&room, take)) {
+        leave_room(&room);
+        return -1;
+    }
+    for (int64_t i = 0; i < queries; i++) {
+        struct heap heap = {room.entries, 0, take, INFINITY};
+        struct query query = make_query(prepared + i * d, d);
+        int64_t scanned = 0, block = 0, probe = i ? ends[i - 1] : 0;
+        while (probe < ends[i]) {
+            int32_t cell = probes[probe++], chunk = cells->chunk_of_cell[cell];
+            while (block < cells->count && cells->numbers[block] < chunk)
+                block++;
+            if (block == cells->count)
+                break;
+            if (cells->numbers[block] != chunk)
+                continue;
+            int64_t start = cells->starts[cell], stop = cells->stops[cell];
+            /* Cells that stand side by side are one run. */
+            for (; probe < ends[i] && probes[probe] == cell + 1 && cells->chunk_of_cell[cell + 1] == chunk; probe++)
+                stop = cells->stops[++cell];
+            scan_rows(&heap, &cells->blocks[block], (int32_t)block, start, stop, &query, metric);
+            scanned += stop - start;
+        }
+        int64_t count = settle(&heap, cells->blocks, exact + i * d, d, metric, smallest_norm, k, room.scored,
+                               found + i * k);
+        outcomes[i] = (struct outcome){count, scanned, heap.rest};
+    }
+    leave_room(&room);
+    return 0;
+}
+
+/* The k nearest of each query among all rows of one block. dots, if it is no null pointer, has the inner products of
+ * the prepared queries with the rows, row_count a query. The rest as above. */
+VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count, const float *dots, int64_t queries,
+                                    const float *prepared, const double *exact, int64_t d, int metric,
+                                    double smallest_norm, int64_t k, int64_t take, struct neighbour *found,
+                                    struct outcome *outcomes)
+{
+    struct room room;
+    if (!make_room(&room, take)) {
+        leave_room(&room);
+        return -1;
+    }
+    for (int64_t i = 0; i < queries; i++) {
+        struct heap heap = {room.entries, 0, take, INFINITY};
+        struct query query = make_query(prepared + i * d, d);
+        if (dots)
+            scan_dots(&heap, table, dots + i * row_count, row_count, metric);
+        else
+            scan_rows(&heap, table, 0, 0, row_count, &query, metric);
+        int64_t count = settle(&heap, table, exact + i * d, d, metric, smallest_norm, k, room.scored, found + i * k);
+        outcomes[i] = (struct outcome){count, row_count, heap.rest};
+    }
+    leave_room(&room);
+    return 0;
 }

@@ -24,15 +24,11 @@ class NodeHealth:
         self._pauses: dict[str, float] = {}
 
     def failed(self, name: str) -> None:
-        """The node did not do its work."""
+        """The node did not do its work, or not in time."""
         if name in self.suspects():
             return  # one of many requests that were under way when it failed
         pause = self._pauses[name] = min(self._pauses.get(name, self._cooldown / 2) * 2, self._longest)
         self._until[name] = self._clock() + pause
-
-    def late(self, name: str) -> None:
-        """The node may still answer, but others were asked already."""
-        self._until[name] = max(self._until.get(name, 0.0), self._clock() + self._cooldown)
 
     def worked(self, name: str) -> None:
         """The node did its work."""

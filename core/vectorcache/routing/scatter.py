@@ -169,7 +169,7 @@ class ScatterSearch:
         self, request: _Request, name: str, part: _Part, tried: tuple[str, ...], first: asyncio.Task[_Outcome]
     ) -> _Outcome:
         """The better answer of a late node and of those that are asked in its place."""
-        self._health.late(name)
+        self._health.failed(name)
         waiting = {first}
         if len(tried) + 1 < MAX_NODES_TRIED:
             waiting.add(asyncio.create_task(self._ask(request, part, (*tried, name))))

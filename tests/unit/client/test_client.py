@@ -51,7 +51,7 @@ async def test_vectors_travel_as_raw_float32_and_settings_as_they_are(
     assert first == wire.SearchRequest(
         vectors=np.array([1, 2], "<f4").tobytes(), k=3, nprobe=4, version=7, payload=True, timeout=1.8
     )
-    assert (second.k, second.nprobe, second.recall, second.timeout) == (10, None, 0.9, None)
+    assert (second.k, second.nprobe, second.recall, second.timeout) == (None, None, 0.9, None)
 
 
 async def test_payload_comes_with_the_hits(client: AsyncClient) -> None:

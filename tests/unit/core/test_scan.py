@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,43 +9,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.brute_force import assert_nearest
-from tests.support.chunks import make_chunk
+from tests.support.chunks import make_chunk, make_table
 from tests.support.vector_search_contract import METRICS, random_vectors
 
+from vectorcache import native
 from vectorcache.chunk import Chunk
 from vectorcache.native import kernel
-from vectorcache.scan import CellScan, Found, NativeScan, NumpyScan, Runs, best_scan
+from vectorcache.scan import CellScan, CellTable, Found, NativeScan, NumpyScan, best_scan, runs_of
 
 EACH = pytest.mark.parametrize("metric", METRICS)
 
 
-def by_cell(*chunks: Chunk) -> dict[int, Chunk]:
-    return {cell: chunk for chunk in chunks for cell in chunk.cells}
-
-
-def runs_of(chunk_of: Mapping[int, Chunk], cells: Sequence[int]) -> Runs:
-    """One run per cell, naively; cells without a chunk are left out."""
-    places = [(chunk_of[cell], cell - chunk_of[cell].first_cell) for cell in cells if cell in chunk_of]
-    return Runs(
-        [chunk for chunk, _ in places],
-        [chunk.offsets[at] for chunk, at in places],
-        [chunk.offsets[at + 1] for chunk, at in places],
-    )
-
-
 def scan_cells(
-    scan: CellScan,
-    chunk_of: Mapping[int, Chunk],
-    queries: NDArray[np.float32],
-    cells: Sequence[Sequence[int]],
-    k: int,
+    scan: CellScan, table: CellTable, queries: NDArray[np.float32], cells: Sequence[Sequence[int]], k: int
 ) -> list[Found]:
-    return scan.scan(queries, [runs_of(chunk_of, wanted) for wanted in cells], k)
+    return scan.scan(queries, [np.array(wanted, dtype=np.int32) for wanted in cells], table, k)
 
 
-def named_rows(chunk_of: Mapping[int, Chunk], cells: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+def by_cell(table: CellTable) -> dict[int, Chunk]:
+    return {cell: chunk for chunk in table.chunks for cell in chunk.cells}
+
+
+def named_rows(table: CellTable, cells: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """The vector of each row that stands in the cells, one by one."""
-    rows = {}
+    rows, chunk_of = {}, by_cell(table)
     for cell in cells:
         if cell in chunk_of:
             chunk = chunk_of[cell]
@@ -55,12 +42,10 @@ def named_rows(chunk_of: Mapping[int, Chunk], cells: Sequence[int]) -> dict[int,
     return rows
 
 
-def check(
-    found: Found, chunk_of: Mapping[int, Chunk], query: NDArray[np.float32], cells: Sequence[int], k: int
-) -> None:
-    rows = named_rows(chunk_of, cells)
-    metric = next(iter(chunk_of.values())).metric
+def check(found: Found, table: CellTable, query: NDArray[np.float32], cells: Sequence[int], k: int) -> None:
+    rows = named_rows(table, cells)
     if rows:
+        metric = table.chunks[0].metric
         numbers = np.array(list(rows))
         place_of = {row: at for at, row in enumerate(rows)}
         places = [place_of[row] for row in found.rows.tolist()]
@@ -102,33 +87,31 @@ def test_equals_brute_force_over_the_named_rows(metric: str, name: str, data: st
         rows = np.concatenate([generator.choice(60, size, replace=False) for size in sizes]).astype(np.int64)
         chunks.append(make_chunk(collection[rows], sizes, rows=rows, first_cell=first, metric=metric))
         first += len(sizes)
-    missing = set(generator.integers(0, first, 2).tolist()) if data.draw(st.booleans()) else set()
-    chunk_of = {cell: chunk for cell, chunk in by_cell(*chunks).items() if cell not in missing}
-    if not chunk_of:
-        return
+    missing = data.draw(st.lists(st.integers(0, len(chunks) - 1), max_size=2))
+    table = make_table(chunks, missing)
     queries = generator.standard_normal((3, 5)).astype(np.float32)
     wanted = [
         sorted(generator.choice(first, generator.integers(0, first + 1), replace=False)) for _ in queries
     ]
     k = data.draw(st.integers(1, 70))
-    answers = scan_cells(SCANS[name], chunk_of, queries, wanted, k)
+    answers = scan_cells(SCANS[name], table, queries, wanted, k)
     assert len(answers) == 3
     for found, query, cells in zip(answers, queries, wanted, strict=True):
-        check(found, chunk_of, query, cells, k)
+        check(found, table, query, cells, k)
 
 
 def test_counts_the_rows_it_compared(scan: CellScan) -> None:
-    chunk_of = by_cell(make_chunk(random_vectors(10, 3), [2, 3, 5]))
-    found = scan_cells(scan, chunk_of, random_vectors(2, 3), [[0, 2], [1]], 4)
+    table = make_table([make_chunk(random_vectors(10, 3), [2, 3, 5])])
+    found = scan_cells(scan, table, random_vectors(2, 3), [[0, 2], [1]], 4)
     assert [one.scanned for one in found] == [7, 3]
     assert [len(one.rows) for one in found] == [4, 3]
 
 
 def test_nothing_is_found_where_nothing_is_named(scan: CellScan) -> None:
-    chunk_of = by_cell(make_chunk(random_vectors(4, 3), [4, 0]))
+    chunk = make_chunk(random_vectors(4, 3), [4, 0])
     queries = random_vectors(3, 3)
-    for cells, chunks in (([], chunk_of), ([1], chunk_of), ([7], chunk_of), ([0], {})):
-        found = scan_cells(scan, chunks, queries, [cells] * 3, 5)
+    for cells, missing in (([], []), ([1], []), ([0], [0]), ([0, 1], [0])):
+        found = scan_cells(scan, make_table([chunk], missing), queries, [cells] * 3, 5)
         assert [(len(one.rows), len(one.distances), one.places, one.scanned) for one in found] == [
             (0, 0, [], 0)
         ] * 3
@@ -151,7 +134,7 @@ def test_copies_of_a_row_are_one_neighbour(scan: CellScan, metric: str) -> None:
         for at in range(4)
     ]
     for query in random_vectors(5, 40, seed=1):
-        (found,) = scan_cells(scan, by_cell(*chunks), query[None], [range(8)], 12)
+        (found,) = scan_cells(scan, make_table(chunks), query[None], [range(8)], 12)
         assert len(found.rows) == 12
         assert (found.rows[::2] + 15).tolist() == found.rows[1::2].tolist()  # ties in the order of rows
 
@@ -159,9 +142,9 @@ def test_copies_of_a_row_are_one_neighbour(scan: CellScan, metric: str) -> None:
 @EACH
 def test_is_exact_far_from_the_origin(scan: CellScan, metric: str) -> None:
     vectors = (random_vectors(400, 8) * 1e-2 + 1e4).astype(np.float32)
-    chunk_of = by_cell(make_chunk(vectors, [100] * 4, metric=metric))
-    (found,) = scan_cells(scan, chunk_of, vectors[:1], [[0, 1, 3]], 10)
-    check(found, chunk_of, vectors[0], [0, 1, 3], 10)
+    table = make_table([make_chunk(vectors, [100] * 4, metric=metric)])
+    (found,) = scan_cells(scan, table, vectors[:1], [[0, 1, 3]], 10)
+    check(found, table, vectors[0], [0, 1, 3], 10)
 
 
 @EACH
@@ -169,11 +152,44 @@ def test_is_exact_far_from_the_origin(scan: CellScan, metric: str) -> None:
 def test_every_dimension_is_summed_whole(scan: CellScan, metric: str, dimension: int) -> None:
     """Vectors are cut in lanes of 16 and 8 by the compiled scan; remainders count too."""
     vectors = random_vectors(90, dimension, seed=dimension)
-    chunk_of = by_cell(make_chunk(vectors, [40, 1, 49], metric=metric))
+    table = make_table([make_chunk(vectors, [40, 1, 49], metric=metric)])
     for query in random_vectors(4, dimension, seed=1):
-        (found,) = scan_cells(scan, chunk_of, query[None], [[0, 1, 2]], 5)
-        check(found, chunk_of, query, [0, 1, 2], 5)
+        (found,) = scan_cells(scan, table, query[None], [[0, 1, 2]], 5)
+        check(found, table, query, [0, 1, 2], 5)
 
 
 def test_the_best_scan_is_the_compiled_one() -> None:
     assert type(best_scan()) is type(SCANS.get("native", SCANS["numpy"]))
+
+
+def test_cells_side_by_side_in_a_chunk_are_one_run() -> None:
+    """Cells 0, 1, 2 in one chunk, 3 and 4 in the next, 5 in one that is not here."""
+    chunks = [
+        make_chunk(random_vectors(6, 2), [1, 2, 3]),
+        make_chunk(random_vectors(9, 2), [4, 5], first_cell=3),
+        make_chunk(random_vectors(2, 2), [2], first_cell=5),
+    ]
+    table = make_table(chunks, [2])
+    for cells, expected in (
+        ([0], [(0, 0, 1)]),
+        ([0, 1, 2], [(0, 0, 6)]),
+        ([0, 2], [(0, 0, 1), (0, 3, 6)]),
+        ([2, 3], [(0, 3, 6), (1, 0, 4)]),
+        ([1, 3, 4, 5], [(0, 1, 3), (1, 0, 9)]),
+        ([5], []),
+        ([], []),
+    ):
+        found = runs_of(np.array(cells, dtype=np.int32), table)
+        assert [(chunks.index(run.chunk), run.start, run.stop) for run in found] == expected
+
+
+def test_more_neighbours_than_one_call_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_FOUND_AT_ONCE", 20)
+    table = make_table([make_chunk(random_vectors(50, 4), [20, 30])])
+    queries = random_vectors(7, 4, seed=3)
+    cells = [[0], [1], [0, 1], [], [0, 1], [1], [0]]
+    for scan in SCANS.values():
+        for k in (3, 9, 60):
+            answers = scan_cells(scan, table, queries, cells, k)
+            for found, query, wanted in zip(answers, queries, cells, strict=True):
+                check(found, table, query, wanted, k)

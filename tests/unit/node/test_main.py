@@ -29,7 +29,7 @@ def test_a_missing_setting_is_one_line_and_exit_code_one() -> None:
 async def test_the_application_has_probes_metrics_and_a_document(client: Client) -> None:
     assert (await client.get("/healthz")).status == 200
     ready = await client.get("/readyz")
-    assert (ready.status, await ready.json()) == (200, {"ready": True, "reasons": []})
+    assert (ready.status, await ready.json()) == (200, {"ready": True, "reasons": [], "warnings": []})
     metrics = await (await client.get("/metrics")).text()
     for name in (
         "vectorcache_node_queries_total",

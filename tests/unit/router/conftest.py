@@ -13,7 +13,18 @@ Served = tuple[Cluster, Client]
 
 @pytest.fixture
 async def served(words: Words, tmp_path: Path) -> AsyncIterator[Served]:
-    flags = ("--max-queries", "50", "--max-k", "100", "--max-nprobe", "200", "--max-body", "100Ki")
+    flags = (
+        "--k",
+        "7",
+        "--max-queries",
+        "50",
+        "--max-k",
+        "100",
+        "--max-nprobe",
+        "200",
+        "--max-body",
+        "100Ki",
+    )
     async with local_cluster(words, tmp_path, *flags) as served:
         yield served
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,13 @@ async def test_probes_follow_the_request_or_the_measured_curve(
     assert await scanned() == await scanned(nprobe=manifest.search.nprobe)
     least = manifest.search.nprobe_for(0.5)
     assert await scanned(recall=0.5) == await scanned(nprobe=least)
+
+
+async def test_who_does_not_say_how_many_gets_as_many_as_the_router_was_told(
+    client: Client, words: Words
+) -> None:
+    answer = await ask(client, SEARCH, {"vectors": words.queries(1).tolist(), "nprobe": 60})
+    assert len(answer["results"][0]["hits"]) == 7
 
 
 async def test_a_version_can_be_named(client: Client, words: Words) -> None:
@@ -269,3 +277,33 @@ async def test_limits_on_probes_bound_what_is_asked_and_what_is_not(words: Words
         assert len((await ask(client, SEARCH, {"vectors": vectors[:4], "nprobe": 5}))["results"]) == 4
         for more in ({}, {"recall": 1.0}):  # what the build measured may be more than a request may ask for
             assert len((await ask(client, SEARCH, {"vectors": vectors[:4], **more}))["results"]) == 4
+
+
+async def test_settings_say_what_a_request_leaves_open(words: Words, tmp_path: Path) -> None:
+    query = {"vectors": words.queries(2)[:1].tolist()}
+    async with local_cluster(words, tmp_path, "--nprobe", "2") as (cluster, client):
+
+        async def scanned(**more: Any) -> int:
+            before = [await rows_of(node.url) for node in cluster.nodes.values()]
+            await ask(client, SEARCH, query | more)
+            return sum([await rows_of(node.url) for node in cluster.nodes.values()]) - sum(before)
+
+        async def rows_of(url: str) -> int:
+            return int((await (await client.session.get(f"{url}/v1/stats")).json())["scanned"])
+
+        assert 0 < await scanned() == await scanned(nprobe=2) < await scanned(nprobe=4)
+        measured = words.manifests["euclidean"].search.nprobe_for(0.9)
+        assert await scanned(recall=0.9) == await scanned(nprobe=measured)
+
+
+async def test_answers_that_are_not_complete_are_counted(words: Words, tmp_path: Path) -> None:
+    damaged = Words(tmp_path / "damaged", words.vectors, words.manifests)
+    shutil.copytree(words.folder, damaged.folder)
+    (damaged.folder / words.manifests["euclidean"].chunk_key(3)).unlink()
+    query = {"vectors": words.queries(2).tolist(), "nprobe": 60}
+    async with local_cluster(damaged, tmp_path) as (cluster, client):
+        await ask(client, "/v1/collections/dot/search", query)
+        assert cluster.partial_answers == 0
+        assert (await ask(client, SEARCH, query))["partial"]
+        text = await (await client.get("/metrics")).text()
+        assert "vectorcache_router_partial_answers_total 1.0" in text

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +14,7 @@ from tests.support.servers import Client, Words, local_node, local_router, node_
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache.index.query import CellQuery
 from vectorcache_router import Cluster, RouterSettings, open_cluster
-from vectorcache_router.membership import StaticMembership
+from vectorcache_router.membership import Members, StaticMembership
 from vectorcache_service.settings import read
 
 Parts = tuple[Cluster, FakeNode, str]
@@ -66,6 +66,25 @@ async def test_nodes_that_stay_keep_their_client_and_moved_ones_get_a_new_one(pa
     assert cluster.nodes["node-1"] is not moves
     await cluster.adopt({"node-0": url})
     assert cluster.health.suspects() == {"node-0"}, "who left is forgotten"
+
+
+async def test_nodes_that_are_away_are_asked_last_and_trusted_again_when_back(parts: Parts) -> None:
+    cluster, _, url = parts
+    nodes = {"node-0": url, "node-1": url}
+    await cluster.adopt(nodes)
+    ring, clients = cluster.ring, dict(cluster.nodes)
+    await cluster.adopt(nodes, frozenset({"node-1"}))
+    assert cluster.health.suspects() == {"node-1"}
+    assert cluster.ring is ring, "who is away keeps its slots"
+    assert cluster.nodes == clients
+    await cluster.adopt({"node-0": url, "node-1": f"{url}/elsewhere"})
+    assert cluster.health.suspects() == frozenset()
+    assert cluster.ring is ring, "an address is nothing to the ring"
+    cluster.health.failed("node-1")
+    await cluster.adopt(nodes, frozenset({"node-1"}))
+    cluster.health.failed("node-1")
+    await cluster.adopt(nodes)
+    assert cluster.health.suspects() == frozenset(), "its failures were of the time before"
 
 
 async def test_searches_that_wait_for_a_node_that_leaves_look_elsewhere(parts: Parts) -> None:
@@ -127,6 +146,9 @@ async def refused(client: Client, words: Words) -> None:
         (["--blob-url", "x"], "--nodes"),
         (["--blob-url", "x", "--nodes", "node-0=http://h:1", "--nodes-file", "f"], "--nodes"),
         (["--blob-url", "x", "--nodes", "node-0"], "--nodes"),
+        (["--blob-url", "x", "--nodes-file", "f", "--kubernetes-resource", "a/b"], "--nodes"),
+        (["--blob-url", "x", "--kubernetes-resource", "a/b"], "--kubernetes-resource"),
+        (["--blob-url", "x", "--nodes", "node-0=http://h:1", "--k", "11", "--max-k", "10"], "--k"),
         (["--blob-url", "ftp://x", "--nodes", "node-0=http://h:1"], "url"),
     ],
 )
@@ -142,12 +164,12 @@ class Faltering(StaticMembership):
 
     failures = 1
 
-    async def changes(self) -> AsyncIterator[Mapping[str, str]]:
+    async def changes(self) -> AsyncGenerator[Members]:
         if self.failures:
             self.failures -= 1
             raise RuntimeError("a bug")
-        async for nodes in super().changes():
-            yield nodes
+        async for members in super().changes():
+            yield members
 
 
 async def test_a_membership_that_fails_is_followed_again(

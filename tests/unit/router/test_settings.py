@@ -10,6 +10,12 @@ from vectorcache_service.settings import flag, read, variable
 
 BAD = [
     ("listen", "somewhere"),
+    ("kubernetes_resource", "words"),
+    ("kubernetes_resource", "a/b/c"),
+    ("kubernetes_resource", "Words/w"),
+    ("grace_period", "60"),
+    ("k", "0"),
+    ("nprobe", "-1"),
     ("virtual_nodes", "0"),
     ("replication", "17"),
     ("timeout", "0s"),
@@ -44,5 +50,7 @@ def test_a_bad_value_is_named_by_its_flag_or_variable(name: str, value: str) -> 
 def test_every_setting_has_a_default_and_says_what_it_is() -> None:
     settings = read(RouterSettings, {})
     assert (settings.blob_url, settings.nodes, settings.nodes_file) == ("", "", "")
+    assert (settings.kubernetes_resource, settings.grace_period) == ("", 60.0)
+    assert (settings.k, settings.nprobe) == (10, 0)
     assert settings.hedge_after < settings.timeout
     assert all(field.metadata["help"] for field in dataclasses.fields(RouterSettings))

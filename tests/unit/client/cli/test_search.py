@@ -70,7 +70,7 @@ def test_settings_reach_the_router(search, router: FakeRouter) -> None:
     search("--id", "east", "--recall", 0.5)
     first, second = router.requests
     assert (first.nprobe, first.version, first.k, first.payload) == (3, 7, 2, False)
-    assert (second.nprobe, second.recall, second.k) == (None, 0.5, 10)
+    assert (second.nprobe, second.recall, second.k) == (None, 0.5, None)
 
 
 def test_payload_has_columns_of_its_own(search) -> None:

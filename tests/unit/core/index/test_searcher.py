@@ -76,7 +76,7 @@ async def test_refuses_cells_that_there_are_not(world: World, cells: list[int]) 
 
 async def test_refuses_vectors_of_another_dimension(world: World) -> None:
     cells = [np.array([0], dtype=np.int32)]
-    with pytest.raises(InvalidInput, match="^vectors: .*dimension 3"):
+    with pytest.raises(InvalidInput, match="^vectors: '1x3'.* 1 vectors of dimension 8"):
         await world.searcher.search(CellQuery(NAME, 1, clustered(1, 3), cells, 5))
 
 

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 from tests.support.collections import NAME, build, clustered
 from tests.support.control import ControlledBlobs
 
-from vectorcache.chunk import Chunk, ChunkCodec
+from vectorcache.chunk import ChunkCodec
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog
-from vectorcache.index.manifest import Manifest, manifest_key
+from vectorcache.index.manifest import manifest_key
 from vectorcache.index.versions import QUERY_WORK, Versions, check_queries
 from vectorcache.stores.memory import MemoryBlobStore
 
@@ -66,23 +64,24 @@ async def test_a_zero_query_has_no_direction() -> None:
                 check_queries(queries[[0, bad]], manifest)
 
 
-async def test_cells_side_by_side_in_a_chunk_are_one_run() -> None:
+async def test_a_table_says_where_each_cell_stands_in_the_chunks_that_are_here() -> None:
     blobs = MemoryBlobStore()
     built = (await build(blobs, clustered(400), cells=12, cells_per_chunk=3)).manifest
     versions, codec = Versions(blobs), ChunkCodec()
     opened = await versions.open(NAME, 1)
-    keys = enumerate(opened.keys)
-    chunks = {number: codec.decode(key, (await blobs.get(key)).data) for number, key in keys}
-    opened.learn(chunks)
-    for wanted in ([0], [0, 1, 2], [2, 3], [0, 2], list(range(built.cells)), []):
-        runs = opened.runs(np.array(wanted, dtype=np.int32), chunks)
-        rows = [
-            row for chunk, start, stop in zip(*runs, strict=True) for row in chunk.rows[start:stop].tolist()
-        ]
-        assert rows == [row for cell in wanted for row in _rows_of(cell, built, chunks)]
-    assert len(opened.runs(np.arange(3, dtype=np.int32), chunks).chunks) == 1
-    assert len(opened.runs(np.array([0, 2], dtype=np.int32), chunks).chunks) == 2
-    assert len(opened.runs(np.arange(built.cells, dtype=np.int32), chunks).chunks) == len(built.chunks)
+    for _ in range(2):  # the second time each chunk is another object, at other addresses
+        chunks = [codec.decode(key, (await blobs.get(key)).data) for key in opened.keys]
+        here = [0, 2, 3]
+        table = opened.table(here, [chunks[number] for number in here])
+        assert table.chunks == [chunks[number] for number in here]
+        assert table.cells.numbers.tolist() == here
+        assert table.cells.blocks.tolist() == [list(chunks[number].addresses) for number in here]
+        for cell, number in enumerate(built.chunk_of_cell().tolist()):
+            if number in here:
+                chunk = chunks[number]
+                place = (table.cells.starts[cell], table.cells.stops[cell])
+                at = cell - chunk.first_cell
+                assert place == (chunk.offsets[at], chunk.offsets[at + 1])
     await versions.close()
 
 
@@ -93,7 +92,7 @@ async def test_a_chunk_with_other_cells_than_its_manifest_says_is_corrupt() -> N
     opened = await versions.open(NAME, 1)
     other = ChunkCodec().decode(opened.keys[1], (await blobs.get(opened.keys[1])).data)
     with pytest.raises(CorruptData, match="000000"):
-        opened.learn({0: other})
+        opened.table([0], [other])
     await versions.close()
 
 
@@ -107,14 +106,7 @@ async def test_a_chunk_of_another_shape_is_corrupt_whenever_it_comes() -> None:
     own = ChunkCodec().decode(key, (await blobs.get(key)).data)
     other = ChunkCodec().decode(strange, (await others.get(strange)).data)
     assert own.vectors.shape != other.vectors.shape
-    opened.learn({0: own})
+    opened.table([0], [own])
     with pytest.raises(CorruptData, match="shape"):
-        opened.learn({0: other})
+        opened.table([0], [other])
     await versions.close()
-
-
-def _rows_of(cell: int, manifest: Manifest, chunks: Mapping[int, Chunk]) -> list[int]:
-    chunk = chunks[int(manifest.chunk_of_cell()[cell])]
-    place = cell - chunk.first_cell
-    rows: list[int] = chunk.rows[chunk.offsets[place] : chunk.offsets[place + 1]].tolist()
-    return rows

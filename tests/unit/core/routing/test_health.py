@@ -66,30 +66,10 @@ def test_what_works_again_begins_anew(health: NodeHealth, clock: FakeClock) -> N
     assert pause(health, clock) == 1
 
 
-def test_late_nodes_are_suspect_for_the_shortest_time(health: NodeHealth, clock: FakeClock) -> None:
-    for _ in range(5):
-        health.late("a")
-    assert pause(health, clock) == 1
-    for _ in range(3):
-        health.failed("a")
-        clock.now += 1
-        health.late("a")
-        assert pause(health, clock) >= 1
-
-
-def test_late_does_not_shorten_a_failure(health: NodeHealth, clock: FakeClock) -> None:
-    for _ in range(2):
-        health.failed("a")
-        pause(health, clock)
-    health.failed("a")
-    health.late("a")
-    assert pause(health, clock) == 4
-
-
 def test_nodes_are_apart(health: NodeHealth, clock: FakeClock) -> None:
     health.failed("a")
     clock.now += 0.5
-    health.late("b")
+    health.failed("b")
     assert health.suspects() == {"a", "b"}
     clock.now += 0.5
     assert health.suspects() == {"b"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from vectorcache.errors import Conflict, InvalidInput, Unavailable
 from vectorcache.routing.ring import HashRing
 from vectorcache_router.membership import (
     FileMembership,
+    Members,
     Membership,
     StaticMembership,
     check_nodes,
@@ -40,20 +41,20 @@ def membership(path: Path) -> FileMembership:
     return FileMembership(path, poll_seconds=0.001)
 
 
-async def following(changes: AsyncIterator[Mapping[str, str]]) -> Mapping[str, str]:
-    return await asyncio.wait_for(anext(changes), 5)
+async def following(changes: AsyncGenerator[Members]) -> Mapping[str, str]:
+    return (await asyncio.wait_for(anext(changes), 5)).urls
 
 
 async def test_a_list_is_told_once_and_never_changes() -> None:
     membership: Membership = StaticMembership(TWO)
-    assert [nodes async for nodes in membership.changes()] == [TWO]
+    assert [members async for members in membership.changes()] == [Members(TWO)]
     assert await membership.desired() == 2
     with pytest.raises(Conflict, match="--nodes-file"):
         await membership.resize(3)
 
 
 async def test_a_file_may_appear_late_and_is_followed(path: Path, membership: FileMembership) -> None:
-    async with aclosing(membership.changes()) as changes:  # type: ignore[type-var]
+    async with aclosing(membership.changes()) as changes:
         first = asyncio.create_task(following(changes))
         await asyncio.sleep(0)
         assert not first.done()
@@ -92,9 +93,10 @@ async def test_what_cannot_be_used_changes_nothing_and_is_told_once(
 
     membership._read = counted  # type: ignore[method-assign]
     with capture_logs() as logs:
-        async with aclosing(membership.changes()) as changes:  # type: ignore[type-var]
+        async with aclosing(membership.changes()) as changes:
             write(path, ONE)
             assert await following(changes) == ONE
+            assert membership.warnings() == []
             path.write_bytes(content)
             after = asyncio.create_task(following(changes))
             seen = looks
@@ -102,8 +104,11 @@ async def test_what_cannot_be_used_changes_nothing_and_is_told_once(
                 while looks < seen + 5:  # noqa: ASYNC110 - a thread looks, not a task
                     await asyncio.sleep(0.001)
             assert not after.done()
+            (warning,) = membership.warnings()
+            assert warning.startswith("the nodes file cannot be used: ")
             write(path, TWO)
             assert await after == TWO
+            assert membership.warnings() == []
     assert [log["event"] for log in logs] == ["nodes file cannot be used"]
 
 
