@@ -1,0 +1,72 @@
+"""Whether the operator lives and sees: /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from vectorcache_operator.metrics import OperatorMetrics
+from vectorcache_operator.queue import WorkQueue
+from vectorcache_operator.resync import Resync
+from vectorcache_service.probes import HEALTH, METRICS, READINESS, READY, Readiness
+
+STUCK_SECONDS = 300.0
+"""No reconcile takes longer: each of its requests has a deadline."""
+ROUNDS = 3.0
+"""How many rounds of the resync may be missed."""
+
+
+class Health:
+    """Reasons to restart the process, and reasons to wait for it."""
+
+    def __init__(self, queue: WorkQueue[Any], resync: Resync, clock: Callable[[], float]) -> None:
+        self._queue = queue
+        self._resync = resync
+        self._clock = clock
+
+    def ailments(self) -> list[str]:
+        """What only a new start mends. An API server that is away is none of it."""
+        found = []
+        quiet = self._clock() - self._resync.last_round
+        if quiet > ROUNDS * self._resync.interval + STUCK_SECONDS:
+            found.append(f"no round of the resync for {quiet:.0f} s")
+        if self._queue.longest_running() > STUCK_SECONDS:
+            found.append(f"a reconcile has been running for {self._queue.longest_running():.0f} s")
+        if self._resync.behind:
+            found.append(f"the watches miss changes of {self._resync.behind}")
+        return found
+
+    async def unready(self) -> list[str]:
+        """Why it does nothing yet."""
+        return [] if self._resync.filled.is_set() else ["the watch cache is not filled yet"]
+
+
+def health_app(health: Health, queue: WorkQueue[Any], metrics: OperatorMetrics) -> web.Application:
+    """The operator's HTTP application."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        ailments = health.ailments()
+        return web.Response(text="\n".join(ailments) or "ok", status=503 if ailments else 200)
+
+    async def readyz(request: web.Request) -> web.Response:
+        report = await request.app[READINESS].report()
+        text = "\n".join(report.reasons) or "ok"
+        return web.Response(text=text, status=200 if report.ready else 503)
+
+    async def show_metrics(_request: web.Request) -> web.Response:
+        metrics.queue_depth.set(len(queue))
+        return _text_of(metrics.registry)
+
+    app = web.Application()
+    app[READINESS] = Readiness(health.unready)
+    app.router.add_get(HEALTH, healthz, allow_head=False)
+    app.router.add_get(READY, readyz, allow_head=False)
+    app.router.add_get(METRICS, show_metrics, allow_head=False)
+    return app
+
+
+def _text_of(registry: CollectorRegistry) -> web.Response:
+    return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,110 @@
+"""The kinds of objects that the operator reads or writes, and where the API has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vectorcache_operator.names import GROUP, VERSION
+
+Object = dict[str, Any]
+"""A Kubernetes object as decoded JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. ``group`` is empty for the core."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """As ``apiVersion`` says it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+        """The path of a collection (of one namespace or of all), of an object, or of its subresource."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        inside = f"/namespaces/{namespace}" if namespace else ""
+        which = f"/{name}" if name else ""
+        return f"{root}{inside}/{self.plural}{which}{f'/{subresource}' if subresource else ''}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+VECTOR_CACHE = Kind(GROUP, VERSION, "VectorCache", "vectorcaches")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+SERVICE = Kind("", "v1", "Service", "services")
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
+POD = Kind("", "v1", "Pod", "pods")
+CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+SECRET = Kind("", "v1", "Secret", "secrets")
+EVENT = Kind("", "v1", "Event", "events")
+
+APPLIED = (
+    STATEFUL_SET,
+    DEPLOYMENT,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    ROLE,
+    ROLE_BINDING,
+    POD_DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+)
+"""What every resource owns."""
+
+OBSERVED = (*APPLIED, POD, CLAIM)
+"""What is watched for every resource; ServiceMonitors too, where there are any."""
+
+BY_NAME = {kind.name: kind for kind in (VECTOR_CACHE, *OBSERVED, SERVICE_MONITOR)}
+
+
+def kind_of(thing: Object) -> Kind:
+    """The kind of a whole object."""
+    return BY_NAME[thing["kind"]]
+
+
+def name_of(thing: Object) -> str:
+    """Its ``metadata.name``."""
+    name: str = thing["metadata"]["name"]
+    return name
+
+
+def namespace_of(thing: Object) -> str:
+    """Its ``metadata.namespace``."""
+    namespace: str = thing["metadata"]["namespace"]
+    return namespace
+
+
+def labels_of(thing: Object) -> dict[str, str]:
+    """Its labels, if it has any."""
+    found: dict[str, str] = thing["metadata"].get("labels") or {}
+    return found
+
+
+def annotations_of(thing: Object) -> dict[str, str]:
+    """Its annotations, if it has any."""
+    found: dict[str, str] = thing["metadata"].get("annotations") or {}
+    return found
+
+
+def version_of(thing: Object) -> int:
+    """Its resource version, which grows with every write (Kubernetes compares them as numbers since 1.35)."""
+    return int(thing["metadata"].get("resourceVersion") or 0)
+
+
+def is_leaving(thing: Object) -> bool:
+    """Whether it is being deleted."""
+    return bool(thing["metadata"].get("deletionTimestamp"))

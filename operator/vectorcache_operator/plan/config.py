@@ -1,0 +1,21 @@
+"""The ConfigMap that tells a node at its start which nodes there will be, so that it warms what is its own."""
+
+from __future__ import annotations
+
+import json
+
+from vectorcache_operator import kinds, names
+from vectorcache_operator.kinds import Object
+from vectorcache_operator.plan.base import thing
+from vectorcache_operator.spec import Resource
+
+
+def ring_config(resource: Resource) -> Object:
+    """The ring of all nodes that are asked for, ready or not. Its change rolls no pod."""
+    spec = resource.spec
+    ring = {
+        "nodes": [names.pod(resource.name, ordinal) for ordinal in range(spec.nodes.replicas)],
+        "virtual_nodes": spec.ring.virtual_nodes,
+        "replication": spec.ring.replication,
+    }
+    return thing(kinds.CONFIG_MAP, resource, resource.name, data={names.RING_FILE: json.dumps(ring)})

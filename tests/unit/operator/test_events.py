@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.support.fake_kube import FakeKube
+from tests.support.resources import NOW, Object, thing
+from tests.support.waiting import until
+
+from vectorcache_operator.errors import ApiUnavailable
+from vectorcache_operator.events import (
+    BURST,
+    QUIET_SECONDS,
+    REFILL_SECONDS,
+    WAITING,
+    Events,
+    Notice,
+    Severity,
+    notices,
+)
+from vectorcache_operator.metrics import OperatorMetrics
+
+NOTICE = Notice(Severity.NORMAL, "Repaired", "StatefulSet products-node was changed")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+@pytest.fixture
+def metrics() -> OperatorMetrics:
+    return OperatorMetrics(CollectorRegistry())
+
+
+@pytest.fixture
+def events(kube: Any, clock: Clock, metrics: OperatorMetrics) -> Events:
+    return Events(kube, metrics, clock, lambda: NOW, "operator-0")
+
+
+def test_the_same_is_told_once_in_a_while(events: Events, clock: Clock) -> None:
+    assert events.tell(thing(), NOTICE)
+    clock.now = QUIET_SECONDS - 1
+    assert not events.tell(thing(), NOTICE)
+    assert events.tell(thing("other"), NOTICE)
+    clock.now = QUIET_SECONDS
+    assert events.tell(thing(), NOTICE)
+
+
+def test_one_resource_has_a_budget(events: Events, clock: Clock, metrics: OperatorMetrics) -> None:
+    told = [events.tell(thing(), Notice(Severity.NORMAL, "R", str(number))) for number in range(BURST + 5)]
+    assert sum(told) == BURST
+    assert metrics.events_dropped._value.get() == 5
+    assert events.tell(thing("other"), NOTICE)
+    clock.now = REFILL_SECONDS
+    assert events.tell(thing(), NOTICE)
+
+
+def test_what_waits_is_bounded(events: Events) -> None:
+    told = [events.tell(thing(f"r{number}"), NOTICE) for number in range(WAITING + 5)]
+    assert sum(told) == WAITING
+
+
+async def test_they_are_sent_and_a_failure_is_passed_over(events: Events, kube: FakeKube) -> None:
+    kube.fail = [ApiUnavailable("away")]
+    task = asyncio.create_task(events.run())
+    events.tell(thing(), Notice(Severity.WARNING, "Lost", "one"))
+    events.tell(thing(), NOTICE)
+    await until(lambda: bool(kube.writes))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert kube.writes == ["create Event Repaired"]
+
+
+def conditions(**states: str) -> Object:
+    found = []
+    for kind, text in states.items():
+        state, reason = text.split()
+        found.append({"type": kind, "status": state, "reason": reason, "message": f"about {kind}"})
+    return {"conditions": found}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {"Ready": "False Starting", "Degraded": "False AsExpected"}, ["Normal Starting"]),
+        ({"Ready": "False Starting"}, {"Ready": "True Serving"}, ["Normal Ready"]),
+        ({"Ready": "True Serving"}, {"Ready": "False NoNodesReady"}, ["Warning NoNodesReady"]),
+        ({"Ready": "True Serving"}, {"Ready": "False Hibernated"}, ["Normal Hibernated"]),
+        ({"Ready": "True Serving"}, {"Ready": "True Serving"}, []),
+        ({"Progressing": "False Complete"}, {"Progressing": "True Scaling"}, ["Normal Scaling"]),
+        ({}, {"Progressing": "True Starting"}, []),
+        ({"Progressing": "True Scaling"}, {"Progressing": "False Complete"}, []),
+        (
+            {"Degraded": "False AsExpected"},
+            {"Degraded": "True ImagePullFailing"},
+            ["Warning ImagePullFailing"],
+        ),
+        (
+            {"Degraded": "True ImagePullFailing"},
+            {"Degraded": "True Unschedulable"},
+            ["Warning Unschedulable"],
+        ),
+        ({"Degraded": "True Unschedulable"}, {"Degraded": "False AsExpected"}, ["Normal Recovered"]),
+        (
+            {"StorageReachable": "True Reachable"},
+            {"StorageReachable": "False Unreachable"},
+            ["Warning Unreachable"],
+        ),
+        (
+            {"StorageReachable": "False Unreachable"},
+            {"StorageReachable": "True Reachable"},
+            ["Normal Reachable"],
+        ),
+        ({"StorageReachable": "Unknown RoutersSilent"}, {"StorageReachable": "True Reachable"}, []),
+        ({"StorageReachable": "True Reachable"}, {"StorageReachable": "Unknown RoutersSilent"}, []),
+    ],
+)
+def test_what_is_worth_telling(before: dict[str, str], after: dict[str, str], told: list[str]) -> None:
+    found = notices(conditions(**before) if before else {}, conditions(**after))
+    assert [f"{one.severity} {one.reason}" for one in found] == told

@@ -1,0 +1,328 @@
+"""Reconcile over an API in memory: what it writes, when it writes nothing, and that it may fail anywhere."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.support.fake_kube import FakeKube
+from tests.support.resources import IMAGES, NOW, SMALL, Object, claim, thing
+
+from vectorcache_operator.cache import WatchCache
+from vectorcache_operator.conditions import find
+from vectorcache_operator.errors import ApiConflict, ApiRefused, ApiUnavailable, NamespaceLeaving
+from vectorcache_operator.events import Events
+from vectorcache_operator.kinds import BY_NAME, CLAIM, STATEFUL_SET, VECTOR_CACHE
+from vectorcache_operator.metrics import OperatorMetrics
+from vectorcache_operator.names import Key
+from vectorcache_operator.reconcile import Reconciler, Surroundings
+from vectorcache_operator.routers import Routers
+from vectorcache_operator.secrets import Secrets
+
+KEY = Key("shop", "products")
+SECRET = {"kind": "Secret", "metadata": {"name": "blob", "namespace": "shop"}, "data": {"KEY": "c2VjcmV0"}}
+OPEN = {"blob": {"url": "azure://account/container"}}
+
+
+@dataclass
+class World:
+    """An API, and an operator that watches it."""
+
+    kube: FakeKube
+    cache: WatchCache
+    reconciler: Reconciler
+    metrics: OperatorMetrics
+    events: Events
+    surroundings: Surroundings
+    seconds: float = 0.0
+
+    def watch(self) -> None:
+        """What the watches bring."""
+        for kind, one in self.kube.events():
+            self.cache.put(kind, one)
+
+    async def reconcile(self) -> float | None:
+        self.watch()
+        return await self.reconciler.reconcile(KEY)
+
+    def condition(self, kind: str) -> Object:
+        return find(self.kube.objects["VectorCache", "products"]["status"]["conditions"], kind)  # type: ignore[arg-type]
+
+
+def world(spec: Object = SMALL, kube: FakeKube | None = None) -> World:
+    api, cache = kube or FakeKube(), WatchCache()
+    if kube is None:
+        api.put(thing(spec=spec))
+        api.put(SECRET)
+    metrics = OperatorMetrics(CollectorRegistry())
+    surroundings = Surroundings(IMAGES, "vectorcache-system")
+
+    def clock() -> float:
+        return made.seconds
+
+    def now() -> Any:
+        return NOW + timedelta(seconds=made.seconds)
+
+    client: Any = api
+    secrets = Secrets(client, clock, max_age=60)
+    routers = Routers(None, 10.0, lambda _key: None)  # type: ignore[arg-type]
+    events = Events(client, metrics, clock, now, "here")
+    reconciler = Reconciler(client, cache, surroundings, secrets, routers, events, metrics, now)
+    made = World(api, cache, reconciler, metrics, events, surroundings)
+    return made
+
+
+def set_spec(kube: FakeKube, **spec: Any) -> None:
+    live = copy.deepcopy(kube.objects["VectorCache", "products"])
+    live["spec"] |= spec
+    live["metadata"]["generation"] += 1
+    kube.put(live)
+
+
+async def test_all_is_made_at_first_and_nothing_is_written_after() -> None:
+    here = world()
+    await here.reconcile()
+    assert [one.split()[1] for one in here.kube.writes] == [
+        *("ServiceAccount", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Service", "Service"),
+        *(
+            "NetworkPolicy",
+            "PodDisruptionBudget",
+            "PodDisruptionBudget",
+            "StatefulSet",
+            "Deployment",
+            "VectorCache",
+        ),
+    ]
+    here.kube.writes.clear()
+    here.kube.reads.clear()
+    for _ in range(3):
+        here.seconds += 10
+        await here.reconcile()
+    assert (here.kube.writes, here.kube.reads) == ([], [])
+
+
+async def test_a_new_process_writes_nothing_either() -> None:
+    first = world()
+    await first.reconcile()
+    first.kube.writes.clear()
+    second = world(kube=first.kube)
+    second.seconds = 500
+    await second.reconcile()
+    assert first.kube.writes == []
+
+
+async def test_what_was_written_counts_before_the_watch_tells() -> None:
+    here = world()
+    await here.reconcile()
+    here.kube.writes.clear()
+    await here.reconciler.reconcile(KEY)
+    assert here.kube.writes == []
+
+
+@pytest.mark.parametrize("failing", range(13))
+async def test_it_may_fail_anywhere_and_the_next_time_brings_the_rest(failing: int) -> None:
+    whole = world()
+    await whole.reconcile()
+    here = world()
+    here.kube.fail = [*([None] * failing), ApiUnavailable("away")]
+    with pytest.raises(ApiUnavailable):
+        await here.reconcile()
+    for _ in range(2):
+        again = world(kube=here.kube)
+        await again.reconcile()
+    assert here.kube.owned().keys() == whole.kube.owned().keys()
+    assert len(here.kube.writes) == len(whole.kube.writes)
+
+
+async def test_each_thing_that_is_taken_away_comes_back() -> None:
+    here = world()
+    await here.reconcile()
+    for kind, name in list(here.kube.owned()):
+        gone = here.kube.objects.pop((kind, name))
+        here.cache.remove(BY_NAME[kind], gone)
+        await here.reconcile()
+        assert (kind, name) in here.kube.objects
+
+
+async def test_what_is_changed_is_repaired_and_told() -> None:
+    here = world()
+    await here.reconcile()
+    changed = copy.deepcopy(here.kube.objects["StatefulSet", "products-node"])
+    changed["spec"]["replicas"] = 9
+    here.kube.put(changed)
+    here.kube.writes.clear()
+    await here.reconcile()
+    assert here.kube.writes == ["apply StatefulSet products-node"]
+    assert here.kube.objects["StatefulSet", "products-node"]["spec"]["replicas"] == 3
+    told = [here.events._waiting.get_nowait()["reason"] for _ in range(here.events._waiting.qsize())]
+    assert "Repaired" in told
+
+
+async def test_what_leaves_is_waited_for() -> None:
+    here = world()
+    await here.reconcile()
+    leaving = copy.deepcopy(here.kube.objects["StatefulSet", "products-node"])
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    here.kube.put(leaving)
+    here.kube.writes.clear()
+    assert await here.reconcile() == 5.0
+    assert "apply StatefulSet products-node" not in here.kube.writes
+
+
+async def test_a_resource_that_leaves_is_left_alone() -> None:
+    here = world()
+    leaving = copy.deepcopy(here.kube.objects["VectorCache", "products"])
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    here.kube.put(leaving)
+    assert await here.reconcile() is None
+    assert here.kube.writes == []
+
+
+async def test_an_invalid_spec_is_a_condition_and_what_runs_runs_on() -> None:
+    here = world()
+    await here.reconcile()
+    here.kube.writes.clear()
+    set_spec(here.kube, nodes={"replicas": 1})
+    assert await here.reconcile() is None
+    assert here.kube.writes == ["apply VectorCache products/status"]
+    assert here.condition("Degraded")["reason"] == "InvalidSpec"
+    assert "ring.replication 2 must not exceed" in here.condition("Degraded")["message"]
+    await here.reconcile()
+    assert len(here.kube.writes) == 1
+    set_spec(here.kube, nodes={"replicas": 2})
+    await here.reconcile()
+    assert here.condition("Degraded")["reason"] == "AsExpected"
+
+
+async def test_workloads_wait_for_their_secret_and_survive_it() -> None:
+    here = world()
+    secret = here.kube.objects.pop(("Secret", "blob"))
+    assert await here.reconcile() == 5.0
+    assert ("StatefulSet", "products-node") not in here.kube.objects
+    assert here.condition("Degraded")["reason"] == "CredentialsMissing"
+    here.kube.objects["Secret", "blob"] = secret
+    await here.reconcile()
+    assert here.condition("Degraded")["reason"] == "AsExpected"
+    before = here.kube.objects["StatefulSet", "products-node"]["spec"]
+    del here.kube.objects["Secret", "blob"]
+    here.seconds = 61
+    set_spec(here.kube, nodes={"replicas": 5})
+    await here.reconcile()
+    after = here.kube.objects["StatefulSet", "products-node"]["spec"]
+    assert here.condition("Degraded")["reason"] == "CredentialsMissing"
+    assert (after["replicas"], after["template"]) == (5, before["template"])
+
+
+async def test_a_changed_secret_rolls_both_once_it_is_read_again() -> None:
+    here = world()
+    await here.reconcile()
+    before = copy.deepcopy(here.kube.objects)
+    here.kube.put(SECRET | {"data": {"KEY": "bmV3"}})
+    await here.reconcile()
+    assert here.kube.objects["Deployment", "products-router"] == before["Deployment", "products-router"]
+    here.seconds = 61
+    await here.reconcile()
+    for name in (("Deployment", "products-router"), ("StatefulSet", "products-node")):
+        assert here.kube.objects[name]["spec"]["template"] != before[name]["spec"]["template"]
+    assert "bmV3" not in str(here.kube.owned())
+
+
+async def test_a_refusal_is_told_and_the_rest_is_made() -> None:
+    here = world(OPEN)
+    here.kube.fail = [*([None] * 10), ApiRefused(422, "Invalid", "spec.affinity: no")]
+    assert await here.reconcile() == 60.0
+    assert here.condition("Degraded")["reason"] == "ApplyRefused"
+    assert here.condition("Degraded")["message"] == "StatefulSet products-node: spec.affinity: no"
+    assert ("Deployment", "products-router") in here.kube.objects
+
+
+async def test_an_object_of_somebody_else_is_left_alone() -> None:
+    here = world(OPEN)
+    foreign = {
+        "kind": "Service",
+        "metadata": {"name": "products-node", "namespace": "shop", "labels": {"a": "b"}},
+    }
+    here.kube.objects["Service", "products-node"] = foreign
+    here.kube.fail = [*([None] * 5), ApiConflict(409, "Conflict", "owned by kubectl")]
+    here.cache.put(VECTOR_CACHE, here.kube.objects["VectorCache", "products"])
+    await here.reconciler.reconcile(KEY)
+    assert here.condition("Degraded")["reason"] == "NameTaken"
+    assert here.kube.objects["Service", "products-node"] == foreign
+
+
+async def test_disks_grow_first_and_the_set_is_made_anew() -> None:
+    here = world(OPEN)
+    await here.reconcile()
+    here.kube.put(claim(0, "10Gi"))
+    set_spec(here.kube, nodes={"replicas": 3, "disk": {"capacity": "20Gi"}})
+    here.kube.writes.clear()
+    await here.reconcile()
+    assert here.kube.writes[:2] == [
+        "merge PersistentVolumeClaim cache-products-node-0",
+        "delete StatefulSet products-node Orphan",
+    ]
+    assert "apply StatefulSet products-node" not in here.kube.writes
+    gone = here.cache.get(STATEFUL_SET, "shop", "products-node")
+    assert gone is not None
+    here.cache.remove(STATEFUL_SET, gone)
+    await here.reconcile()
+    made = here.kube.objects["StatefulSet", "products-node"]["spec"]
+    assert made["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    here.kube.writes.clear()
+    await here.reconcile()
+    assert here.kube.writes == []
+
+
+async def test_a_class_that_does_not_grow_is_asked_once() -> None:
+    here = world(OPEN)
+    await here.reconcile()
+    here.kube.put(claim(0, "10Gi"))
+    set_spec(here.kube, nodes={"replicas": 3, "disk": {"capacity": "20Gi"}})
+    here.kube.fail = [ApiRefused(403, "Forbidden", "the storageclass does not resize")]
+    assert await here.reconcile() == 60.0
+    assert here.condition("Degraded")["reason"] == "VolumeExpansionRefused"
+    here.kube.writes.clear()
+    await here.reconcile()
+    assert here.kube.writes == []
+    set_spec(here.kube, nodes={"replicas": 3, "disk": {"capacity": "10Gi"}})
+    await here.reconcile()
+    assert here.condition("Degraded")["reason"] == "AsExpected"
+    assert len(here.cache.of(KEY, CLAIM)) == 1
+
+
+async def test_policies_that_are_not_wanted_any_more_go() -> None:
+    here = world(OPEN | {"router": {"allowFrom": [{"podSelector": {}}]}})
+    await here.reconcile()
+    assert ("NetworkPolicy", "products-router") in here.kube.objects
+    set_spec(here.kube, router={})
+    await here.reconcile()
+    assert ("NetworkPolicy", "products-router") not in here.kube.objects
+
+
+async def test_monitors_where_the_cluster_knows_them() -> None:
+    here = world(OPEN)
+    here.surroundings.service_monitors = True
+    await here.reconcile()
+    assert ("ServiceMonitor", "products") in here.kube.objects
+
+
+async def test_series_of_a_resource_go_with_it() -> None:
+    here = world(OPEN)
+    await here.reconcile()
+    live = here.kube.objects.pop(("VectorCache", "products"))
+    here.cache.remove(VECTOR_CACHE, live)
+    await here.reconciler.reconcile(KEY)
+    samples = itertools.chain.from_iterable(family.samples for family in here.metrics.registry.collect())
+    assert not [sample for sample in samples if sample.labels.get("name") == "products"]
+
+
+async def test_a_namespace_that_leaves_is_left_alone() -> None:
+    here = world(OPEN)
+    here.kube.fail = [NamespaceLeaving(403, "Forbidden", "it is being terminated")]
+    assert await here.reconcile() is None
+    assert here.kube.writes == []

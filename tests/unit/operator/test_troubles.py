@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.support.resources import NOW, Object, pod
+
+from vectorcache_operator.conditions import Reason
+from vectorcache_operator.troubles import NOT_READY_SECONDS, is_ready, troubles
+
+
+def waiting(reason: str, message: str = "", **status: Any) -> Object:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"name": "node", "image": "example/node:2", "state": state, **status}
+
+
+def broken(reason: str, message: str = "", **status: Any) -> Object:
+    return pod("products-node-2", ready=False, containerStatuses=[waiting(reason, message, **status)])
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "message"),
+    [
+        (
+            broken("ErrImagePull", "not found"),
+            Reason.IMAGE_PULL_FAILING,
+            "pod products-node-2: image example/node:2 cannot be pulled: not found",
+        ),
+        (
+            broken("ImagePullBackOff", 'Back-off pulling image "example/node:2": ErrImagePull: not found'),
+            Reason.IMAGE_PULL_FAILING,
+            "pod products-node-2: image example/node:2 cannot be pulled: not found",
+        ),
+        (
+            broken("CreateContainerConfigError", 'secret "blob" not found'),
+            Reason.CONTAINER_CONFIG_INVALID,
+            'pod products-node-2: container node cannot be created: secret "blob" not found',
+        ),
+        (
+            broken("CrashLoopBackOff", lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            Reason.CONTAINER_CRASHING,
+            "pod products-node-2: container node ends again and again (exit code 137, OOMKilled)",
+        ),
+    ],
+    ids=["pull", "back-off", "config", "crash"],
+)
+def test_containers(found: Object, reason: Reason, message: str) -> None:
+    (complaint,) = troubles([found], NOW).complaints
+    assert (complaint.reason, complaint.message) == (reason, message)
+
+
+def test_a_container_that_is_being_made_is_no_trouble() -> None:
+    assert troubles([broken("ContainerCreating")], NOW).complaints == []
+
+
+def test_a_pod_that_leaves_is_passed_over() -> None:
+    leaving = broken("ErrImagePull")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    assert troubles([leaving], NOW).complaints == []
+    assert not is_ready(leaving)
+
+
+def test_patience_with_pods_that_are_not_ready() -> None:
+    found = pod("products-node-0", ready=False)
+    first = troubles([found], NOW)
+    assert (first.complaints, first.look_again) == ([], NOT_READY_SECONDS - 60)
+    late = NOW + timedelta(seconds=NOT_READY_SECONDS)
+    (complaint,) = troubles([found], late).complaints
+    assert complaint.reason is Reason.PODS_NOT_READY
+    assert complaint.message == "pod products-node-0 is not ready since 2026-11-21T11:59:00Z"
+
+
+def test_patience_with_pods_that_have_no_place() -> None:
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/2 nodes are available",
+        "lastTransitionTime": "2026-11-21T11:59:55Z",
+    }
+    found = pod("products-node-0")
+    found["status"] = {"conditions": [condition]}
+    first = troubles([found, pod("products-node-1")], NOW)
+    assert (first.complaints, first.look_again) == ([], 5.0)
+    (complaint,) = troubles([found], NOW + timedelta(seconds=5)).complaints
+    assert complaint.reason is Reason.UNSCHEDULABLE
+    assert complaint.message.endswith(": 0/2 nodes are available")
+
+
+def test_pods_that_are_well() -> None:
+    found = troubles([pod("products-node-0"), {"metadata": {"name": "new"}, "status": {}}], NOW)
+    assert (found.complaints, found.look_again) == ([], None)
