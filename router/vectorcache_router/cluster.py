@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import structlog
@@ -19,6 +20,7 @@ from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
+from vectorcache.routing.together import Together
 from vectorcache.stores.url import open_blob_store
 from vectorcache_router.collections import Collections
 from vectorcache_router.health import ClusterHealth
@@ -29,6 +31,16 @@ from vectorcache_router.storage import StorageWatch
 
 _CONNECTIONS_KEPT = 30.0  # seconds that an idle connection to a node is kept
 _FOLLOW_AGAIN = 1.0  # seconds until a membership that failed is followed again
+
+
+class _Kind(NamedTuple):
+    """What searches have in common that travel together."""
+
+    coarse: CoarseQuantizer
+    k: int
+    nprobe: int
+    payload: bool
+    timeout: float
 
 
 class Cluster:
@@ -61,6 +73,7 @@ class Cluster:
         self._offload = offload
         self._nodes: dict[str, HttpNode] = {}
         self._scatter: ScatterSearch | None = None
+        self._together = Together(self._search, settings.linger)
         self._closing: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
 
@@ -77,13 +90,15 @@ class Cluster:
     async def search(
         self, coarse: CoarseQuantizer, vectors: Floats, k: int, nprobe: int, payload: bool, timeout: float
     ) -> list[Answer]:
-        """Search over the present nodes; see ``ScatterSearch.search``."""
-        answers = await self._ready().search(
-            coarse, vectors, k, nprobe=nprobe, payload=payload, timeout=timeout
-        )
+        """Search over the present nodes, together with what else arrives; see ``ScatterSearch.search``."""
+        answers = await self._together.search(_Kind(coarse, k, nprobe, payload, timeout), vectors)
         if any(answer.searched < 1.0 for answer in answers):
             self.partial_answers += 1
         return answers
+
+    async def _search(self, kind: _Kind, vectors: Floats) -> list[Answer]:
+        coarse, k, nprobe, payload, timeout = kind
+        return await self._ready().search(coarse, vectors, k, nprobe=nprobe, payload=payload, timeout=timeout)
 
     async def fetch(self, manifest: Manifest, chunk: int, positions: list[int]) -> list[StoredVector]:
         """Vectors by their place, from the chunk's owner or the next node that answers.
@@ -142,7 +157,7 @@ class Cluster:
                 closing.add_done_callback(self._closing.discard)
 
     def _connect(self, name: str, url: str) -> HttpNode:
-        return HttpNode(name, url, self._session, requests=self._settings.node_requests)
+        return HttpNode(name, url, self._session)
 
     async def _scatter_over(self, nodes: Mapping[str, HttpNode]) -> ScatterSearch:
         settings = self._settings

@@ -42,8 +42,8 @@ class RouterSettings:
     timeout: float = setting(duration(0.001), "2s", "for a search that does not say its own")
     hedge_after: float = setting(duration(0.001), "500ms", "before the next node is asked too")
     refresh: float = setting(duration(0.01), "2s", "between looks at the collections' current versions")
-    node_requests: int = setting(
-        integer(1, 1024), "2", "requests under way to one node; more travel together"
+    linger: float = setting(
+        duration(), "10ms", "that a search waits for company at most, while others are under way"
     )
     centroid_memory: int = setting(size(1 << 20), "1Gi", "bytes of centroids that are kept")
     k: int = setting(integer(1, 10_000), "10", "neighbours of a query that does not say how many")

@@ -22,7 +22,7 @@ BAD = [
     ("timeout", "2"),
     ("hedge_after", "0ms"),
     ("refresh", "never"),
-    ("node_requests", "0"),
+    ("linger", "5"),
     ("centroid_memory", "1Ki"),
     ("max_k", "10001"),
     ("max_nprobe", "0"),
