@@ -9,10 +9,10 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv azurite demo test lint format bench clean
+.PHONY: help venv azurite demo test lint format bench images e2e kind-demo generate clean
 
 help: ## List what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## Make the virtual environment in .venv (PYTHON=python3.11 chooses the Python)
 
@@ -49,6 +49,20 @@ bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot com
 	$(BIN)/python -m benchmarks.exact_search
 	$(BIN)/python -m benchmarks.chunk_index
 	$(BIN)/python -m benchmarks.http_search
+
+images: ## Build the images of the operator, node, router and client, by docker or buildah (TAG=0.1.0)
+	scripts/images.sh $(if $(TAG),--tag $(TAG))
+
+e2e: venv ## Run the end-to-end tests on the cluster that KUBECONFIG names (see scripts/e2e.sh)
+	scripts/e2e.sh $(E2E_ARGS)
+
+kind-demo: ## See it run on a Kubernetes cluster of its own (needs docker, kind, kubectl and helm)
+	scripts/kind-demo.sh
+
+generate: venv ## Write anew what is generated: the resource's reference, the chart's README and its CRD
+	$(BIN)/python -P scripts/resource_docs.py
+	$(BIN)/python -P scripts/chart_crd.py
+	$(BIN)/python -P scripts/chart_docs.py
 
 clean: ## Remove what was built; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -38,7 +38,7 @@ _PUBLIC = {
     "index.query": "Answer CellAnswer CellQuery Hits StoredVector",
     "index.sources": "Columns",
     "index.versions": "Versions",
-    "routing": "HashRing LocalNode RingRouter Router ScatterSearch SearchNode",
+    "routing": "HashRing LocalNode RingRouter Router ScatterSearch SearchNode Together",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
