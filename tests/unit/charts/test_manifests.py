@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from tests.support.chart import KNOWS_CACHES, MANIFESTS, Object, kustomize, objects, of, render, the
-from vectorcache_operator.settings import OperatorSettings
 
+from vectorcache_operator.settings import OperatorSettings
 from vectorcache_service.settings import read, variable
 
 KUBERNETES = ("1.29", "1.30", "1.32", "1.34", "1.36")

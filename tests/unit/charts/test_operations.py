@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.support.chart import CHART, MANIFESTS, ROOT
+
 from vectorcache_operator.conditions import MEANINGS
 
 PAGE = (ROOT / "docs/operations.md").read_text()
