@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,14 +60,16 @@ def select_nearest(
         take *= 4
 
 
-def merge_nearest(rows: Rows, distances: Doubles, k: int) -> Rows:
+def merge_nearest(rows: Sequence[int], distances: Sequence[float], k: int) -> list[int]:
     """Positions of the k distinct nearest among answers put end to end; same order as ``select_nearest``.
 
     The answers may come from machines whose sums differ in the last bit, so copies need not stand side by side.
     """
-    order = np.lexsort((rows, distances))
-    first = np.unique(rows[order], return_index=True)[1]
-    return np.asarray(order[np.sort(first)[:k]])
+    nearest: dict[int, int] = {}
+    for at in sorted(range(len(rows)), key=lambda at: (distances[at], rows[at])):
+        if nearest.setdefault(rows[at], at) == at and len(nearest) == k:
+            break
+    return list(nearest.values())
 
 
 def _smallest(fast: Floats, take: int) -> tuple[Rows, float]:

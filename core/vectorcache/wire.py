@@ -325,9 +325,7 @@ def node_response(answer: CellAnswer) -> NodeSearchResponse:
     """An answer as it travels back."""
     return NodeSearchResponse(
         results=[
-            NodeHits(
-                rows=hits.rows.tolist(), distances=hits.distances.tolist(), ids=hits.ids, payload=hits.payload
-            )
+            NodeHits(rows=hits.rows, distances=hits.distances, ids=hits.ids, payload=hits.payload)
             for hits in answer.hits
         ],
         scanned=answer.scanned,
@@ -339,15 +337,7 @@ def node_response(answer: CellAnswer) -> NodeSearchResponse:
 def cell_answer(response: NodeSearchResponse) -> CellAnswer:
     """The answer that a node sent."""
     return CellAnswer(
-        hits=[
-            Hits(
-                np.array(result.rows, dtype=np.int64),
-                np.array(result.distances, dtype=np.float64),
-                result.ids,
-                result.payload,
-            )
-            for result in response.results
-        ],
+        hits=[Hits(one.rows, one.distances, one.ids, one.payload) for one in response.results],
         failed=np.array(response.failed, dtype=np.int32),
         reason=response.reason,
         scanned=response.scanned,

@@ -46,11 +46,11 @@ class Channel:
             Unavailable: there is no connection, or it broke.
             TimeoutError: the reply did not come within so many seconds.
         """
-        async with asyncio.timeout(timeout):
-            connection = self._connection
-            if connection is None or connection.broken or self._closed:
+        connection = self._connection
+        if connection is None or connection.broken or self._closed:
+            async with asyncio.timeout(timeout):
                 connection = await self._connected()
-            return await connection.call(path, request)
+        return await connection.call(path, request, timeout)
 
     async def close(self) -> None:
         """Take no more calls, wait for those under way, each of which has its deadline, and close the connection."""
@@ -95,17 +95,24 @@ class _Connection:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._reader = asyncio.create_task(self._read())
 
-    async def call(self, path: str, request: msgspec.Struct) -> Reply:
-        number = next(self._numbers)
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    async def call(self, path: str, request: msgspec.Struct, timeout: float) -> Reply:
+        number, loop = next(self._numbers), asyncio.get_running_loop()
+        reply: asyncio.Future[Reply] = loop.create_future()
         self._waiting[number] = reply
+        # A timer that fails the future is all that a deadline needs: sending cannot block for longer than the pulse.
+        deadline = loop.call_later(timeout, _fail, reply, TimeoutError())
         try:
-            await self._socket.send_bytes(encode((number, path, request_id.current(), request)))
+            await self._send(encode((number, path, request_id.current(), request)))
             return await reply
+        finally:
+            deadline.cancel()
+            del self._waiting[number]
+
+    async def _send(self, message: bytes) -> None:
+        try:
+            await self._socket.send_bytes(message)
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(_BROKEN) from error
-        finally:
-            del self._waiting[number]
 
     async def close(self) -> None:
         if self._waiting:
@@ -131,5 +138,9 @@ class _Connection:
             pulse.stop()
             self.broken = True
             for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(Unavailable(_BROKEN))
+                _fail(waiting, Unavailable(_BROKEN))
+
+
+def _fail(reply: asyncio.Future[Reply], error: Exception) -> None:
+    if not reply.done():
+        reply.set_exception(error)

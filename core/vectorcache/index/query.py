@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.metric import Doubles, Floats
-from vectorcache.topk import Rows, merge_nearest
+from vectorcache.metric import Floats
+from vectorcache.topk import merge_nearest
 
 Cells = NDArray[np.int32]
 """Numbers of cells, ascending."""
@@ -43,14 +43,14 @@ class Hits:
     """The neighbours of one query, nearest first.
 
     Attributes:
-        rows: (m,) int64, the vectors' numbers in the collection: what makes two neighbours the same.
-        distances: (m,) float64.
+        rows: m numbers of vectors in the collection: what makes two neighbours the same.
+        distances: m distances.
         ids: m ids.
         payload: m payloads, or None where they were not asked for.
     """
 
-    rows: Rows
-    distances: Doubles
+    rows: list[int]
+    distances: list[float]
     ids: list[int | str]
     payload: list[dict[str, Any]] | None = None
 
@@ -108,14 +108,14 @@ def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
     """The k distinct nearest of several answers to one query."""
     if len(parts) == 1:
         return parts[0]
-    rows = np.concatenate([part.rows for part in parts]) if parts else np.empty(0, dtype=np.int64)
-    distances = np.concatenate([part.distances for part in parts]) if parts else np.empty(0)
+    rows = [value for part in parts for value in part.rows]
+    distances = [value for part in parts for value in part.distances]
     kept = merge_nearest(rows, distances, k)
     ids = [value for part in parts for value in part.ids]
     payloads = [value for part in parts for value in part.payload or ()]
     return Hits(
-        rows=rows[kept],
-        distances=distances[kept],
+        rows=[rows[at] for at in kept],
+        distances=[distances[at] for at in kept],
         ids=[ids[at] for at in kept],
         payload=[payloads[at] for at in kept] if any(part.payload is not None for part in parts) else None,
     )
@@ -131,7 +131,7 @@ def answers_of(found: CellAnswer, cells: Sequence[Cells]) -> list[Answer]:
 
 def answer_of(hits: Hits, searched: float, scanned: int = 0) -> Answer:
     """What a caller sees of hits."""
-    return Answer(hits.ids, hits.distances.tolist(), hits.payload, searched, scanned)
+    return Answer(hits.ids, hits.distances, hits.payload, searched, scanned)
 
 
 def searched_share(wanted: Cells, failed: Cells) -> float:

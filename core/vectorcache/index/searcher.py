@@ -138,4 +138,4 @@ def _reason(errors: dict[str, VectorCacheError]) -> str:
 def _hits_of(found: Found, payload: bool) -> Hits:
     ids = [chunk.id_at(position) for chunk, position in found.places]
     payloads = [chunk.payload_at(position) for chunk, position in found.places] if payload else None
-    return Hits(found.rows, found.distances, ids, payloads)
+    return Hits(found.rows.tolist(), found.distances.tolist(), ids, payloads)

@@ -195,7 +195,7 @@ class ScatterSearch:
         query = CellQuery(
             manifest.collection,
             manifest.version,
-            request.vectors[part.queries],
+            request.vectors if len(part.queries) == len(request.vectors) else request.vectors[part.queries],
             part.cells,
             request.k,
             request.payload,
@@ -227,7 +227,7 @@ class ScatterSearch:
         names = self.ring.nodes
         for query, cells in zip(part.queries, part.cells, strict=True):
             owners = owner_of_chunk[coarse.chunk_of_cell[cells]]
-            for index in np.unique(owners).tolist():
+            for index in sorted(set(owners.tolist())):
                 if index < 0:
                     return {}
                 group = groups.setdefault(names[index], _Part([], []))
@@ -272,8 +272,9 @@ class ScatterSearch:
 def _abandon(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
     """Cancel what still runs; nobody looks at what becomes of it."""
     for call in calls:
-        call.add_done_callback(lambda done: done.cancelled() or done.exception())
-        call.cancel()
+        if not call.done():
+            call.add_done_callback(lambda done: done.cancelled() or done.exception())
+            call.cancel()
 
 
 def owner_tables(ring: HashRing, keys: Sequence[str]) -> list[NDArray[np.intp]]:

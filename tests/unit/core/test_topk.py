@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,16 +77,15 @@ def test_scores_more_for_as_long_as_something_may_be_missing() -> None:
 
 @pytest.mark.parametrize("k", [1, 3, 5, 100])
 def test_merge_takes_a_row_once(k: int) -> None:
-    rows = np.array([5, 7, 1, 7, 5, 2])
-    distances = np.array([0.5, 0.1, 0.5, 0.1, 0.5, 0.9])
-    assert merge_nearest(rows, distances, k).tolist() == [1, 2, 0, 5][:k]
+    rows = [5, 7, 1, 7, 5, 2]
+    distances = [0.5, 0.1, 0.5, 0.1, 0.5, 0.9]
+    assert merge_nearest(rows, distances, k) == [1, 2, 0, 5][:k]
 
 
 def test_merge_knows_a_row_though_machines_differ_in_the_last_bit() -> None:
-    up = np.nextafter(1.0, 2.0)
-    rows, distances = np.array([1, 2, 1, 2]), np.array([1.0, 1.0, up, up])
-    assert merge_nearest(rows, distances, 10).tolist() == [0, 1]
+    up = math.nextafter(1.0, 2.0)
+    assert merge_nearest([1, 2, 1, 2], [1.0, 1.0, up, up], 10) == [0, 1]
 
 
 def test_merge_of_nothing_is_nothing() -> None:
-    assert merge_nearest(np.empty(0, dtype=np.int64), np.empty(0), 3).tolist() == []
+    assert merge_nearest([], [], 3) == []

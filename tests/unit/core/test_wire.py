@@ -150,17 +150,16 @@ def test_a_query_comes_to_a_node_as_it_was() -> None:
 
 @pytest.mark.parametrize("payload", [None, [{"a": 1}, {"a": None}]])
 def test_an_answer_comes_back_as_it_was(payload: list[dict[str, Any]] | None) -> None:
-    distances = np.array([0.1, 1 / 3])  # to the last bit
-    hits = Hits(np.array([2**40, 0]), distances, ["x", 5], payload)
-    nothing = Hits(np.empty(0, dtype=np.int64), np.empty(0), [], None)
+    distances = [0.1, 1 / 3]  # to the last bit
+    hits = Hits([2**40, 0], distances, ["x", 5], payload)
+    nothing = Hits([], [], [], None)
     answer = CellAnswer([hits, nothing], np.array([3, 8], dtype=np.int32), "gone", 123)
     for response in both(node_response(answer), NodeSearchResponse):
         back = cell_answer(response)
-        assert back.hits[0].rows.tolist() == [2**40, 0]
-        assert back.hits[0].distances.tolist() == distances.tolist()
+        assert back.hits[0].rows == [2**40, 0]
+        assert back.hits[0].distances == distances
         assert (back.hits[0].ids, back.hits[0].payload) == (["x", 5], payload)
-        assert (back.hits[1].rows.dtype, back.hits[1].distances.dtype) == (np.int64, np.float64)
-        assert len(back.hits[1].rows) == 0
+        assert (back.hits[1].rows, back.hits[1].distances) == ([], [])
         assert (back.failed.tolist(), back.reason, back.scanned) == ([3, 8], "gone", 123)
 
 

@@ -16,21 +16,21 @@ from vectorcache.index.query import (
 
 def hits(rows: list[int], distances: list[float], payload: bool = False) -> Hits:
     payloads = [{"row": row} for row in rows] if payload else None
-    return Hits(np.array(rows, dtype=np.int64), np.array(distances), [f"id-{row}" for row in rows], payloads)
+    return Hits(rows, distances, [f"id-{row}" for row in rows], payloads)
 
 
 def test_merges_by_distance_and_takes_a_row_once() -> None:
     parts = [hits([1, 2], [0.5, 0.7], True), hits([3, 1], [0.1, 0.5], True), hits([], [], True)]
     merged = merge_hits(parts, 3)
-    assert merged.rows.tolist() == [3, 1, 2]
-    assert merged.distances.tolist() == [0.1, 0.5, 0.7]
+    assert merged.rows == [3, 1, 2]
+    assert merged.distances == [0.1, 0.5, 0.7]
     assert merged.ids == ["id-3", "id-1", "id-2"]
     assert merged.payload == [{"row": 3}, {"row": 1}, {"row": 2}]
     assert merge_hits(parts, 1).ids == ["id-3"]
 
 
 def test_equal_distances_come_in_the_order_of_rows() -> None:
-    assert merge_hits([hits([9], [1.0]), hits([2, 5], [1.0, 1.0])], 2).rows.tolist() == [2, 5]
+    assert merge_hits([hits([9], [1.0]), hits([2, 5], [1.0, 1.0])], 2).rows == [2, 5]
 
 
 def test_without_payload_there_is_none() -> None:
@@ -39,7 +39,7 @@ def test_without_payload_there_is_none() -> None:
 
 def test_merging_nothing_is_nothing() -> None:
     merged = merge_hits([], 3)
-    assert (merged.rows.tolist(), merged.distances.tolist(), merged.ids) == ([], [], [])
+    assert (merged.rows, merged.distances, merged.ids) == ([], [], [])
 
 
 def test_one_part_is_as_it_is() -> None:
