@@ -221,6 +221,16 @@ class LRUAgainstAList(RuleBasedStateMachine):
             self.model.remove(entry)
             self.model.append(entry)
 
+    @rule(keys=st.lists(KEYS, max_size=5))
+    def get_many(self, keys: list[str]) -> None:
+        found = {}
+        for key in keys:
+            for entry in [entry for entry in self.model if entry[0] == key]:
+                self.model.remove(entry)
+                self.model.append(entry)
+                found[key] = entry[1]
+        assert self.lru.get_many(keys) == found
+
     @rule(key=KEYS)
     def peek(self, key: str) -> None:
         assert self.lru.peek(key) == dict(self.model).get(key)
