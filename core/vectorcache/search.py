@@ -49,6 +49,10 @@ class VectorSearch(ABC):
             InvalidInput: ``k`` is less than 1, or the queries are of a wrong shape, NaN or infinite.
         """
 
+    def search_checked(self, queries: Floats, k: int) -> SearchResult:
+        """``search`` of a batch (b, d), float32 and C-contiguous, that was checked already; k from 1 to all."""
+        return self.search(queries, k)
+
 
 class ExactVectorSearch(VectorSearch):
     """Compares each query with every vector; its answers equal brute force in float64, order and distance.
@@ -83,11 +87,16 @@ class ExactVectorSearch(VectorSearch):
         """See ``VectorSearch.search``."""
         k = min(self._k if k is None else check_k(k), len(self))
         batch, single = as_queries(queries, self.dimension)
-        found = [top for block in self._blocks(batch) for top in self._search_block(block, k)]
-        if single:
-            return found[0]
-        indices = np.array([one.indices for one in found], dtype=np.int64).reshape(len(batch), k)
-        return SearchResult(indices, np.array([one.distances for one in found]).reshape(len(batch), k))
+        indices, distances = self.search_checked(batch, k)
+        return SearchResult(indices[0], distances[0]) if single else SearchResult(indices, distances)
+
+    def search_checked(self, queries: Floats, k: int) -> SearchResult:
+        """See ``VectorSearch.search_checked``."""
+        found = [top for block in self._blocks(queries) for top in self._search_block(block, k)]
+        if len(found) == 1:
+            return SearchResult(found[0].indices[None], found[0].distances[None])
+        indices = np.array([one.indices for one in found], dtype=np.int64).reshape(len(queries), k)
+        return SearchResult(indices, np.array([one.distances for one in found]).reshape(len(queries), k))
 
     def _blocks(self, batch: Floats) -> list[Floats]:
         """Cut a batch so that the scores of one block stay within bounds."""

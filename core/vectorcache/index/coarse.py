@@ -43,8 +43,9 @@ class CoarseQuantizer:
         return queries * (_QUERY_WORK + self.manifest.cells * self.manifest.dimension)
 
     def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
-        """For each query (b, d), the numbers of its ``nprobe`` nearest cells, in ascending order."""
-        cells = self._search.search(queries, min(check_k(nprobe, "nprobe"), len(self._search))).indices
+        """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order."""
+        nprobe = min(check_k(nprobe, "nprobe"), len(self._search))
+        cells = self._search.search_checked(queries, nprobe).indices
         # In ascending order adjacent cells of a chunk stand together, and are scanned as one run.
         return list(np.sort(cells, axis=1).astype(np.int32))
 

@@ -176,8 +176,11 @@ def _proved(
 
 
 def _address(array: NDArray[np.generic]) -> int:
-    address: int = array.__array_interface__["data"][0]  # a third of the time of array.ctypes.data
-    return address
+    try:
+        # In a third of the time of array.ctypes.data.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # read-only, or empty
+        return int(array.ctypes.data)
 
 
 @cache
