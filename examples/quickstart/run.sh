@@ -1,0 +1,16 @@
+#!/bin/sh
+# The quick start: the operator, a blob store, a collection, a cache, a search. The images must be there (scripts/images.sh,
+# then loaded into the cluster or pushed to its registry). README.md shows the same lines; the end-to-end tests run these.
+set -eux
+cd "$(dirname "$0")/../.."
+
+helm install vectorcache charts/vectorcache --namespace vectorcache-system --create-namespace --wait
+kubectl create namespace words
+kubectl --namespace words apply -f examples/quickstart/azurite.yaml
+kubectl --namespace words apply -f examples/quickstart/build.yaml
+kubectl --namespace words wait --for=condition=Complete job/build-glove --timeout=5m
+kubectl --namespace words apply -f examples/quickstart/vectorcache.yaml
+kubectl --namespace words wait --for=condition=Ready vectorcache/words --timeout=2m
+kubectl --namespace words apply -f examples/quickstart/search.yaml
+kubectl --namespace words wait --for=condition=Complete job/search --timeout=1m
+kubectl --namespace words logs job/search
