@@ -27,6 +27,8 @@ ANNOTATION_APPLIED = f"{PREFIX}applied"
 """Hash of the object as it was last applied."""
 ANNOTATION_CREDENTIALS = f"{PREFIX}credentials"
 """On pod templates: hash of the credentials, so that a change of them rolls the pods."""
+ANNOTATION_ACCOUNT = f"{PREFIX}service-account"
+"""On the routers' pod template: uid of their ServiceAccount, so that another one rolls the pods."""
 ANNOTATION_CLIENT_ID = "azure.workload.identity/client-id"
 ANNOTATION_TENANT_ID = "azure.workload.identity/tenant-id"
 

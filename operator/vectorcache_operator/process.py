@@ -21,6 +21,7 @@ from vectorcache_operator.events import Events
 from vectorcache_operator.health import Health, health_app
 from vectorcache_operator.kinds import OBSERVED, SERVICE_MONITOR, VECTOR_CACHE
 from vectorcache_operator.kube import Kube, connect
+from vectorcache_operator.memory import keep_trimmed
 from vectorcache_operator.metrics import OperatorMetrics
 from vectorcache_operator.names import Key
 from vectorcache_operator.plan import Images
@@ -102,6 +103,7 @@ async def _run(settings: OperatorSettings, kube: Kube, session: Any, metrics: Op
         resync.run(),
         followed.run(),
         events.run(),
+        keep_trimmed(),
     )
 
 

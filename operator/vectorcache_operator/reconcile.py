@@ -6,7 +6,7 @@ It observes in the watch cache; in the steady state it asks the API for nothing 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -123,9 +123,16 @@ class Reconciler:
             operator_namespace=self._surroundings.operator_namespace,
             service_monitors=self._surroundings.service_monitors,
         )
-        wanted = plan(resource, facts)
+        for one in plan(resource, facts):
+            if kind_of(one) == kinds.SERVICE_ACCOUNT:
+                await self._ensure(resource, one, this)
+        account = self._cache.get(kinds.SERVICE_ACCOUNT, resource.key.namespace, names.router(resource.name))
+        uid = None if account is None or is_leaving(account) else account["metadata"]["uid"]
+        wanted = plan(resource, replace(facts, router_account=uid))
         for one in wanted:
             kind = kind_of(one)
+            if kind == kinds.SERVICE_ACCOUNT or (kind == kinds.DEPLOYMENT and uid is None):
+                continue  # without an account the routers stay as they are; that it comes is an event
             if kind in (kinds.STATEFUL_SET, kinds.DEPLOYMENT) and not may_start:
                 continue
             if kind == kinds.STATEFUL_SET and disks.replace:

@@ -48,6 +48,8 @@ def configure(level: str = "info", form: str = "json", stream: TextIO = sys.stde
         )
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
+    if number > logging.DEBUG:
+        logging.getLogger("azure").setLevel(logging.WARNING)  # it tells each request and its headers
 
 
 def _to_json(event: EventDict, **_options: object) -> str:

@@ -34,7 +34,7 @@ def test_what_is_deleted_by_hand_comes_back(cache: Cache, searches: Searches) ->
         # The pods stay, so that searches go on; what happens without them, the next test shows.
         cache.kubectl("delete", "--cascade=orphan", "--wait=false", *before)
         until(lambda: _all_new(before, cache.owned()), "everything is there again")
-        _renew_tokens(cache)
+        _wait_for_tokens(cache)
         cache.wait_settled()
     answers.check()
 
@@ -54,7 +54,7 @@ def test_two_caches_of_one_name_do_not_touch_each_other(
             before = other.owned()
             other.kubectl("delete", "--wait=false", *before)
             until(lambda: _all_new(before, other.owned()), "everything of the other one is there again", 90)
-            _renew_tokens(other)
+            _wait_for_tokens(other)
             other.wait_settled()
         until(
             lambda: not other.kubectl.names("pod,statefulset,deployment,configmap") - {"kube-root-ca.crt"},
@@ -66,10 +66,19 @@ def test_two_caches_of_one_name_do_not_touch_each_other(
     assert _spec_generations(cache) == versions
 
 
-def _renew_tokens(cache: Cache) -> None:
-    """A router's token dies with its ServiceAccount; only a new pod has a new one."""
-    cache.kubectl("rollout", "restart", "deployment/words-router")
+def _wait_for_tokens(cache: Cache) -> None:
+    """Tokens die with their ServiceAccount: the operator rolls the routers, for only a new pod has a new one."""
+    until(lambda: _account_of(cache) == _account_told(cache), "the routers' template tells their new account")
     cache.kubectl("rollout", "status", "deployment/words-router", "--timeout=60s", seconds=90)
+
+
+def _account_of(cache: Cache) -> str:
+    return cache.kubectl("get", "serviceaccount/words-router", "--output=jsonpath={.metadata.uid}")
+
+
+def _account_told(cache: Cache) -> str:
+    path = r"{.spec.template.metadata.annotations.vectorcache\.io/service-account}"
+    return cache.kubectl("get", "deployment/words-router", f"--output=jsonpath={path}")
 
 
 def _all_new(before: dict[str, str], now: dict[str, str]) -> bool:

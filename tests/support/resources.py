@@ -83,7 +83,10 @@ def resource(spec: Object = SMALL, name: str = "products") -> Resource:
 
 def facts(**changes: Any) -> Facts:
     """What is known about the surroundings."""
-    return Facts(**{"images": IMAGES, "disk": "10Gi", "credentials": "abcdef0123456789"} | changes)
+    return Facts(
+        **{"images": IMAGES, "disk": "10Gi", "credentials": "abcdef0123456789", "router_account": "5ac0"}
+        | changes
+    )
 
 
 def live(wanted: Object, **metadata: Any) -> Object:

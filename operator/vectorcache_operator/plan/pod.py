@@ -28,7 +28,12 @@ def template(
     own_labels = names.labels(resource.name, component)
     if identity:
         own_labels[names.LABEL_WORKLOAD_IDENTITY] = "true"
-    own_annotations = {names.ANNOTATION_CREDENTIALS: facts.credentials} if facts.credentials else {}
+    own_annotations = without_empty(
+        {
+            names.ANNOTATION_CREDENTIALS: facts.credentials,
+            names.ANNOTATION_ACCOUNT: facts.router_account if component == names.ROUTER else None,
+        }
+    )
     metadata = {
         "labels": workload.pod_labels | own_labels,
         "annotations": workload.pod_annotations | own_annotations,
