@@ -39,6 +39,11 @@ def helm(*arguments: str | Path, values: dict[str, Any] | None = None) -> str:
     return run("helm", *arguments, "--values", "-", input=json.dumps(values or {}))
 
 
+def what_is_in(namespace: str) -> set[tuple[str, str]]:
+    """Kinds and names of what a chart makes."""
+    return {(one["kind"], one["metadata"]["name"]) for one in listed(MADE, f"--namespace={namespace}")}
+
+
 def listed(*arguments: str) -> list[dict[str, Any]]:
     items = json.loads(kubectl("get", *arguments, "--output=json"))["items"]
     assert isinstance(items, list)
@@ -165,7 +170,7 @@ def test_helm_takes_over_what_kubectl_installed(namespace: str, tmp_path: Path) 
     assert listed("deployments", f"--namespace={namespace}") == []
 
 
-def test_from_install_to_uninstall(namespace: str, group: str, chart: Path, release: Release) -> None:
+async def test_from_install_to_uninstall(namespace: str, group: str, chart: Path, release: Release) -> None:
     cache = {"create": True, "name": "products", "spec": BLOB}
     with pytest.raises(Refused, match=r"Install with cache\.create=false first"):
         release("install", cache=cache)
@@ -214,8 +219,8 @@ def test_from_install_to_uninstall(namespace: str, group: str, chart: Path, rele
 
     uninstall(namespace)
     # Nothing but what every namespace has, and the CRD.
-    left = {(one["kind"], one["metadata"]["name"]) for one in listed(MADE, f"--namespace={namespace}")}
-    assert left == {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
+    own = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
+    await until(lambda: what_is_in(namespace) == own)  # the garbage collector takes its time
     assert listed(resource, f"--namespace={namespace}") == []
     wide = [one["metadata"]["name"] for one in listed("clusterroles,clusterrolebindings")]
     assert not [name for name in wide if name.startswith(namespace)]
