@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vectorcache.routing import HashRing
-from vectorcache.routing.ring import LOAD_CAP
+from vectorcache.routing.ring import LOAD_CAP, HashRing
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,11 @@ _PUBLIC = {
     "index.query": "Answer CellAnswer CellQuery Hits StoredVector",
     "index.sources": "Columns",
     "index.versions": "Versions",
-    "routing": "HashRing LocalNode RingRouter Router ScatterSearch SearchNode Together",
+    "routing.node": "LocalNode SearchNode",
+    "routing.ring": "HashRing",
+    "routing.router": "RingRouter Router",
+    "routing.scatter": "ScatterSearch",
+    "routing.together": "Together",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 

@@ -317,24 +317,6 @@ INLINE int64_t settle(const struct heap *heap, const struct block *blocks, const
     return count;
 }
 
-struct room {
-    struct candidate *entries;
-    struct neighbour *scored;
-};
-
-static int make_room(struct room *room, int64_t take)
-{
-    room->entries = malloc(sizeof(struct candidate) * (size_t)take);
-    room->scored = malloc(sizeof(struct neighbour) * (size_t)take);
-    return room->entries && room->scored;
-}
-
-static void leave_room(struct room *room)
-{
-    free(room->entries);
-    free(room->scored);
-}
-
 /* Where the cells of a version stand: cell c is the rows starts[c] to stops[c] of chunk chunk_of_cell[c]. Of the chunks
  * only some are here: blocks[i] is chunk numbers[i], ascending. */
 struct cells {
@@ -345,72 +327,90 @@ struct cells {
     int64_t count;
 };
 
-/* The k distinct nearest of each query among the rows of its cells. Cells whose chunk is not here are passed over.
+/* Compares a query with the rows of its cells, ascending; returns with how many. Cells whose chunk is not here are passed
+ * over; cells that stand side by side are one run. */
+INLINE int64_t scan_probes(struct heap *heap, const struct cells *cells, const int32_t *probes, int64_t count,
+                           const struct query *query, int metric)
+{
+    int64_t scanned = 0, block = 0, probe = 0;
+    while (probe < count) {
+        int32_t cell = probes[probe++], chunk = cells->chunk_of_cell[cell];
+        while (block < cells->count && cells->numbers[block] < chunk)
+            block++;
+        if (block == cells->count)
+            break;
+        if (cells->numbers[block] != chunk)
+            continue;
+        int64_t start = cells->starts[cell], stop = cells->stops[cell];
+        for (; probe < count && probes[probe] == cell + 1 && cells->chunk_of_cell[cell + 1] == chunk; probe++)
+            stop = cells->stops[++cell];
+        scan_rows(heap, &cells->blocks[block], (int32_t)block, start, stop, query, metric);
+        scanned += stop - start;
+    }
+    return scanned;
+}
+
+/* Queries, and where their answers go: the k distinct nearest of each.
  *
- * probes holds the cells of all queries end to end, those of one query ascending; ends[i] is one past the last of query
- * i. prepared is what the fast form takes, exact what the direct one does (of length one under cosine), both d a query.
- * take is how many are scored directly; smallest_norm: a shorter row counts as zero under cosine.
- * Writes k neighbours of room a query. Returns 0, or -1 where memory is short.
- */
+ * prepared is what the fast form takes, exact what the direct one does (of length one under cosine), both d a query.
+ * take is how many are scored directly; smallest_norm: a shorter row counts as zero under cosine. There is room for k
+ * neighbours a query. */
+struct task {
+    int64_t queries;
+    const float *prepared;
+    const double *exact;
+    int64_t d;
+    int metric;
+    double smallest_norm;
+    int64_t k, take;
+    struct neighbour *found;
+    struct outcome *outcomes;
+};
+
+/* Does a task among cells, or, if cells is a null pointer, among all rows of one table; see the functions below. */
+INLINE int scan_all(const struct task *task, const struct cells *cells, const int32_t *probes, const int64_t *ends,
+                    const struct block *table, int64_t row_count, const float *dots)
+{
+    struct candidate *entries = malloc(sizeof(struct candidate) * (size_t)task->take);
+    struct neighbour *scored = malloc(sizeof(struct neighbour) * (size_t)task->take);
+    int status = entries && scored ? 0 : -1;
+    for (int64_t i = 0; !status && i < task->queries; i++) {
+        struct heap heap = {entries, 0, task->take, INFINITY};
+        struct query query = make_query(task->prepared + i * task->d, task->d);
+        int64_t first = cells && i ? ends[i - 1] : 0, scanned = row_count;
+        if (cells)
+            scanned = scan_probes(&heap, cells, probes + first, ends[i] - first, &query, task->metric);
+        else if (dots)
+            scan_dots(&heap, table, dots + i * row_count, row_count, task->metric);
+        else
+            scan_rows(&heap, table, 0, 0, row_count, &query, task->metric);
+        int64_t count = settle(&heap, cells ? cells->blocks : table, task->exact + i * task->d, task->d, task->metric,
+                               task->smallest_norm, task->k, scored, task->found + i * task->k);
+        task->outcomes[i] = (struct outcome){count, scanned, heap.rest};
+    }
+    free(entries);
+    free(scored);
+    return status;
+}
+
+/* The nearest of each query among the rows of its cells. probes holds the cells of all queries end to end, those of one
+ * query ascending; ends[i] is one past the last of query i. Returns 0, or -1 where memory is short. */
 VARIANTS int vectorcache_scan_cells(const struct cells *cells, const int32_t *probes, const int64_t *ends,
                                     int64_t queries, const float *prepared, const double *exact, int64_t d, int metric,
                                     double smallest_norm, int64_t k, int64_t take, struct neighbour *found,
                                     struct outcome *outcomes)
 {
-    struct room room;
-    if (!make_room(&room, take)) {
-        leave_room(&room);
-        return -1;
-    }
-    for (int64_t i = 0; i < queries; i++) {
-        struct heap heap = {room.entries, 0, take, INFINITY};
-        struct query query = make_query(prepared + i * d, d);
-        int64_t scanned = 0, block = 0, probe = i ? ends[i - 1] : 0;
-        while (probe < ends[i]) {
-            int32_t cell = probes[probe++], chunk = cells->chunk_of_cell[cell];
-            while (block < cells->count && cells->numbers[block] < chunk)
-                block++;
-            if (block == cells->count)
-                break;
-            if (cells->numbers[block] != chunk)
-                continue;
-            int64_t start = cells->starts[cell], stop = cells->stops[cell];
-            /* Cells that stand side by side are one run. */
-            for (; probe < ends[i] && probes[probe] == cell + 1 && cells->chunk_of_cell[cell + 1] == chunk; probe++)
-                stop = cells->stops[++cell];
-            scan_rows(&heap, &cells->blocks[block], (int32_t)block, start, stop, &query, metric);
-            scanned += stop - start;
-        }
-        int64_t count = settle(&heap, cells->blocks, exact + i * d, d, metric, smallest_norm, k, room.scored,
-                               found + i * k);
-        outcomes[i] = (struct outcome){count, scanned, heap.rest};
-    }
-    leave_room(&room);
-    return 0;
+    struct task task = {queries, prepared, exact, d, metric, smallest_norm, k, take, found, outcomes};
+    return scan_all(&task, cells, probes, ends, 0, 0, 0);
 }
 
-/* The k nearest of each query among all rows of one block. dots, if it is no null pointer, has the inner products of
- * the prepared queries with the rows, row_count a query. The rest as above. */
+/* The nearest of each query among all rows of one block. dots, if it is no null pointer, has the inner products of the
+ * prepared queries with the rows, row_count a query. Returns as above. */
 VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count, const float *dots, int64_t queries,
                                     const float *prepared, const double *exact, int64_t d, int metric,
                                     double smallest_norm, int64_t k, int64_t take, struct neighbour *found,
                                     struct outcome *outcomes)
 {
-    struct room room;
-    if (!make_room(&room, take)) {
-        leave_room(&room);
-        return -1;
-    }
-    for (int64_t i = 0; i < queries; i++) {
-        struct heap heap = {room.entries, 0, take, INFINITY};
-        struct query query = make_query(prepared + i * d, d);
-        if (dots)
-            scan_dots(&heap, table, dots + i * row_count, row_count, metric);
-        else
-            scan_rows(&heap, table, 0, 0, row_count, &query, metric);
-        int64_t count = settle(&heap, table, exact + i * d, d, metric, smallest_norm, k, room.scored, found + i * k);
-        outcomes[i] = (struct outcome){count, row_count, heap.rest};
-    }
-    leave_room(&room);
-    return 0;
+    struct task task = {queries, prepared, exact, d, metric, smallest_norm, k, take, found, outcomes};
+    return scan_all(&task, 0, 0, 0, table, row_count, dots);
 }

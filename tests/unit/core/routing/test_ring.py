@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vectorcache.errors import InvalidInput, NotFound
-from vectorcache.routing import HashRing
-from vectorcache.routing.ring import LOAD_CAP
+from vectorcache.routing.ring import LOAD_CAP, HashRing
 
 names = st.lists(st.text("abcxyz-019", min_size=1, max_size=8), min_size=1, max_size=8, unique=True)
 
@@ -158,7 +157,7 @@ def test_removing_undoes_adding(nodes: list[str], extra: str) -> None:
 
 
 FINGERPRINT = """
-from vectorcache.routing import HashRing
+from vectorcache.routing.ring import HashRing
 import mmh3
 ring = HashRing([f"products-node-{index}" for index in range(10)], replication=2)
 table = mmh3.hash_bytes(ring.owner_table.astype("<i4").tobytes()).hex()
