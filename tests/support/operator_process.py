@@ -34,14 +34,13 @@ class OperatorProcess:
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {series: float(value) for series, _, value in pairs}
 
-    def writes(self) -> float:
-        """Requests so far that were no GETs."""
-        found = self.metrics().items()
-        return sum(
-            value
-            for series, value in found
+    def writes(self) -> dict[str, float]:
+        """Requests so far that were no GETs, by series."""
+        return {
+            series: value
+            for series, value in self.metrics().items()
             if series.startswith("vectorcache_operator_api_requests_total") and 'method="GET"' not in series
-        )
+        }
 
     def kill(self) -> None:
         """End it without notice."""
