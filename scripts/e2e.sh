@@ -3,6 +3,7 @@
 # Arguments go to pytest:
 #
 #   scripts/e2e.sh -k scaling
+#   scripts/e2e.sh --images     only build and load the images
 #
 #   E2E_LOAD         command that loads an archive of images into the cluster; the file's name is appended. Default: the
 #                    test cluster's, or else kind's
@@ -30,4 +31,5 @@ if [ "${E2E_BUILD:-1}" != 0 ]; then
     echo "Building and loading the images; the log is $results/images.log" >&2
     scripts/load_images.sh "$results" >"$results/images.log" 2>&1 || { tail -n 40 "$results/images.log" >&2; exit 1; }
 fi
+[ "${1:-}" != --images ] || exit 0
 exec .venv/bin/python -m pytest tests/e2e "$@"
