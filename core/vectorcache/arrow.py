@@ -19,7 +19,7 @@ def write_ipc(table: pa.Table) -> bytes:
     return data
 
 
-def read_ipc(data: bytes, key: str) -> pa.Table:
+def read_ipc(data: bytes | memoryview, key: str) -> pa.Table:
     """The table in an Arrow IPC file, its columns views of the bytes; ``CorruptData`` names the key.
 
     Every offset and every text is looked at: Arrow trusts them later, and would read outside of its buffers.

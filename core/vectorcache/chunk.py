@@ -3,7 +3,8 @@
 The columns are ``__row`` (int64, the vector's number in its collection), ``id`` (int64 or string), ``vector``
 (fixed_size_list<float32>), and the payload's own columns. Rows of one cell stand together. The schema's
 metadata carries the metric, the number of the first cell, and where each cell begins, so that a chunk can be
-searched knowing nothing else. Decoding copies no vectors: they are views of the bytes that were read.
+searched knowing nothing else. Decoding copies the file once, into a slab; vectors and
+ids are views of that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_i
 from vectorcache.errors import CorruptData
 from vectorcache.layers.codec import Codec
 from vectorcache.metric import MAX_MAGNITUDE, Floats, largest_norm, metric_of
+from vectorcache.slab import Slab
 from vectorcache.topk import Rows
 
 ROW, ID, VECTOR = "__row", "id", "vector"
@@ -116,7 +118,10 @@ class Chunk:
 
 
 class ChunkCodec(Codec[Chunk]):
-    """Chunks as Arrow IPC files."""
+    """Chunks as Arrow IPC files. What is decoded stands side by side in the large pages of ``slab``."""
+
+    def __init__(self, slab: Slab | None = None) -> None:
+        self._slab = slab or Slab()
 
     def encode(self, key: str, value: Chunk) -> bytes:
         """The chunk's Arrow IPC file."""
@@ -126,7 +131,7 @@ class ChunkCodec(Codec[Chunk]):
 
     def decode(self, key: str, data: bytes) -> Chunk:
         """The chunk in an Arrow IPC file; ``CorruptData`` where it is not one."""
-        table = read_ipc(data, key)
+        table = read_ipc(self._slab.hold(data), key)
         try:
             header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=_Header)
             if header.format != _FORMAT:

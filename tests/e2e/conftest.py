@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker("e2e")
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS + SETTINGS.idle_seconds))
     ranks = {f"test_{name}": rank for rank, name in enumerate(ORDER)}
     ours.sort(key=lambda item: ranks[item.path.stem])  # stable: within a file, as they are written
     items[:] = [item for item in items if item not in ours] + ours

@@ -42,7 +42,8 @@ def make_table(chunks: Sequence[Chunk], missing: Sequence[int] = ()) -> CellTabl
         stops[chunk.cells] = chunk.offsets[1:]
     here = [number for number in range(len(chunks)) if number not in missing]
     blocks = np.array([chunks[number].addresses for number in here], dtype=np.int64).reshape(-1, 3)
-    place = native.Cells(chunk_of_cell, starts, stops, blocks, np.array(here, dtype=np.int64))
+    kept = native.addresses(chunk_of_cell, starts, stops)
+    place = native.Cells(chunk_of_cell, starts, stops, kept, blocks, np.array(here, dtype=np.int64))
     present = [chunks[number] for number in here]
     norm = max((chunk.largest_norm for chunk in present), default=0.0)
     return CellTable(present, place, sum(map(len, present)), norm)

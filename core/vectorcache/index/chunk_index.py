@@ -13,7 +13,7 @@ from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, CellQuery, Cells, answers_of
 from vectorcache.index.searcher import CellSearcher
-from vectorcache.index.versions import Versions, check_queries
+from vectorcache.index.versions import OpenVersion, Versions, check_queries
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.metric import Floats
 from vectorcache.offload import Offload
@@ -29,10 +29,16 @@ class ChunkIndex:
     """
 
     def __init__(
-        self, coarse: CoarseQuantizer, versions: Versions, searcher: CellSearcher, offload: Offload
+        self,
+        coarse: CoarseQuantizer,
+        version: OpenVersion,
+        versions: Versions,
+        searcher: CellSearcher,
+        offload: Offload,
     ) -> None:
         self._coarse = coarse
         self._offload = offload
+        self._version = version
         self._versions = versions
         self._searcher = searcher
 
@@ -61,7 +67,8 @@ class ChunkIndex:
         manifest = await Catalog(blobs).manifest(collection, version)
         versions, offload = Versions(blobs), Offload()
         searcher = CellSearcher(versions, chunks, scan=scan, offload=offload)
-        return cls(await load_coarse(blobs, manifest), versions, searcher, offload)
+        opened = await versions.open(manifest.collection, manifest.version)
+        return cls(await load_coarse(blobs, manifest), opened, versions, searcher, offload)
 
     @property
     def manifest(self) -> Manifest:
@@ -94,7 +101,8 @@ class ChunkIndex:
         check_queries(vectors, self.manifest)
         probes = self.manifest.search.nprobe if nprobe is None else nprobe
         cells = await self._offload.run(self._coarse.work(len(vectors)), self._coarse.probe, vectors, probes)
-        found = await self._searcher.search(self._query(vectors, cells, check_k(k), payload, timeout))
+        query = self._query(vectors, cells, check_k(k), payload, timeout)
+        found = await self._searcher.search_in(self._version, query)
         return answers_of(found, cells)
 
     async def close(self) -> None:

@@ -46,7 +46,10 @@ class CellSearcher:
             NotFound: the version is not published.
             InvalidInput: a query of another dimension, or a cell that the version does not have.
         """
-        version = await self._versions.open(query.collection, query.version)
+        return await self.search_in(await self._versions.open(query.collection, query.version), query)
+
+    async def search_in(self, version: OpenVersion, query: CellQuery) -> CellAnswer:
+        """The same, where the version is open already."""
         vectors = _of_shape(query.vectors, len(query.cells), version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
         table, failed, reason = await self._load(version, wanted, query.timeout)
@@ -95,14 +98,18 @@ class CellSearcher:
         """The chunks of cells, the cells whose chunk is missing, and why."""
         numbers = version.chunks_of(wanted)
         keys = [version.keys[n] for n in numbers]
-        loaded = await self._chunks.get_many(keys, [version.sizes[n] for n in numbers], timeout=timeout)
-        found = loaded.found
-        if len(found) == len(keys):
-            return version.table(numbers, [found[key] for key in keys]), no_cells(), ""
-        present = [number for number, key in zip(numbers, keys, strict=True) if key in found]
-        table = version.table(present, [found[version.keys[number]] for number in present])
-        failed = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
-        return table, failed, _reason(loaded.failed)
+        found, errors = self._chunks.at_hand(keys), {}
+        if len(found) < len(keys):
+            absent = [n for n in numbers if version.keys[n] not in found]
+            loaded = await self._chunks.get_many(
+                [version.keys[n] for n in absent], [version.sizes[n] for n in absent], timeout=timeout
+            )
+            found, errors = found | loaded.found, loaded.failed
+        present = [n for n in numbers if version.keys[n] in found]
+        table = version.table(present, [found[version.keys[n]] for n in present])
+        if len(present) == len(numbers):
+            return table, no_cells(), ""
+        return table, wanted[~np.isin(version.chunk_of_cell[wanted], present)], _reason(errors)
 
 
 def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:

@@ -35,6 +35,7 @@ class OpenVersion:
     """
 
     __slots__ = (
+        "_addresses",
         "_blocks",
         "_largest_norm",
         "_learned",
@@ -55,6 +56,7 @@ class OpenVersion:
         self._shapes = [(chunk.rows, manifest.dimension) for chunk in manifest.chunks]
         self._starts = np.zeros(manifest.cells, dtype=np.int64)
         self._stops = np.zeros(manifest.cells, dtype=np.int64)
+        self._addresses = native.addresses(self.chunk_of_cell, self._starts, self._stops)
         # Addresses of the chunks as they were last seen, and the objects that told them, known by identity.
         self._blocks = np.zeros((len(manifest.chunks), 3), dtype=np.int64)
         self._largest_norm = 0.0
@@ -70,7 +72,9 @@ class OpenVersion:
             if self._learned[number] is not chunk.addresses:
                 self._learn(number, chunk)
         present = np.array(numbers, dtype=np.int64)
-        place = native.Cells(self.chunk_of_cell, self._starts, self._stops, self._blocks[present], present)
+        place = native.Cells(
+            *(self.chunk_of_cell, self._starts, self._stops), self._addresses, self._blocks[present], present
+        )
         return CellTable(chunks, place, self.manifest.rows, self._largest_norm)
 
     def _learn(self, number: int, chunk: Chunk) -> None:

@@ -7,8 +7,9 @@ Where no C compiler was at hand the library is missing, ``kernel()`` is None, an
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,23 +21,24 @@ from vectorcache.metric import SMALLEST_NORM, Doubles, Floats, Metric
 LIBRARY = Path(__file__).with_name("_scan.so")
 
 _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cosine", "dot"))}
-# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned, rest}.
+# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned}.
 # Plain arrays, since numpy takes as long for the address of records as for a whole small call.
-_NEIGHBOUR, _OUTCOME = 4, 3
+_NEIGHBOUR, _OUTCOME = 4, 2
 _FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
 
 
 class Cells(NamedTuple):
     """Where the cells of a version stand, and those of its chunks that are here.
 
-    Cell c is the rows ``starts[c]:stops[c]`` of chunk ``chunk_of_cell[c]``. ``blocks`` (n, 3) int64 are the addresses
-    of the vectors (float32), terms (float32) and row numbers (int64) of the chunks ``numbers`` (n,) int64, ascending.
-    Who calls keeps alive what they point to.
+    Cell c is the rows ``starts[c]:stops[c]`` of chunk ``chunk_of_cell[c]``; ``addresses`` are those of these three
+    arrays. ``blocks`` (n, 3) int64 are the addresses of the vectors (float32), terms (float32) and row numbers
+    (int64) of the chunks ``numbers`` (n,) int64, ascending. Who calls keeps alive what they point to.
     """
 
     chunk_of_cell: NDArray[np.int32]
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
+    addresses: tuple[int, int, int]
     blocks: NDArray[np.int64]
     numbers: NDArray[np.int64]
 
@@ -60,12 +62,15 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, integer, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-        # prepared, exact, d; metric, smallest norm; k, take; found, outcomes
-        shared = (pointer, pointer, integer, ctypes.c_int, number, integer, integer, pointer, pointer)
+        # queries, count, d; metric, smallest and largest norm; k, spare; found, outcomes
+        shared = (
+            *(pointer, integer, integer, ctypes.c_int, number, number),
+            *(integer, integer, pointer, pointer),
+        )
         self._scan_cells = library.vectorcache_scan_cells
-        self._scan_cells.argtypes = [pointer, pointer, pointer, integer, *shared]
+        self._scan_cells.argtypes = [pointer, pointer, pointer, *shared]
         self._scan_table = library.vectorcache_scan_table
-        self._scan_table.argtypes = [pointer, integer, pointer, integer, *shared]
+        self._scan_table.argtypes = [pointer, integer, pointer, *shared]
 
     def nearest_in_cells(
         self,
@@ -92,20 +97,18 @@ class Kernel:
         Raises:
             MemoryError: there is not enough.
         """
-        ends = np.cumsum([len(one) for one in probes])
-        flat = probes[0] if len(probes) == 1 else np.concatenate(probes)
-        flat = np.ascontiguousarray(flat, dtype=np.int32)
-        place = np.array([*(_address(array) for array in cells), len(cells.numbers)])
-
-        def scan(first: int, count: int, *shared: object) -> int:
-            skipped = int(ends[first - 1]) if first else 0
-            here = ends[first : first + count] - skipped
-            status: int = self._scan_cells(
-                _address(place), _address(flat[skipped:]), _address(here), count, *shared
-            )
-            return status
-
-        return _proved(scan, metric, queries, k, spare, largest_norm)
+        place = np.array(
+            [*cells.addresses, _address(cells.blocks), _address(cells.numbers), len(cells.numbers)]
+        )
+        nearest: list[Nearest] = []
+        for part in _parts(len(queries), k):
+            some = probes[part]
+            flat = np.ascontiguousarray(some[0] if len(some) == 1 else np.concatenate(some), dtype=np.int32)
+            ends = np.array([*accumulate(map(len, some))])
+            answers = _Answers(metric, queries[part], k, spare, largest_norm)
+            status = self._scan_cells(_address(place), _address(flat), _address(ends), *answers.arguments)
+            nearest += answers.nearest(status)
+        return nearest
 
     def nearest_in_table(
         self,
@@ -124,55 +127,52 @@ class Kernel:
         ``dots``, if they are known already, are the inner products (b, n) of the prepared queries with the vectors.
         """
         block = np.array([_address(vectors), _address(terms), 0])
+        nearest: list[Nearest] = []
+        for part in _parts(len(queries), k):
+            known = None if dots is None else _address(dots[part])
+            answers = _Answers(metric, queries[part], k, spare, largest_norm)
+            status = self._scan_table(_address(block), len(vectors), known, *answers.arguments)
+            nearest += answers.nearest(status)
+        return nearest
 
-        def scan(first: int, count: int, *shared: object) -> int:
-            known = None if dots is None else _address(dots[first:])
-            status: int = self._scan_table(_address(block), len(vectors), known, count, *shared)
-            return status
 
-        return _proved(scan, metric, queries, k, spare, largest_norm)
+class _Answers:
+    """Queries as the library takes them, and the room for what it finds."""
 
+    __slots__ = ("_found", "_outcomes", "arguments")
 
-def _proved(
-    scan: Callable[..., int], metric: Metric, queries: Floats, k: int, spare: int, largest_norm: float
-) -> list[Nearest]:
-    """Scan for all queries; again, scoring more, for each that could have missed a neighbour."""
-    prepared, exact = metric.prepare(queries), metric.widen(queries)
-    d = queries.shape[1]
-
-    def some(first: int, count: int, take: int) -> tuple[NDArray[np.int64], list[list[int]], list[float]]:
-        """Neighbours, (count, scanned) and rest of so many queries."""
-        found = np.empty((count, k, _NEIGHBOUR), dtype=np.int64)
-        outcomes = np.empty((count, _OUTCOME), dtype=np.int64)
-        status = scan(
-            *(first, count, _address(prepared[first:]), _address(exact[first:]), d),
-            *(_METRIC_NUMBERS[metric.name], SMALLEST_NORM, k, take, _address(found), _address(outcomes)),
+    def __init__(self, metric: Metric, queries: Floats, k: int, spare: int, largest_norm: float) -> None:
+        count, d = queries.shape
+        self._found = np.empty((count, k, _NEIGHBOUR), dtype=np.int64)
+        self._outcomes = np.empty((count, _OUTCOME), dtype=np.int64)
+        self.arguments = (
+            *(_address(queries), count, d, _METRIC_NUMBERS[metric.name], SMALLEST_NORM, largest_norm),
+            *(k, spare, _address(self._found), _address(self._outcomes)),
         )
+
+    def nearest(self, status: int) -> list[Nearest]:
+        """What was found; ``MemoryError`` where the status says so."""
         if status:
             raise MemoryError("the scan found no room for its candidates")
-        return found, outcomes[:, :2].tolist(), outcomes[:, 2].view(np.float64).tolist()
+        return [
+            Nearest(
+                rows[:count, 1], rows[:count, 0].view(np.float64), rows[:count, 2], rows[:count, 3], scanned
+            )
+            for rows, (count, scanned) in zip(self._found, self._outcomes.tolist(), strict=True)
+        ]
 
-    def one(at: int, found: NDArray[np.int64], count: int, scanned: int, rest: float) -> Nearest:
-        """The answer to one query, by its first scan or by those that score more."""
-        take = k + spare
-        while True:
-            rows = found[:count]
-            distances = rows[:, 0].view(np.float64)
-            if take >= scanned or (
-                count == k and metric.bound(float(distances[-1]), queries[at], largest_norm) < rest
-            ):
-                return Nearest(rows[:, 1], distances, rows[:, 2], rows[:, 3], scanned)
-            take = min(4 * take, scanned)
-            (found,), ((count, _),), (rest,) = some(at, 1, take)
 
+def _parts(queries: int, k: int) -> list[slice]:
+    """Cut a batch so that the answers of one call stay within bounds."""
     at_once = max(1, _FOUND_AT_ONCE // k)
-    return [
-        one(first + at, found, count, scanned, rest)
-        for first in range(0, len(queries), at_once)
-        for at, (found, (count, scanned), rest) in enumerate(
-            zip(*some(first, min(at_once, len(queries) - first), k + spare), strict=True)
-        )
-    ]
+    return [slice(first, first + at_once) for first in range(0, queries, at_once)]
+
+
+def addresses(
+    chunk_of_cell: NDArray[np.int32], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[int, int, int]:
+    """Those of the arrays of ``Cells`` that stay while a version is open."""
+    return _address(chunk_of_cell), _address(starts), _address(stops)
 
 
 def _address(array: NDArray[np.generic]) -> int:

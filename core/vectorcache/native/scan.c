@@ -5,6 +5,7 @@
  * precision, sorted, and freed from copies. Sums are taken in fixed lanes, so that a row's distance is the same to the
  * last bit wherever the row stands, and one library serves every processor of an architecture.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -44,11 +45,9 @@ struct neighbour {
     int64_t position;
 };
 
-/* What came of one query: how many neighbours, how many rows were compared, and the smallest fast value of a row that
- * was not scored (infinity where all were). */
+/* What came of one query: how many neighbours, and how many rows were compared. */
 struct outcome {
     int64_t count, scanned;
-    double rest;
 };
 
 /* The sum of lanes i, i + 4, i + 8 and i + 12. */
@@ -291,21 +290,39 @@ static int nearer(const void *left, const void *right)
     return (a->row > b->row) - (a->row < b->row);
 }
 
-/* Scores the candidates in a heap directly and writes the k distinct nearest, nearest first; returns how many. */
-INLINE int64_t settle(const struct heap *heap, const struct block *blocks, const double *exact, int64_t d, int metric,
-                      double smallest_norm, int64_t k, struct neighbour *scored, struct neighbour *found)
+/* A query as the direct form takes it, and what bounds the fast form's error. */
+struct measure {
+    int metric;
+    const double *exact; /* of length one under cosine */
+    int64_t d;
+    double smallest_norm; /* a shorter row counts as zero under cosine */
+    double length, largest_norm; /* of the query, and of any row */
+};
+
+/* The largest fast value that a row at this distance or nearer can have got, rounding included: Metric.bound. */
+INLINE double bound(const struct measure *measure, double distance)
 {
-    if (metric == COSINE) { /* from a query without a direction every distance is 1, as from a row without one */
-        int64_t i = 0;
-        while (i < d && exact[i] == 0)
-            i++;
-        if (i == d)
-            smallest_norm = INFINITY;
+    double length = measure->length, largest = measure->largest_norm, value = distance, scale = largest * length;
+    if (measure->metric == EUCLIDEAN) {
+        value = 0.5 * (distance * distance - length * length);
+        scale = largest * (0.5 * largest + length);
+    } else if (measure->metric == COSINE) {
+        value = distance - 1.0;
+        scale = 1.0;
     }
+    return value + (double)(measure->d + 8) * 0x1p-24 * scale + (double)measure->d * FLT_MIN;
+}
+
+/* Scores the candidates in a heap directly and writes the k distinct nearest, nearest first; returns how many. */
+INLINE int64_t settle(const struct heap *heap, const struct block *blocks, const struct measure *measure, int64_t k,
+                      struct neighbour *scored, struct neighbour *found)
+{
+    int64_t d = measure->d;
     for (int64_t i = 0; i < heap->count; i++) {
         struct candidate entry = heap->entries[i];
         const struct block *block = &blocks[entry.block];
-        double distance = direct_form(metric, block->vectors + entry.position * d, exact, d, smallest_norm);
+        const float *values = block->vectors + entry.position * d;
+        double distance = direct_form(measure->metric, values, measure->exact, d, measure->smallest_norm);
         int64_t row = block->rows ? block->rows[entry.position] : entry.position;
         scored[i] = (struct neighbour){distance, row, entry.block, entry.position};
     }
@@ -350,67 +367,128 @@ INLINE int64_t scan_probes(struct heap *heap, const struct cells *cells, const i
     return scanned;
 }
 
-/* Queries, and where their answers go: the k distinct nearest of each.
- *
- * prepared is what the fast form takes, exact what the direct one does (of length one under cosine), both d a query.
- * take is how many are scored directly; smallest_norm: a shorter row counts as zero under cosine. There is room for k
- * neighbours a query. */
+/* Queries (d values each), and where their answers go: the k distinct nearest of each, proved complete: no row that was
+ * left unscored can be nearer. spare is how many more than k are scored at first; there is room for k neighbours a query. */
 struct task {
-    int64_t queries;
-    const float *prepared;
-    const double *exact;
-    int64_t d;
+    const float *queries;
+    int64_t count, d;
     int metric;
-    double smallest_norm;
-    int64_t k, take;
+    double smallest_norm, largest_norm;
+    int64_t k, spare;
     struct neighbour *found;
     struct outcome *outcomes;
 };
 
-/* Does a task among cells, or, if cells is a null pointer, among all rows of one table; see the functions below. */
-INLINE int scan_all(const struct task *task, const struct cells *cells, const int32_t *probes, const int64_t *ends,
-                    const struct block *table, int64_t row_count, const float *dots)
+/* What is searched: the cells that each query probes, or, where cells is a null pointer, all rows of one table. */
+struct space {
+    const struct cells *cells;
+    const int32_t *probes; /* of all queries end to end, those of one query ascending */
+    const int64_t *ends;   /* one past the last probe of each query */
+    const struct block *table;
+    int64_t row_count;
+    const float *dots; /* inner products of prepared queries with the table's rows, or a null pointer */
+};
+
+INLINE int64_t scan_space(struct heap *heap, const struct space *space, int64_t number, const struct query *query,
+                          int metric)
 {
-    struct candidate *entries = malloc(sizeof(struct candidate) * (size_t)task->take);
-    struct neighbour *scored = malloc(sizeof(struct neighbour) * (size_t)task->take);
-    int status = entries && scored ? 0 : -1;
-    for (int64_t i = 0; !status && i < task->queries; i++) {
-        struct heap heap = {entries, 0, task->take, INFINITY};
-        struct query query = make_query(task->prepared + i * task->d, task->d);
-        int64_t first = cells && i ? ends[i - 1] : 0, scanned = row_count;
-        if (cells)
-            scanned = scan_probes(&heap, cells, probes + first, ends[i] - first, &query, task->metric);
-        else if (dots)
-            scan_dots(&heap, table, dots + i * row_count, row_count, task->metric);
-        else
-            scan_rows(&heap, table, 0, 0, row_count, &query, task->metric);
-        int64_t count = settle(&heap, cells ? cells->blocks : table, task->exact + i * task->d, task->d, task->metric,
-                               task->smallest_norm, task->k, scored, task->found + i * task->k);
-        task->outcomes[i] = (struct outcome){count, scanned, heap.rest};
+    if (space->cells) {
+        int64_t first = number ? space->ends[number - 1] : 0;
+        return scan_probes(heap, space->cells, space->probes + first, space->ends[number] - first, query, metric);
     }
-    free(entries);
-    free(scored);
+    if (space->dots)
+        scan_dots(heap, space->table, space->dots + number * space->row_count, space->row_count, metric);
+    else
+        scan_rows(heap, space->table, 0, 0, space->row_count, query, metric);
+    return space->row_count;
+}
+
+/* Brings a query into the form whose inner products the fast form takes, and into that of the direct form. */
+INLINE struct measure prepare(const struct task *task, const float *values, float *prepared, double *exact)
+{
+    double length = wide_norm(values, task->d), smallest = task->smallest_norm, divisor = 1.0;
+    int directed = length >= smallest;
+    if (task->metric == COSINE && directed)
+        divisor = length;
+    for (int64_t i = 0; i < task->d; i++) {
+        prepared[i] = (float)(values[i] / divisor);
+        exact[i] = values[i] / divisor;
+    }
+    /* From a query without a direction every distance is 1, as from a row without one. */
+    if (task->metric == COSINE && !directed)
+        smallest = INFINITY;
+    return (struct measure){task->metric, exact, task->d, smallest, length, task->largest_norm};
+}
+
+/* Room that grows with what has to be scored. */
+struct room {
+    struct candidate *entries;
+    struct neighbour *scored;
+};
+
+INLINE int make_room(struct room *room, int64_t take)
+{
+    free(room->entries);
+    free(room->scored);
+    room->entries = malloc(sizeof(struct candidate) * (size_t)take);
+    room->scored = malloc(sizeof(struct neighbour) * (size_t)take);
+    return room->entries && room->scored ? 0 : -1;
+}
+
+/* Answers one query; scores four times as many for as long as a row that was left out could belong to the answer. */
+INLINE int scan_one(const struct task *task, const struct space *space, int64_t number, float *prepared, double *exact,
+                    struct room *room)
+{
+    struct measure measure = prepare(task, task->queries + number * task->d, prepared, exact);
+    struct query query = make_query(prepared, task->d);
+    const struct block *blocks = space->cells ? space->cells->blocks : space->table;
+    struct neighbour *found = task->found + number * task->k;
+    int64_t first = task->k + task->spare;
+    for (int64_t take = first;; take *= 4) {
+        if (take > first && make_room(room, take))
+            return -1;
+        struct heap heap = {room->entries, 0, take, INFINITY};
+        int64_t scanned = scan_space(&heap, space, number, &query, task->metric);
+        int64_t count = settle(&heap, blocks, &measure, task->k, room->scored, found);
+        task->outcomes[number] = (struct outcome){count, scanned};
+        if (take >= scanned || (count == task->k && bound(&measure, found[count - 1].distance) < heap.rest))
+            return take > first ? make_room(room, first) : 0;
+    }
+}
+
+INLINE int scan_all(const struct task *task, const struct space *space)
+{
+    struct room room = {0, 0};
+    float *prepared = malloc(sizeof(float) * (size_t)task->d);
+    double *exact = malloc(sizeof(double) * (size_t)task->d);
+    int status = prepared && exact ? make_room(&room, task->k + task->spare) : -1;
+    for (int64_t number = 0; !status && number < task->count; number++)
+        status = scan_one(task, space, number, prepared, exact, &room);
+    free(prepared);
+    free(exact);
+    free(room.entries);
+    free(room.scored);
     return status;
 }
 
-/* The nearest of each query among the rows of its cells. probes holds the cells of all queries end to end, those of one
- * query ascending; ends[i] is one past the last of query i. Returns 0, or -1 where memory is short. */
+/* The nearest of each query among the rows of its cells. Returns 0, or -1 where memory is short. */
 VARIANTS int vectorcache_scan_cells(const struct cells *cells, const int32_t *probes, const int64_t *ends,
-                                    int64_t queries, const float *prepared, const double *exact, int64_t d, int metric,
-                                    double smallest_norm, int64_t k, int64_t take, struct neighbour *found,
+                                    const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
+                                    double largest_norm, int64_t k, int64_t spare, struct neighbour *found,
                                     struct outcome *outcomes)
 {
-    struct task task = {queries, prepared, exact, d, metric, smallest_norm, k, take, found, outcomes};
-    return scan_all(&task, cells, probes, ends, 0, 0, 0);
+    struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, spare, found, outcomes};
+    struct space space = {cells, probes, ends, 0, 0, 0};
+    return scan_all(&task, &space);
 }
 
-/* The nearest of each query among all rows of one block. dots, if it is no null pointer, has the inner products of the
- * prepared queries with the rows, row_count a query. Returns as above. */
-VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count, const float *dots, int64_t queries,
-                                    const float *prepared, const double *exact, int64_t d, int metric,
-                                    double smallest_norm, int64_t k, int64_t take, struct neighbour *found,
+/* The nearest of each query among all rows of one block. Returns as above. */
+VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count, const float *dots,
+                                    const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
+                                    double largest_norm, int64_t k, int64_t spare, struct neighbour *found,
                                     struct outcome *outcomes)
 {
-    struct task task = {queries, prepared, exact, d, metric, smallest_norm, k, take, found, outcomes};
-    return scan_all(&task, 0, 0, 0, table, row_count, dots);
+    struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, spare, found, outcomes};
+    struct space space = {0, 0, 0, table, row_count, dots};
+    return scan_all(&task, &space);
 }

@@ -16,6 +16,7 @@ from vectorcache.arrow import read_ipc, write_ipc
 from vectorcache.chunk import Chunk, ChunkCodec, encode_chunk
 from vectorcache.errors import CorruptData
 from vectorcache.metric import METRICS, largest_norm
+from vectorcache.slab import Slab
 
 CODEC = ChunkCodec()
 KEY = "words/v1/chunks/000000.arrow"
@@ -66,11 +67,21 @@ def test_integer_ids_stay_integers() -> None:
     assert back.payload_at(0) == {}
 
 
-def test_vectors_are_views_of_the_bytes() -> None:
+def test_a_chunk_is_one_block_of_its_slab_for_as_long_as_a_view_of_it_lives() -> None:
     data = CODEC.encode(KEY, sample())
-    chunk = CODEC.decode(KEY, data)
-    assert np.shares_memory(chunk.vectors, np.frombuffer(data, dtype=np.uint8))
+    slab = Slab(region_bytes=4 * len(data) + 1024)
+    codec = ChunkCodec(slab)
+    chunk = codec.decode(KEY, data)
     assert not chunk.vectors.flags.writeable
+    vectors, before = chunk.vectors, chunk.vectors.copy()
+    del chunk
+    others = [codec.decode(KEY, data) for _ in range(100)]
+    assert slab.bytes > 100 * len(data)
+    del others
+    for _ in range(100):
+        codec.decode(KEY, data)
+    assert slab.bytes <= 2 * (4 * len(data) + 1024)
+    np.testing.assert_array_equal(vectors, before)
 
 
 def test_knows_about_what_it_weighs() -> None:
