@@ -1,6 +1,17 @@
-"""What all tests share: fixtures that live in tests/support."""
+"""What all tests share: fixtures that live in tests/support, and which of them may run side by side."""
+
+from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("tests.support")
 pytest_plugins = ["tests.support.azurite", "tests.support.servers"]
+
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, those that start processes or use the cluster run one after the other."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("processes"))

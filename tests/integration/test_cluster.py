@@ -274,6 +274,7 @@ async def test_sigterm_lets_requests_finish_and_ends_with_zero(words: Words, tmp
             assert not [line for line in place.logged() if line["level"] == "error"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("cells", [60, 1], ids=["much to scan", "many small scans"])
 async def test_probes_are_answered_at_once_under_full_load(words: Words, tmp_path: Path, cells: int) -> None:
     flags = ("--blob-url", words.url, "--data", str(tmp_path / "data"), "--scan-threads", "2")
