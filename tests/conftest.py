@@ -11,7 +11,7 @@ INTEGRATION = Path(__file__).parent / "integration"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several workers share the tests, those that start processes or use the cluster run one after the other."""
+    """Where several workers share the tests, those that start processes or use the cluster follow one another."""
     for item in items:
         if INTEGRATION in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("processes"))

@@ -1,4 +1,4 @@
-"""A cable that a test can cut: between a client and a server, in two ways."""
+"""A cable that a test can cut: between a client and a server, in two ways; or make slow."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 
 
 class TcpProxy:
-    """Passes bytes on, both ways, until it is cut."""
+    """Passes bytes on, both ways, until it is cut; each piece ``delay`` seconds late."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._port = 0
+        self.delay = 0.0
         self._passing = asyncio.Event()
         self._passing.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,6 +63,8 @@ class TcpProxy:
         try:
             while data := await reader.read(65536):
                 await self._passing.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 writer.write(data)
                 await writer.drain()
         except OSError:
