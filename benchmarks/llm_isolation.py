@@ -1,0 +1,90 @@
+"""Random operations of many tenants, users and applications on every similarity index: answers across a boundary."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.support import Goal, arguments, report
+from qdrant_client import AsyncQdrantClient
+from tests.support.llm_clock import FakeClock
+from tests.support.llm_operations import Operations
+from tests.support.redis_server import redis_server
+
+from vectorcache_llm.kv import SQLiteStore
+from vectorcache_llm.similarity import (
+    DiskIndex,
+    FaissIndex,
+    MemoryIndex,
+    QdrantIndex,
+    RedisSearchIndex,
+    RedisVectorSetIndex,
+    SimilarityIndex,
+)
+from vectorcache_llm.similarity.local.faiss import KINDS
+
+DIMENSION = 16
+DEADLINE = 30.0  # the machine may be busy, and late is not across
+
+
+def backends(redis_url: str, folder: Path, clock: FakeClock) -> dict[str, Callable[[], SimilarityIndex]]:
+    made: dict[str, Callable[[], SimilarityIndex]] = {
+        "memory": lambda: MemoryIndex("f", DIMENSION, clock=clock),
+        "memory, exact": lambda: MemoryIndex("f", DIMENSION, method="exact", clock=clock),
+    }
+    for kind in KINDS:
+        made[f"faiss, {kind}"] = lambda kind=kind: FaissIndex("f", DIMENSION, kind=kind, clock=clock)
+    made["disk"] = lambda: DiskIndex(
+        MemoryIndex("f", DIMENSION, clock=clock), SQLiteStore(folder / "disk.db", clock=clock)
+    )
+    made["redis"] = lambda: RedisSearchIndex(redis_url, "f", DIMENSION, deadline=DEADLINE, clock=clock)
+    made["redis, vector sets"] = lambda: RedisVectorSetIndex(
+        redis_url, "f", DIMENSION, deadline=DEADLINE, clock=clock
+    )
+    made["qdrant, local mode"] = lambda: QdrantIndex(
+        AsyncQdrantClient(location=":memory:"), "f", DIMENSION, deadline=DEADLINE, clock=clock
+    )
+    return made
+
+
+async def crossed(index: SimilarityIndex, clock: FakeClock, count: int, seed: int) -> dict[str, float]:
+    operations = Operations(index, clock, random.Random(seed), DIMENSION)
+    started = time.perf_counter()
+    async with index:
+        try:
+            await operations.run(count)
+        except AssertionError as error:
+            print(f"{index.name}, operation {operations.done}: {error}")
+    return {
+        "operations": operations.done,
+        "entries returned": operations.answers,
+        "across a boundary": operations.crossed,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def main() -> None:
+    options = arguments(__doc__, operations=100_000, seed=1)
+    clock = FakeClock()
+    figures: dict[str, object] = {}
+    goals = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        server = stack.enter_context(redis_server(folder))
+        warnings.filterwarnings("ignore", message="Payload indexes have no effect in the local Qdrant")
+        for name, make in backends(server.url, folder, clock).items():
+            found = asyncio.run(crossed(make(), clock, options.operations, options.seed))
+            figures[name] = found
+            right = found["across a boundary"] == 0 and found["operations"] == options.operations
+            goals.append(Goal(f"{name}: answers across a boundary", found["across a boundary"], "= 0", right))
+    report("llm_isolation", figures, goals)
+
+
+if __name__ == "__main__":
+    main()

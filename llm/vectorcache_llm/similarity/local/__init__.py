@@ -1,0 +1,1 @@
+"""Similarity search in this process: tables, finders and the bounds around them."""

@@ -1,0 +1,197 @@
+"""Large partitions by faiss: flat, inverted lists, inverted lists of product codes, or HNSW."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from vectorcache.errors import InvalidInput
+from vectorcache.metric import Floats
+from vectorcache.topk import Rows
+from vectorcache_llm.extras import require
+from vectorcache_llm.similarity.local.finder import Finder, FinderKind
+from vectorcache_llm.similarity.local.index import MAX_BYTES, MAX_ENTRIES, LocalIndex
+
+FROM_ROWS = 2048
+"""Below this comparing every vector is as fast, and there is too little to train on."""
+SPARE = 8
+CODE_SPARE = 120
+"""Candidates beyond k where vectors are product codes, whose order is rough."""
+TRAINED_FOR = 4
+"""Lists are trained anew when there are so many times the rows that they were trained on."""
+TRAINING_ROWS = 4096
+"""As many as centroids are learnt from: they need not be perfect, because candidates are compared exactly."""
+_SUBVECTOR = 8
+_ROUNDS = 10
+_MIN_POINTS = 1  # for each centroid, so that training on few rows does not warn
+
+
+class _Lists(Finder):
+    """Flat vectors, or lists by their nearest centroid: ids are faiss's own business."""
+
+    def __init__(self, index: Any, rows: Rows, vectors: Floats) -> None:
+        self._index = index
+        self._trained_on = math.inf if index.is_trained else len(rows)  # flat ones need no training
+        index.train(vectors[:TRAINING_ROWS])
+        self.add(rows, vectors)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def add(self, rows: Rows, vectors: Floats) -> None:
+        """See ``Finder.add``."""
+        self._index.add_with_ids(vectors, rows)
+
+    def remove(self, rows: Rows) -> None:
+        """See ``Finder.remove``."""
+        self._index.remove_ids(rows)
+
+    def nearest(self, query: Floats, count: int) -> list[int]:
+        """See ``Finder.nearest``."""
+        found: list[int] = self._index.search(query[None], count)[1][0].tolist()
+        return [row for row in found if row >= 0]
+
+    @property
+    def compared(self) -> int:
+        """See ``Finder.compared``."""
+        return len(self)
+
+    @property
+    def worn(self) -> bool:
+        """Whether there are many more rows than it was trained on."""
+        return len(self) > TRAINED_FOR * self._trained_on
+
+
+class _Graph(Finder):
+    """HNSW, which forgets nothing: rows that are gone are passed over, until it is worn."""
+
+    def __init__(self, index: Any, rows: Rows, vectors: Floats) -> None:
+        self._index = index
+        self._row_at: list[int] = []
+        self._place_of: dict[int, int] = {}
+        self.add(rows, vectors)
+
+    def __len__(self) -> int:
+        return len(self._place_of)
+
+    def add(self, rows: Rows, vectors: Floats) -> None:
+        """See ``Finder.add``."""
+        self._index.add(vectors)
+        for row in rows.tolist():
+            self._place_of[row] = len(self._row_at)
+            self._row_at.append(row)
+
+    def remove(self, rows: Rows) -> None:
+        """See ``Finder.remove``."""
+        for row in rows.tolist():
+            place = self._place_of.pop(row, None)
+            if place is not None:
+                self._row_at[place] = -1
+
+    def nearest(self, query: Floats, count: int) -> list[int]:
+        """See ``Finder.nearest``; asks for more until enough of what it finds is still there."""
+        wanted = min(count, len(self))
+        while True:
+            places = self._index.search(query[None], count)[1][0].tolist()
+            rows = [row for place in places if place >= 0 and (row := self._row_at[place]) >= 0]
+            if len(rows) >= wanted or count >= len(self._row_at):
+                return rows
+            count = min(4 * count, len(self._row_at))
+
+    @property
+    def worn(self) -> bool:
+        """Whether more than half of what it holds is gone."""
+        return len(self._row_at) > 2 * len(self)
+
+
+def _flat(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+    return _Lists(faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1])), rows, vectors)
+
+
+def _ivf(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+    dimension, lists = vectors.shape[1], math.isqrt(len(rows))
+    quantizer = faiss.IndexFlatIP(dimension)
+    index = faiss.IndexIVFFlat(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
+    return _Lists(_probing(index, lists), rows, vectors)
+
+
+def _ivfpq(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+    dimension, lists = vectors.shape[1], math.isqrt(len(rows))
+    codes = next(parts for parts in range(max(1, dimension // _SUBVECTOR), 0, -1) if dimension % parts == 0)
+    quantizer = faiss.IndexFlatIP(dimension)
+    index = faiss.IndexIVFPQ(quantizer, dimension, lists, codes, 8, faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.min_points_per_centroid, index.pq.cp.niter = _MIN_POINTS, _ROUNDS
+    return _Lists(_probing(index, lists), rows, vectors)
+
+
+def _hnsw(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efSearch = 128
+    return _Graph(index, rows, vectors)
+
+
+def _probing(index: Any, lists: int) -> Any:
+    index.cp.min_points_per_centroid = _MIN_POINTS
+    index.nprobe = max(8, 2 * lists // 3)
+    return index
+
+
+KINDS: dict[str, tuple[Callable[[Any, Rows, Floats], Finder], int]] = {
+    "flat": (_flat, SPARE),
+    "ivf": (_ivf, SPARE),
+    "ivfpq": (_ivfpq, CODE_SPARE),
+    "hnsw": (_hnsw, SPARE),
+}
+"""How each kind is built, and the candidates that it is asked for beyond k."""
+
+
+class FaissIndex(LocalIndex):
+    """Entries in this process, for one event loop; see ``LocalIndex``. Large partitions are searched by faiss.
+
+    Args:
+        fingerprint: of the embedder.
+        dimension: of its vectors.
+        kind: "flat", "ivf", "ivfpq" or "hnsw".
+        max_entries: how many are kept; the least recently used leave.
+        max_bytes: how much memory they take, about.
+        clock: tells seconds since the epoch.
+        on_removed: hears how many entries left by themselves, and why: "evicted" or "expired".
+
+    Raises:
+        MissingExtra: faiss is not installed.
+    """
+
+    name = "faiss"
+
+    def __init__(
+        self,
+        fingerprint: str,
+        dimension: int,
+        *,
+        kind: str = "hnsw",
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.time,
+        on_removed: Callable[[int, str], None] | None = None,
+    ) -> None:
+        super().__init__(
+            fingerprint,
+            dimension,
+            _finders(kind),
+            max_entries=max_entries,
+            max_bytes=max_bytes,
+            clock=clock,
+            on_removed=on_removed,
+        )
+
+
+def _finders(kind: str) -> FinderKind:
+    if kind not in KINDS:
+        raise InvalidInput("kind", kind, ", ".join(KINDS))
+    faiss = require("faiss", "build")
+    build, spare = KINDS[kind]
+    return FinderKind(
+        FROM_ROWS, lambda rows, vectors: build(faiss, rows, vectors), lambda wanted: wanted + spare
+    )

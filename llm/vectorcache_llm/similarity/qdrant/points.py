@@ -1,0 +1,97 @@
+"""Entries as points of Qdrant, and what is asked of points."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from typing import Any
+
+import numpy as np
+
+from vectorcache.errors import CorruptData
+from vectorcache_llm.scope import Scope, Selection
+from vectorcache_llm.similarity.base import IndexEntry, Partition
+from vectorcache_llm.similarity.codec import decode_entry, encode_rest, identity_digest, partition_digest
+
+KEYWORDS = ("partition", "tenant", "user", "scope", "tags")
+"""Payload fields that are indexed by value ..."""
+NUMBERS = ("created_at", "ends_at")
+"""... and by size."""
+_NAMESPACE = uuid.UUID("6f0f5c52-9d0d-5b0e-8a55-2f2b6a0a5a52")  # any, but always the same
+_NEVER = 1e300
+
+
+def point_id(scope: Scope, id: str) -> str:  # noqa: A002 - the field's name
+    """A UUID (version 5) of an entry's identity."""
+    return str(uuid.uuid5(_NAMESPACE, identity_digest(scope, id)))
+
+
+def as_point(models: Any, entry: IndexEntry) -> Any:
+    """An entry as a point. Zeros get no partition, so that no search finds them."""
+    scope = entry.partition.scope
+    payload = {
+        "tenant": scope.tenant,
+        "user": scope.user,
+        "scope": scope.name,
+        "context": entry.partition.context,
+        "text": entry.text,
+        "tags": sorted(entry.tags),
+        "created_at": entry.created_at,
+        "ends_at": _NEVER if entry.expires_at is None else min(entry.expires_at, _NEVER),
+        "entry": base64.b64encode(encode_rest(entry)).decode(),
+    }
+    if entry.vector.any():
+        payload["partition"] = partition_digest(entry.partition)
+    return models.PointStruct(id=point_id(scope, entry.id), vector=entry.vector.tolist(), payload=payload)
+
+
+def as_entry(point: Any) -> IndexEntry:
+    """The entry that a point is.
+
+    Raises:
+        CorruptData: it is none.
+    """
+    try:
+        rest = base64.b64decode(point.payload["entry"], validate=True)
+        vector = np.asarray(point.vector, dtype="<f4").tobytes()
+        return decode_entry(rest, point.payload["text"], vector)
+    except (KeyError, TypeError, binascii.Error) as error:
+        raise CorruptData(f"point {point.id} is no entry: {error!r}") from error
+
+
+class Conditions:
+    """Filters of Qdrant."""
+
+    def __init__(self, models: Any) -> None:
+        self._models = models
+
+    def partition(self, partition: Partition, now: float) -> Any:
+        """What lives in a partition."""
+        tenant = self._is("tenant", partition.scope.tenant)
+        return self._models.Filter(
+            must=[tenant, self._is("partition", partition_digest(partition)), self._ends(gt=now)]
+        )
+
+    def selection(self, selection: Selection, now: float) -> Any:
+        """What lives and is selected, but for the pattern."""
+        parts = (("tenant", selection.tenant), ("user", selection.user), ("scope", selection.name))
+        must = [self._ends(gt=now), *(self._is(field, value) for field, value in parts if value is not None)]
+        if selection.tags:
+            must.append(self._condition("tags", match=self._models.MatchAny(any=sorted(selection.tags))))
+        if selection.created_before is not None:
+            must.append(self._condition("created_at", range=self._models.Range(lt=selection.created_before)))
+        return self._models.Filter(must=must)
+
+    def ended(self, now: float) -> Any:
+        """What has ended."""
+        return self._models.Filter(must=[self._ends(lte=now)])
+
+    def _is(self, field: str, value: str) -> Any:
+        return self._condition(field, match=self._models.MatchValue(value=value))
+
+    def _ends(self, **bound: float) -> Any:
+        return self._condition("ends_at", range=self._models.Range(**bound))
+
+    def _condition(self, field: str, **test: Any) -> Any:
+        return self._models.FieldCondition(key=field, **test)

@@ -1,0 +1,198 @@
+"""The index that is a collection behind a VectorCache router: read-only, and as large as blob storage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from vectorcache import wire
+from vectorcache.errors import DeadlineExceeded, InvalidInput, NotFound, Unavailable
+from vectorcache.metric import Floats
+from vectorcache.search import check_k
+from vectorcache_llm.errors import FingerprintMismatch, Unsupported
+from vectorcache_llm.extras import require
+from vectorcache_llm.scope import EVERYTHING, Scope, Selection
+from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex
+from vectorcache_llm.similarity.checks import best, unit_query
+from vectorcache_llm.similarity.codec import identity_digest
+from vectorcache_llm.similarity.router.rows import Row, as_entry, as_row, partition_of
+
+if TYPE_CHECKING:
+    from vectorcache_client import AsyncClient
+
+T = TypeVar("T")
+
+DEADLINE = 1.0
+READ_ONLY = "a collection behind a router is built, not written to"
+MOST_NEIGHBOURS = 1000
+AT_FIRST = 16
+"""Neighbours asked for at least; four times as many each time that too few are the partition's."""
+
+_SIMILARITY: dict[str, Callable[[float], float]] = {
+    "cosine": lambda distance: 1 - distance,
+    "dot": lambda distance: -distance,
+    "euclidean": lambda distance: 1 - distance**2 / 2,  # of vectors of length 1
+}
+
+
+class RouterIndex(SimilarityIndex):
+    """Entries of a collection that was built from ``collection_table``; writing is ``Unsupported``.
+
+    The router knows no partitions: neighbours are asked for until enough of them are the partition's, or none that is
+    left can be similar enough, ``most`` at most. So a collection serves one partition well, or a few: an entry behind
+    more than ``most`` nearer ones of others is not seen.
+
+    Args:
+        server: the router's URL, or a client (``vectorcache_client.AsyncClient``), which stays open.
+        collection: its name.
+        fingerprint: of the embedder; the collection's own is compared with it.
+        dimension: of its vectors.
+        recall: the recall@10 to search with; None for as much as the collection was measured to give.
+        most: neighbours to ask for at most, and the largest ``k``; no more than the router's own limit.
+        deadline: seconds for each call.
+        clock: tells seconds since the epoch.
+    """
+
+    name = "router"
+
+    def __init__(
+        self,
+        server: str | AsyncClient,
+        collection: str,
+        fingerprint: str,
+        dimension: int,
+        *,
+        recall: float | None = None,
+        most: int = MOST_NEIGHBOURS,
+        deadline: float = DEADLINE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._own = isinstance(server, str)
+        client = require("vectorcache_client", "client")
+        self._client: Any = client.AsyncClient(server, timeout=deadline) if self._own else server
+        self._collection = collection
+        self._fingerprint = fingerprint
+        self._dimension = dimension
+        self._recall = recall
+        self._most = check_k(most, "most", wire.MAX_K)
+        self._deadline = deadline
+        self._clock = clock
+        self._metric = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the embedder whose vectors it takes."""
+        return self._fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+        return self._dimension
+
+    async def open(self) -> None:
+        """Compare the collection's dimension and fingerprint with the embedder's.
+
+        Raises:
+            InvalidInput: it is of another dimension, or not built from ``collection_table``.
+            FingerprintMismatch: it is of another embedder.
+        """
+        info = await self._asked(self._client.collection(self._collection))
+        if info.dimension != self._dimension:
+            raise InvalidInput("dimension", self._dimension, f"{info.dimension}, the collection's")
+        hits = await self._hits(np.ones(self._dimension, dtype=np.float32), 1)
+        if not hits:
+            raise Unavailable("router: the collection's fingerprint cannot be read: nothing was found in it")
+        found = as_row(hits[0].payload).fingerprint
+        if found != self._fingerprint:
+            raise FingerprintMismatch(self._fingerprint, found)
+        self._metric = info.metric
+
+    async def close(self) -> None:
+        """Close the client, if it is our own; a second call does nothing."""
+        if self._own:
+            await self._client.close()
+
+    async def add(self, entries: Sequence[IndexEntry]) -> None:
+        """Unsupported."""
+        raise Unsupported(READ_ONLY)
+
+    async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name
+        """See ``SimilarityIndex.get``."""
+        found = await self._entries([identity_digest(scope, id)])
+        return found[0] if found else None
+
+    async def search(
+        self, partition: Partition, vector: Floats, k: int = 1, min_similarity: float = 0.0
+    ) -> list[Match]:
+        """See ``SimilarityIndex.search``; approximate as the collection is."""
+        query = unit_query(vector, self._dimension, k)
+        if query is None:
+            return []
+        if not self._metric:
+            await self.open()
+        count = min(max(4 * k, AT_FIRST), self._most)
+        while True:
+            hits = await self._hits(query, count)
+            ours = [hit.id for hit in hits if self._serves(as_row(hit.payload), partition)][:k]
+            seen = len(hits) < count or _SIMILARITY[self._metric](hits[-1].distance) < min_similarity
+            if seen or len(ours) == k or count == self._most:
+                return best(await self._entries(ours), partition, query, k, min_similarity)
+            count = min(4 * count, self._most)
+
+    async def delete(self, scope: Scope, *ids: str) -> int:
+        """Unsupported."""
+        raise Unsupported(READ_ONLY)
+
+    async def delete_where(self, selection: Selection) -> int:
+        """Unsupported."""
+        raise Unsupported(READ_ONLY)
+
+    async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
+        """Unsupported: a router lists no vectors."""
+        for entry in _unlisted():
+            yield entry
+
+    async def stats(self) -> IndexStats:
+        """Vectors of the collection, those included that have ended, and bytes of its chunks."""
+        info = await self._asked(self._client.collection(self._collection))
+        return IndexStats(info.vectors, info.bytes)
+
+    def _serves(self, row: Row, partition: Partition) -> bool:
+        return partition_of(row) == partition and (row.expires_at is None or row.expires_at > self._clock())
+
+    async def _hits(self, query: Floats, count: int) -> list[wire.Hit]:
+        found = await self._asked(
+            self._client.search(self._collection, query, count, recall=self._recall, payload=True)
+        )
+        return list(found.results[0].hits)
+
+    async def _entries(self, ids: Sequence[int | str]) -> list[IndexEntry]:
+        """With their vectors, which neighbours come without."""
+        if not ids:
+            return []
+        found: list[IndexEntry] = []
+        for start in range(0, len(ids), wire.MAX_IDS):
+            answer = await self._asked(
+                self._client.vectors(self._collection, ids[start : start + wire.MAX_IDS])
+            )
+            found += [as_entry(item) for item in answer.vectors]
+        now = self._clock()
+        return [entry for entry in found if entry.expires_at is None or entry.expires_at > now]
+
+    async def _asked(self, call: Awaitable[T]) -> T:
+        """The answer of the client, whose errors are ours already; only what a search cannot help is made to pass."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await call
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"router: not done within {self._deadline:g} s") from error
+        except NotFound as error:
+            raise Unavailable(f"router: {error}") from error
+
+
+def _unlisted() -> list[IndexEntry]:
+    raise Unsupported("a router does not list what a collection holds")

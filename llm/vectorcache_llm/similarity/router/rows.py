@@ -1,0 +1,120 @@
+"""Entries as rows of a collection, and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from vectorcache import wire
+from vectorcache.errors import CorruptData, InvalidInput
+from vectorcache_llm.scope import Scope
+from vectorcache_llm.similarity.base import IndexEntry, Partition
+from vectorcache_llm.similarity.codec import identity_digest
+
+_COLUMNS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("entry_id", pa.string()),
+        ("fingerprint", pa.string()),
+        *((name, pa.string()) for name in ("tenant", "user", "scope", "context", "text")),
+        ("payload", pa.binary()),
+        ("created_at", pa.float64()),
+        ("expires_at", pa.float64()),
+        ("tags", pa.list_(pa.string())),
+        ("metadata", pa.string()),
+    ]
+)
+
+
+class Row(msgspec.Struct):
+    """The payload of a collection's vector."""
+
+    entry_id: str
+    fingerprint: str
+    tenant: str
+    user: str
+    scope: str
+    context: str
+    text: str
+    payload: str
+    created_at: float
+    expires_at: float | None
+    tags: list[str]
+    metadata: str
+
+
+def collection_table(entries: Iterable[IndexEntry], fingerprint: str) -> pa.Table:
+    """Entries as a table that ``vectorcache build`` (``build_collection``) takes, for a ``RouterIndex`` to search.
+
+    Zeros are left out: they are similar to nothing.
+    """
+    rows = [_columns(entry, fingerprint) for entry in entries if entry.vector.any()]
+    vectors = pa.array([row.pop("vector") for row in rows], type=pa.list_(pa.float32()))
+    return pa.Table.from_pylist(rows, schema=_COLUMNS).append_column("vector", vectors)
+
+
+def _columns(entry: IndexEntry, fingerprint: str) -> dict[str, Any]:
+    scope = entry.partition.scope
+    return {
+        "id": identity_digest(scope, entry.id),
+        "vector": entry.vector,
+        "entry_id": entry.id,
+        "fingerprint": fingerprint,
+        "tenant": scope.tenant,
+        "user": scope.user,
+        "scope": scope.name,
+        "context": entry.partition.context,
+        "text": entry.text,
+        "payload": entry.payload,
+        "created_at": entry.created_at,
+        "expires_at": entry.expires_at,
+        "tags": sorted(entry.tags),
+        "metadata": json.dumps(dict(entry.metadata)),
+    }
+
+
+def as_row(payload: Mapping[str, Any] | None) -> Row:
+    """The payload of a vector.
+
+    Raises:
+        InvalidInput: the collection was not built from ``collection_table``.
+    """
+    try:
+        return msgspec.convert(payload or {}, Row)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("collection", "one of other columns", "one built from collection_table") from error
+
+
+def partition_of(row: Row) -> Partition:
+    """Where the entry is found."""
+    return Partition(Scope(row.tenant, row.user, row.scope), row.context)
+
+
+def as_entry(item: wire.VectorItem) -> IndexEntry:
+    """The entry that a vector with its payload is.
+
+    Raises:
+        CorruptData: it is none.
+    """
+    row = as_row(item.payload)
+    try:
+        payload, metadata = base64.b64decode(row.payload, validate=True), json.loads(row.metadata)
+    except ValueError as error:
+        raise CorruptData(f"vector {item.id} is no entry: {error}") from error
+    return IndexEntry(
+        row.entry_id,
+        partition_of(row),
+        np.asarray(item.vector, dtype=np.float32),
+        row.text,
+        payload,
+        row.created_at,
+        row.expires_at,
+        frozenset(row.tags),
+        metadata,
+    )

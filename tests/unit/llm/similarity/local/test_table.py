@@ -1,0 +1,27 @@
+"""Rows are found wherever they stand, and a table is no larger than what it holds."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.llm_index_contract import DIMENSION, entry, vectors
+
+from vectorcache_llm.similarity.local.table import BLOCK_ROWS, Table
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 1])
+def test_every_row_is_kept_and_little_more(count: int) -> None:
+    table, rows = Table(DIMENSION), vectors(count)
+    for number, row in enumerate(rows):
+        assert table.put(entry(f"{number}", row), row) == number
+    assert (table.vectors(range(count)) == rows).all()
+    assert table.nearest(rows[-1], 1).tolist() == [count - 1] if count > 1 else [0]
+    room = sum(len(block) for block in table._blocks)
+    assert room < min(2 * count, count + BLOCK_ROWS)
+
+
+def test_rows_that_were_dropped_count_as_compared() -> None:
+    table, rows = Table(DIMENSION), vectors(10)
+    for number, row in enumerate(rows):
+        table.put(entry(f"{number}", row), row)
+    table.drop("3")
+    assert (len(table), table.height) == (9, 10)
