@@ -1,0 +1,45 @@
+"""Awaiting what mostly does not wait: without a timer, unless it comes to that."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def until(work: Coroutine[Any, Any, T], ends: float) -> T:
+    """Run a coroutine that ends by ``ends``, of the event loop's clock.
+
+    What is in process answers at its first step; setting a timer and taking it back would cost as much as a look-up.
+
+    Raises:
+        TimeoutError: it did not end by then.
+    """
+    try:
+        waiting_for = work.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    async with asyncio.timeout_at(ends):
+        return await _rest(work, waiting_for)
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+    """Go on with a coroutine that waits for something, as ``await`` would."""
+    try:
+        while True:
+            try:
+                sent = yield waiting_for
+            except BaseException as error:  # noqa: BLE001 - a cancellation, too, is the coroutine's to hear
+                waiting_for = work.throw(error)
+            else:
+                waiting_for = work.send(sent)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    finally:
+        work.close()

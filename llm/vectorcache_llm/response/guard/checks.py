@@ -1,0 +1,245 @@
+"""What two questions must have in common to share a reply: a small class each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from typing import ClassVar
+
+from vectorcache_llm.response.guard.features import Features
+from vectorcache_llm.response.guard.pair import Pair
+
+
+class Check(ABC):
+    """One reason to refuse. Stateless; ``name`` is for metrics."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def differs(self, pair: Pair) -> str:
+        """Why the two may not share a reply; empty where this check knows no reason. Symmetric."""
+
+
+class Language(Check):
+    """Another script or language asks for another answer; so does an unknown one, but for the same words."""
+
+    name = "language"
+
+    def differs(self, pair: Pair) -> str:
+        """Scripts, then languages that both texts tell."""
+        a, b = pair.a, pair.b
+        if a.script != b.script:
+            return f"scripts: {a.script.lower()} and {b.script.lower()}"
+        if a.language and b.language and a.language != b.language:
+            return f"languages: {a.language} and {b.language}"
+        return ""
+
+
+class Numbers(Check):
+    """Values with their units; their order too, where the units are the same."""
+
+    name = "numbers"
+
+    def differs(self, pair: Pair) -> str:
+        """As bags first: "2 of 10" is not "10 of 2" either."""
+        a, b = pair.a, pair.b
+        if a.numbers == b.numbers:
+            return ""
+        only_a, only_b = Counter(a.numbers) - Counter(b.numbers), Counter(b.numbers) - Counter(a.numbers)
+        if only_a or only_b:
+            return f"numbers: {_list(map(_amount, only_a))} and {_list(map(_amount, only_b))}"
+        units = Counter(unit for _, unit in a.numbers)
+        return "numbers in another order" if max(units.values()) > 1 else ""
+
+
+class Units(Check):
+    """Units that are named without a number too: "in miles". Those of time where both texts name one."""
+
+    name = "units"
+
+    def differs(self, pair: Pair) -> str:
+        """Units of measure must be the same."""
+        a, b = pair.a, pair.b
+        if a.units != b.units:
+            return f"units: {_list(a.units - b.units)} and {_list(b.units - a.units)}"
+        if a.times and b.times and a.times != b.times:
+            return f"units of time: {_list(a.times)} and {_list(b.times)}"
+        return ""
+
+
+class Negation(Check):
+    """The parity of negations: two of them cancel out."""
+
+    name = "negation"
+
+    def differs(self, pair: Pair) -> str:
+        """Odd and even."""
+        a, b = pair.a, pair.b
+        return "only one of the two negates" if (a.negations - b.negations) % 2 else ""
+
+
+class Opposites(Check):
+    """Ends of one axis: increase and decrease, before and after, first and last, Monday and Friday."""
+
+    name = "opposites"
+
+    def differs(self, pair: Pair) -> str:
+        """Where both texts name ends of an axis, they name the same ends."""
+        a, b = pair.a, pair.b
+        for axis, ends in a.poles.items():
+            others = b.poles.get(axis)
+            if others is not None and ends != others:
+                return "opposites"
+        return ""
+
+
+class Asked(Check):
+    """Why, when, where, who, how many: what is wanted to know."""
+
+    name = "question"
+
+    def differs(self, pair: Pair) -> str:
+        """A specific question word must be in the other text, as such or by a word that asks the same."""
+        a, b = pair.a, pair.b
+        for one, other in ((a, b), (b, a)):
+            if one.asks in _SPECIFIC and one.asks != other.asks and one.asks not in other.hints:
+                return f"questions: {one.asks} and {other.asks or 'none'}"
+        return ""
+
+
+_SPECIFIC = frozenset(("why", "when", "where", "who", "how many", "how much"))
+
+
+class Task(Check):
+    """Explain, write, translate, list: what the model is to do."""
+
+    name = "task"
+
+    def differs(self, pair: Pair) -> str:
+        """Where both texts name tasks, they have one in common."""
+        a, b = pair.a, pair.b
+        if a.tasks and b.tasks and a.tasks.isdisjoint(b.tasks):
+            return f"tasks: {_list(a.tasks)} and {_list(b.tasks)}"
+        return ""
+
+
+class Quoted(Check):
+    """What stands in quotation marks is meant to the letter."""
+
+    name = "quoted"
+
+    def differs(self, pair: Pair) -> str:
+        """Where both texts quote, they quote the same."""
+        a, b = pair.a, pair.b
+        return "quotations" if a.quoted and b.quoted and a.quoted != b.quoted else ""
+
+
+class Exchanged(Check):
+    """Two words in each other's place: who does what to whom, from where to where, what is more than what."""
+
+    name = "exchanged"
+
+    def differs(self, pair: Pair) -> str:
+        """Told by the word before each, articles left out; "X and Y" is the same as "Y and X"."""
+        before_a, before_b = pair.a.before, pair.b.before
+        moved = {
+            word: (here, there)
+            for word, here in before_a.items()
+            if (there := before_b.get(word, here)) != here
+        }
+        for word, (here, there) in moved.items():
+            if here in _EVEN or there in _EVEN:
+                continue
+            for other, places in moved.items():
+                if places == (there, here):
+                    return f"{word} and {other}"
+        return "I and me" if _is_turned(pair.a, pair.b) or _is_turned(pair.b, pair.a) else ""
+
+
+def _is_turned(one: Features, other: Features) -> bool:
+    """Whether I do in one text what is done to me in the other."""
+    return any(
+        one.before[word] in ("i", "we") and other.after.get(word) in ("me", "us") for word in one.matter
+    )
+
+
+_EVEN = frozenset(("and", "or", "vs", "versus", "compar"))
+"""Words on whose two sides it does not matter which is which."""
+
+
+class Names(Check):
+    """Names and identifiers must be in the other text, as names or not."""
+
+    name = "names"
+
+    def differs(self, pair: Pair) -> str:
+        """Both ways; slips of the pen and initials are forgiven."""
+        left_a, left_b = pair.left
+        missing = (left_a & pair.a.names) | (left_b & pair.b.names)
+        return f"names: {_list(missing)}" if missing else ""
+
+
+class Limits(Check):
+    """Only."""
+
+    name = "limits"
+
+    def differs(self, pair: Pair) -> str:
+        """In both texts or in none."""
+        return "only one of the two says only" if pair.a.limits != pair.b.limits else ""
+
+
+class Matter(Check):
+    """Words that carry the matter: what one text has and the other has not."""
+
+    name = "matter"
+
+    def differs(self, pair: Pair) -> str:
+        """One word for another between the same neighbours; words in one text only; too little in common."""
+        a, b = pair.a, pair.b
+        left_a, left_b = pair.left
+        places = {(b.before[word], b.after.get(word, "")): word for word in left_b}
+        places |= {(b.before[word], ""): word for word in left_b if b.before[word] in _DOERS}
+        for word in left_a:
+            before = a.before[word]
+            other = places.get((before, "" if before in _DOERS else a.after.get(word, "")))
+            if other is not None:
+                return f"{a.matter[word]} and {b.matter[other]}"
+        if bool(left_a) != bool(left_b):
+            extra = _list([a.matter[word] for word in left_a] + [b.matter[word] for word in left_b])
+            return f"only one of the two says {extra}"
+        shared = len(a.matter) + len(b.matter) - len(left_a) - len(left_b)
+        if shared < LEAST_SHARED * (len(a.matter) + len(b.matter)) or not (shared or a.numbers):
+            return "little in common"
+        return ""
+
+
+_DOERS = frozenset(("i", "you", "we"))
+"""What follows is what is to be done."""
+LEAST_SHARED = 0.6
+"""Of the words of matter: two questions that share less are about two things, or too hard to judge."""
+
+
+def _amount(number: tuple[str, str]) -> str:
+    return " ".join(filter(None, number))
+
+
+def _list(words: object) -> str:
+    return ", ".join(sorted(words)) or "none"  # type: ignore[call-overload]  # an iterable of strings
+
+
+CHECKS: tuple[Check, ...] = (
+    Language(),
+    Numbers(),
+    Units(),
+    Negation(),
+    Opposites(),
+    Asked(),
+    Task(),
+    Quoted(),
+    Limits(),
+    Exchanged(),
+    Names(),
+    Matter(),
+)
+"""All of them, the cheapest and surest first."""

@@ -1,0 +1,54 @@
+"""Two texts side by side: which words of each the other has not."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from vectorcache_llm.response.guard.features import Features
+from vectorcache_llm.response.guard.slips import is_slip
+
+LONGEST_INITIALS = 6
+
+
+class Pair:
+    """Two texts, and what is left of their matter when what says the same is taken away."""
+
+    def __init__(self, a: Features, b: Features) -> None:
+        self.a = a
+        self.b = b
+
+    @cached_property
+    def left(self) -> tuple[set[str], set[str]]:
+        """Names of the words of each text that stand for nothing in the other.
+
+        Synonyms share a name; what is written together or apart, initials and slips of the pen are found here.
+        """
+        a, b = self.a, self.b
+        left_a, left_b = a.matter.keys() - b.matter.keys(), b.matter.keys() - a.matter.keys()
+        _match(a, left_a, b, left_b)
+        _match(b, left_b, a, left_a)
+        return left_a, left_b
+
+
+def _match(text: Features, left: set[str], other: Features, others: set[str]) -> None:
+    for word in tuple(left):
+        partners = _partners(word, text, other, others)
+        if partners:
+            left.discard(word)
+            others -= partners
+
+
+def _partners(word: str, text: Features, other: Features, others: set[str]) -> set[str]:
+    written = text.matter[word]
+    together = other.joined.get(written)
+    if together:
+        return set(together)
+    place = other.initials.find(written) if 2 <= len(written) <= LONGEST_INITIALS else -1
+    if place >= 0:
+        return set(other.sequence[place : place + len(written)])
+    return {
+        candidate
+        for candidate in others
+        if not (word in text.listed and candidate in other.listed)
+        and is_slip(written, other.matter[candidate])
+    }

@@ -1,0 +1,211 @@
+"""The guard: each check on what it is for, and on what it must let pass; speed; odd texts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vectorcache_llm.response.guard import CHECKS, Guard, Pair, features_of
+from vectorcache_llm.response.guard.guard import LONGEST, REMEMBERED
+from vectorcache_llm.response.guard.lexicon import lexicon, stem_of
+from vectorcache_llm.response.guard.numerals import in_digits, spoken
+from vectorcache_llm.response.guard.slips import is_slip
+
+REFUSED = [
+    ("language", "Where is the station?", "Где вокзал?"),
+    ("language", "What is the best way to the station?", "Wie komme ich am besten zu dem Bahnhof?"),
+    ("language", "Wie ist das Wetter in Paris?", "Comment est le temps dans Paris et la région?"),
+    ("numbers", "Give me 3 apples", "Give me 4 apples"),
+    ("numbers", "Give me apples", "Give me 4 apples"),
+    ("numbers", "Is 3.1 newer than 3.2?", "Is 3.10 newer than 3.2?"),
+    ("numbers", "What is -5 plus 3?", "What is 5 plus 3?"),
+    ("numbers", "Divide 10 by 2", "Divide 2 by 10"),
+    ("numbers", "Lend me twenty one pounds", "Lend me twenty two pounds"),
+    ("numbers", "Who won on 2024-05-03?", "Who won on 2024-05-04?"),
+    ("numbers", "Is 5 km far?", "Is 5 miles far?"),
+    ("units", "How tall is it in feet?", "How tall is it in metres?"),
+    ("units", "How much do I earn per month?", "How much do I earn per year?"),
+    ("negation", "Can I eat this?", "Can I not eat this?"),
+    ("negation", "Can I eat this?", "Can't I eat this?"),
+    ("negation", "Cook it with salt", "Cook it without salt"),
+    ("negation", "Darf ich das essen und trinken?", "Darf ich das nicht essen und trinken?"),
+    ("negation", "Est-ce que je peux manger du pain?", "Est-ce que je ne peux pas manger du pain?"),
+    ("negation", "¿Puedo comer el pan en la casa?", "¿No puedo comer el pan en la casa?"),
+    ("opposites", "How do I increase the volume?", "How do I decrease the volume?"),
+    ("opposites", "What happened before the war?", "What happened after the war?"),
+    ("opposites", "Who is the oldest king?", "Who is the newest king?"),
+    ("opposites", "Delete all files", "Delete some files"),
+    ("opposites", "Are you open on Monday?", "Are you open on Friday?"),
+    ("question", "When was it built?", "Why was it built?"),
+    ("question", "How many were there?", "Which were there?"),
+    ("task", "Summarise this report", "Translate this report"),
+    ("quoted", 'What does "foo" mean?', 'What does "bar" mean?'),
+    ("limits", "List the admins", "List only the admins"),
+    ("exchanged", "Convert JSON to XML", "Convert XML to JSON"),
+    ("exchanged", "Do cats hunt dogs?", "Do dogs hunt cats?"),
+    ("exchanged", "How many inches are in a foot?", "How many feet are in an inch?"),
+    ("exchanged", "Can I sue my boss?", "Can my boss sue me?"),
+    ("names", "Who is Ann Smith?", "Who is Bob Smith?"),
+    ("names", "What is the capital of Austria?", "What is the capital of Australia?"),
+    ("names", "Open the file a.txt", "Open the file b.txt"),
+    ("matter", "How do I clean an oven?", "How do I clean an engine?"),
+    ("matter", "Recommend a hotel", "Recommend a hotel with parking"),
+    ("matter", "How does a heat pump work in winter?", "Which flowers bloom near the coast?"),
+]
+
+PASSED = [
+    ("Explain recursion.", "Could you please explain recursion to me? Thanks!"),
+    ("How do I fix a flat tyre?", "How can I repair a flat tire?"),
+    ("What is 15% of 240?", "Calculate 15 percent of 240"),
+    ("Lend me $5,000", "Lend me 5k dollars"),
+    ("What happened on 3 May 2024?", "What happened on 2024-05-03?"),
+    ("Who was third in 2020?", "Who was 3rd in 2020?"),
+    ("What is twelve plus six?", "What is 12 plus 6?"),
+    ("How far is it in km?", "How far is it in kilometres?"),
+    ("Why don't you explain recursion?", "Explain recursion"),
+    ("Is it not unlikely that cats don't swim?", "Is it unlikely that cats swim?"),
+    ("Tell me whether or not cats swim", "Tell me whether cats swim"),
+    ("In which year was Python created?", "When was Python created?"),
+    (
+        "What is the difference between a list and a tuple?",
+        "What is the difference between a tuple and a list?",
+    ),
+    ("What is machine learning?", "What is ML?"),
+    ("How does principal component analysis work?", "How does PCA work?"),
+    ("What is the largest state of the US?", "What is the largest state of the United States?"),
+    ("How do I configure a Kubernetes ingress?", "How do I configure a Kuberntes ingress?"),
+    ("what is the capital of france", "What is the capital of France?"),
+    ("How do I set up my email?", "How do I setup my email?"),
+    ("WHAT IS THE CAPITAL OF FRANCE?", "What is the capital of France?"),
+]
+
+
+@pytest.fixture(scope="module")
+def guard() -> Guard:
+    return Guard()
+
+
+@pytest.mark.parametrize(("check", "a", "b"), REFUSED)
+def test_it_refuses_what_differs_in_what_matters(guard: Guard, check: str, a: str, b: str) -> None:
+    for refusal in (guard.refuses(a, b), guard.refuses(b, a)):
+        assert refusal is not None
+        assert refusal.check == check
+        assert refusal.reason
+
+
+@pytest.mark.parametrize(("a", "b"), PASSED)
+def test_it_lets_paraphrases_pass(guard: Guard, a: str, b: str) -> None:
+    assert guard.refuses(a, b) is None
+    assert guard.refuses(b, a) is None
+
+
+def test_every_check_is_shown_above() -> None:
+    assert {check.name for check in CHECKS} == {name for name, _, _ in REFUSED}
+
+
+def test_without_checks_everything_passes() -> None:
+    assert Guard(()).refuses("Can I?", "Can I not?") is None
+
+
+def test_of_very_long_texts_only_the_same_pass(guard: Guard) -> None:
+    text = "word " * LONGEST
+    assert guard.refuses(text, text) is None
+    refusal = guard.refuses(text, text + "!")
+    assert refusal is not None
+    assert refusal.check == "length"
+    assert guard.read(text) is None
+
+
+def test_texts_are_read_once(guard: Guard) -> None:
+    assert guard.read("What is this?") is guard.read("What is this?")
+    assert REMEMBERED > 10_000  # as many as a usual tier in memory has entries
+
+
+ODD = (
+    *("what", "is", "not", "3", "km", "$", "1,000.50", "2024-13-45", "US", "`a`", '"b"'),
+    *("don't", "C++", "the", "cat", "—", "猫", "½", "one", "two"),
+)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=60) | st.lists(st.sampled_from(ODD), max_size=9).map(
+    " ".join
+)
+
+
+@given(TEXTS, TEXTS)
+def test_any_two_texts_can_be_compared_both_ways(a: str, b: str) -> None:
+    guard = Guard()
+    assert guard.refuses(a, a) is None
+    assert (guard.refuses(a, b) is None) == (guard.refuses(b, a) is None)
+
+
+def test_words_that_stand_for_each_other_are_not_left_over() -> None:
+    pair = Pair(
+        features_of("repair the regex of my db"), features_of("fix the regular expression of my database")
+    )
+    assert pair.left == (set(), set())
+    pair = Pair(features_of("fix my bicycle"), features_of("fix my boat"))
+    assert pair.left == ({"bicycl"}, {"boat"})
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("three", ("3", 1)),
+        ("twenty one", ("21", 2)),
+        ("two hundred thousand", ("200000", 3)),
+        ("three million five", ("3000005", 3)),
+        ("one", ("", 0)),
+        ("one hundred", ("100", 2)),
+        ("seven seven", ("7", 1)),
+        ("cat", ("0", 0)),
+    ],
+)
+def test_numbers_in_words(words: str, expected: tuple[str, int]) -> None:
+    assert spoken(words.split(), 0) == expected
+
+
+@pytest.mark.parametrize(
+    ("digits", "magnitude", "expected"),
+    [
+        ("1,000", "", "1000"),
+        ("007", "", "7"),
+        ("3.0", "", "3"),
+        ("3.10", "", "3.10"),
+        ("2.5", "million", "2500000"),
+        ("5", "k", "5000"),
+        ("10:30", "k", "10:30"),
+        ("1.2.3", "", "1.2.3"),
+    ],
+)
+def test_numbers_in_digits(digits: str, magnitude: str, expected: str) -> None:
+    assert in_digits(digits, magnitude) == expected
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "slip"),
+    [
+        ("population", "populaton", True),
+        ("receive", "recieve", True),
+        ("pneumonia", "pneumonnia", True),
+        ("tensor", "tenzor", True),
+        ("cat", "cut", False),
+        ("table", "cable", False),
+        ("austria", "australia", False),
+        ("error404", "error403", False),
+    ],
+)
+def test_slips_of_the_pen(a: str, b: str, slip: bool) -> None:
+    assert is_slip(a, b) is is_slip(b, a) is slip
+
+
+@pytest.mark.parametrize(
+    "forms", ["convert converts converted converting", "city cities", "make making", "stop stopped"]
+)
+def test_forms_of_a_word_have_one_stem(forms: str) -> None:
+    assert len({stem_of(form) for form in forms.split()}) == 1
+
+
+def test_no_word_of_an_axis_stands_at_both_ends() -> None:
+    for written, word in lexicon().words.items():
+        axes = [axis for axis, _ in word.poles]
+        assert len(axes) == len(set(axes)), written

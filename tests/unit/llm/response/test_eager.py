@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from vectorcache_llm.response.eager import until
+
+
+def soon(seconds: float = 5.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_what_never_waits_is_done_at_its_first_step() -> None:
+    async def work() -> int:
+        return 7
+
+    assert await until(work(), soon(-1)) == 7
+
+
+async def test_what_waits_goes_on_where_it_was() -> None:
+    gate = asyncio.Event()
+    seen = []
+
+    async def work() -> str:
+        seen.append("begun")
+        await gate.wait()
+        seen.append("half")
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)
+        return "done"
+
+    asyncio.get_running_loop().call_soon(gate.set)
+    assert await until(work(), soon()) == "done"
+    assert seen == ["begun", "half"]
+
+
+async def test_what_is_late_is_stopped() -> None:
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(TimeoutError):
+        await until(work(), soon(0.01))
+    assert ended == [True]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_errors_pass(waits: bool) -> None:
+    async def work() -> None:
+        if waits:
+            await asyncio.sleep(0)
+        raise KeyError("of the work")
+
+    with pytest.raises(KeyError, match="of the work"):
+        await until(work(), soon())
+
+
+async def test_a_cancellation_is_the_works_to_hear() -> None:
+    heard = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            heard.append(True)
+            raise
+
+    task = asyncio.create_task(until(work(), soon()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert heard == [True]
