@@ -45,12 +45,15 @@ format: venv ## Bring the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot come to build/benchmarks (5 minutes)
+bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot come to build/benchmarks (10 minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.lru
 	$(BIN)/python -m benchmarks.exact_search
 	$(BIN)/python -m benchmarks.chunk_index
 	$(BIN)/python -m benchmarks.http_search
+	$(BIN)/python -m benchmarks.llm_index
+	$(BIN)/python -m benchmarks.llm_response
+	$(BIN)/python -m benchmarks.llm_wrong_hits
 
 images: ## Build the images of the operator, node, router and client, by docker or buildah (TAG=0.1.0)
 	scripts/images.sh $(if $(TAG),--tag $(TAG))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import CancelledError
-from threading import Lock, Thread
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from numpy.typing import ArrayLike
 
 from vectorcache import wire
-from vectorcache.errors import Unavailable
 from vectorcache_client.client import AsyncClient
-
-T = TypeVar("T")
+from vectorcache_client.loop_thread import LoopThread
 
 
 class Client:
@@ -35,10 +30,7 @@ class Client:
 
     def __init__(self, url: str, *, timeout: float = 10.0, connections: int = 100) -> None:
         self._client = AsyncClient(url, timeout=timeout, connections=connections)
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="vectorcache-client", daemon=True)
-        self._lock = Lock()
-        self._thread.start()
+        self._thread = LoopThread("vectorcache-client")
 
     def search(
         self,
@@ -53,7 +45,7 @@ class Client:
         timeout: float | None = None,
     ) -> wire.SearchResponse:
         """See ``AsyncClient.search``."""
-        return self._wait(
+        return self._thread.wait(
             self._client.search(
                 collection,
                 vectors,
@@ -70,41 +62,35 @@ class Client:
         self, collection: str, ids: Sequence[int | str], *, version: int | None = None
     ) -> wire.VectorsResponse:
         """See ``AsyncClient.vectors``."""
-        return self._wait(self._client.vectors(collection, ids, version=version))
+        return self._thread.wait(self._client.vectors(collection, ids, version=version))
 
     def collections(self) -> list[wire.CollectionInfo]:
         """See ``AsyncClient.collections``."""
-        return self._wait(self._client.collections())
+        return self._thread.wait(self._client.collections())
 
     def collection(self, collection: str) -> wire.CollectionInfo:
         """See ``AsyncClient.collection``."""
-        return self._wait(self._client.collection(collection))
+        return self._thread.wait(self._client.collection(collection))
 
     def ring(self) -> wire.RingInfo:
         """See ``AsyncClient.ring``."""
-        return self._wait(self._client.ring())
+        return self._thread.wait(self._client.ring())
 
     def node_count(self) -> wire.NodeCount:
         """See ``AsyncClient.node_count``."""
-        return self._wait(self._client.node_count())
+        return self._thread.wait(self._client.node_count())
 
     def set_node_count(self, count: int) -> wire.NodeCount:
         """See ``AsyncClient.set_node_count``."""
-        return self._wait(self._client.set_node_count(count))
+        return self._thread.wait(self._client.set_node_count(count))
 
     def ready(self) -> bool:
         """See ``AsyncClient.ready``."""
-        return self._wait(self._client.ready())
+        return self._thread.wait(self._client.ready())
 
     def close(self) -> None:
         """Give up calls that are under way, close the connections, end the thread; a second call does nothing."""
-        with self._lock:  # nobody hands a call to a loop that is about to end, and then waits for ever
-            if self._loop.is_closed():
-                return
-            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._thread.close(self._client.close)
 
     def __enter__(self) -> Self:
         return self
@@ -113,24 +99,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        with self._lock:
-            if self._loop.is_closed():
-                call.close()
-                raise Unavailable("the client is closed")
-            future = asyncio.run_coroutine_threadsafe(call, self._loop)
-        try:
-            return future.result()
-        except CancelledError as error:
-            raise Unavailable("the client was closed during the call") from error
-        except BaseException:
-            future.cancel()  # an interrupted wait leaves nothing behind; one that failed is over anyway
-            raise
-
-    async def _shut_down(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._client.close()

@@ -1,9 +1,15 @@
-"""The ``vectorcache`` command. Each subcommand is a module; errors raised on purpose become one line here."""
+"""The ``vectorcache`` command. Each subcommand is a module; errors raised on purpose become one line here.
+
+Other packages add theirs by the entry-point group ``vectorcache.commands``: a name and a typer app each. What a
+command needs is installed by the extra of its name.
+"""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
+import click
 import typer
 from typer.core import TyperGroup
 
@@ -11,9 +17,25 @@ from vectorcache.errors import VectorCacheError
 from vectorcache_client.cli import build, collections, demo, local, search
 
 FAILED = 2
+COMMANDS = "vectorcache.commands"
+"""The entry-point group of other packages' commands."""
 
 
 class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Our commands, then those of other packages."""
+        return [*super().list_commands(ctx), *sorted(entry_points(group=COMMANDS).names)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command; a package's are loaded when they are named, so that others need not wait for them."""
+        ours = super().get_command(ctx, cmd_name)
+        for found in () if ours else entry_points(group=COMMANDS, name=cmd_name):
+            try:
+                return typer.main.get_command(found.load())
+            except ModuleNotFoundError as error:
+                return _lacking(cmd_name, error)
+        return ours
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; what it raises on purpose is told without a trace."""
         try:
@@ -21,6 +43,17 @@ class _Commands(TyperGroup):
         except VectorCacheError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(FAILED) from error
+
+
+def _lacking(name: str, error: ModuleNotFoundError) -> click.Command:
+    """A command whose optional dependencies are not installed: not listed, and it says what to do."""
+
+    def tell() -> None:
+        install = f"install it by: pip install 'vectorcache[{name}]'"
+        raise VectorCacheError(f"{name} needs {error.name}, which is not installed; {install}") from error
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, anything, callback=tell, hidden=True, add_help_option=False)
 
 
 app = typer.Typer(

@@ -1,0 +1,26 @@
+"""``vectorcache llm demo``: what a semantic cache does, and what it refuses to do, in some seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import typer
+from rich.console import Console
+
+from vectorcache_llm.cli.options import Json
+from vectorcache_llm.cli.output import NOTHING, print_json
+from vectorcache_llm.demo import run_demo
+from vectorcache_llm.demo.narrator import Narrator
+
+
+def demo(json: Json = False) -> None:
+    """Store a few hundred replies, ask again in other words, set traps, and measure; without a network."""
+    narrator = Narrator(Console(highlight=False, quiet=json))
+    with TemporaryDirectory(prefix="vectorcache-llm-") as folder:
+        report = asyncio.run(run_demo(Path(folder), narrator))
+    if json:
+        print_json(report)
+    if report.faults:
+        raise typer.Exit(NOTHING)

@@ -1,0 +1,290 @@
+"""One face over all caches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
+from vectorcache_llm.chat import ChatMemory
+from vectorcache_llm.embedders.base import Embedder
+from vectorcache_llm.managed import ManagedCache, PartHealth, Record
+from vectorcache_llm.manager import transfer, warming
+from vectorcache_llm.manager.report import Report, each
+from vectorcache_llm.metrics import Metrics
+from vectorcache_llm.reasoning import ReasoningCache
+from vectorcache_llm.response.cache import ResponseCache
+from vectorcache_llm.scope import EVERYTHING, Scope, Selection
+
+K = TypeVar("K", bound=ManagedCache)
+Progress = Callable[[int], None]
+
+
+class Manager:
+    """Caches, opened and closed together, and asked together.
+
+    What fails in one cache is said for it (``Report.errors``), and stops no other.
+
+    Args:
+        caches: opened in this order, closed in the opposite one; their names differ.
+        embedder: what they share; closed after them.
+        metrics: what counts their doings.
+        clock: seconds since the epoch.
+
+    Raises:
+        InvalidInput: two caches have one name.
+    """
+
+    def __init__(
+        self,
+        caches: Sequence[ManagedCache],
+        *,
+        embedder: Embedder | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.caches = {cache.name: cache for cache in caches}
+        if len(self.caches) != len(caches):
+            raise InvalidInput("caches", [cache.name for cache in caches], "caches of different names")
+        self.embedder = embedder
+        self.metrics = metrics or Metrics()
+        self._clock = clock
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def response(self) -> ResponseCache:
+        """The response cache.
+
+        Raises:
+            NotFound: there is none; so with the others.
+        """
+        return self._cache("response", ResponseCache)
+
+    @property
+    def reasoning(self) -> ReasoningCache:
+        """The reasoning cache."""
+        return self._cache("reasoning", ReasoningCache)
+
+    @property
+    def chat(self) -> ChatMemory:
+        """Chat memory."""
+        return self._cache("chat", ChatMemory)
+
+    async def open(self) -> None:
+        """Open all caches; a second call does nothing."""
+        if self._stack is not None:
+            return
+        async with AsyncExitStack() as stack:
+            if self.embedder is not None:
+                stack.push_async_callback(self.embedder.close)
+            for cache in self.caches.values():
+                stack.push_async_callback(cache.close)
+                await cache.open()
+            self._stack = stack.pop_all()
+
+    async def close(self) -> None:
+        """Close all caches; a second call does nothing."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
+
+    async def invalidate(
+        self, selection: Selection, caches: Iterable[str] = (), *, older_than: float | None = None
+    ) -> Report:
+        """Delete what is selected: ``EVERYTHING``, or by tenant, user, tags, pattern or age.
+
+        Args:
+            selection: of which entries.
+            caches: names of caches; all where none is given.
+            older_than: only those that were made more than so many seconds ago.
+
+        Raises:
+            InvalidInput: ``older_than`` is negative.
+            NotFound: there is no such cache.
+        """
+        if older_than is not None:
+            if not older_than >= 0:
+                raise InvalidInput("older_than", older_than, "0 seconds or more")
+            selection = replace(selection, created_before=self._clock() - older_than)
+        answers, errors = await each(self._chosen(caches), lambda cache: cache.delete_where(selection))
+        return Report(answers, errors)
+
+    async def invalidate_similar(
+        self, scope: Scope, text: str, min_similarity: float, caches: Iterable[str] = ("response",)
+    ) -> Report:
+        """Delete what is about nearly the same; a cache that cannot compare texts says so among the errors.
+
+        Raises:
+            InvalidInput: ``min_similarity`` is not between 0 and 1.
+            NotFound: there is no such cache.
+        """
+        if not 0 <= min_similarity <= 1:
+            raise InvalidInput("min_similarity", min_similarity, "a number between 0 and 1")
+        answers, errors = await each(
+            self._chosen(caches), lambda cache: cache.delete_similar(scope, text, min_similarity)
+        )
+        return Report(answers, errors)
+
+    async def stats(self) -> dict[str, Mapping[str, Any]]:
+        """Each cache's statistics; ``{"error": ...}`` for one that failed."""
+        answers, errors = await each(self.caches.values(), lambda cache: cache.stats())
+        return {**answers, **{name: {"error": error} for name, error in errors.items()}}
+
+    async def health(self) -> dict[str, Sequence[PartHealth]]:
+        """How every part of every cache is, asked now."""
+        answers, _ = await each(self.caches.values(), lambda cache: cache.health())
+        return answers
+
+    async def export(
+        self,
+        path: Path,
+        selection: Selection = EVERYTHING,
+        caches: Iterable[str] = (),
+        *,
+        progress: Progress = lambda count: None,
+    ) -> Report:
+        """Write the selected entries to a file of JSON lines, which appears when it is whole.
+
+        Args:
+            path: the file; replaced if it is there.
+            selection: of which entries.
+            caches: names of caches; all where none is given.
+            progress: told now and then how many entries were written.
+
+        Raises:
+            InvalidInput: the file cannot be written.
+            NotFound: there is no such cache.
+        """
+        chosen = self._chosen(caches)
+        report = Report()
+        writer = transfer.Writer(path)
+        try:
+            await writer.open(
+                transfer.Header(transfer.FORMAT, transfer.VERSION, self._clock(), self._fingerprint)
+            )
+            for cache in chosen:
+                await self._export(cache, selection, writer, report, progress)
+            await writer.finish(transfer.Footer(report.total, sorted(report.errors)))
+        finally:
+            writer.abandon()
+        return report
+
+    async def restore(
+        self, path: Path, caches: Iterable[str] = (), *, progress: Progress = lambda count: None
+    ) -> Report:
+        """Keep the entries of an exported file, with their times and ends of life; what has expired is left out.
+
+        Entries of caches that are not chosen, or not there, are left out. A file that ends early is read as far as it
+        goes, and ``Report.complete`` is False.
+
+        Raises:
+            InvalidInput: the file cannot be read.
+            NotFound: there is no such cache.
+            CorruptData: it is no export, or a line is none; of what came before it, whole batches were kept.
+        """
+        chosen = {cache.name: cache for cache in self._chosen(caches)}
+        report = Report(complete=False)
+        first, found = True, 0
+        async for batch in transfer.batches(path):
+            if first:
+                transfer.header(path, batch.pop(0)[1] if batch else b"")
+                first = False
+            lines = [transfer.line(path, number, text) for number, text in batch]
+            for one in lines:
+                found += isinstance(one, transfer.Line)
+                report.complete = isinstance(one, transfer.Footer) and one.records == found and not one.failed
+            records = transfer.by_cache(one for one in lines if isinstance(one, transfer.Line))
+            for name in records.keys() & chosen.keys():
+                await _restore(chosen[name], records[name], report)
+            progress(report.total)
+        return report
+
+    async def warm(
+        self, path: Path, *, ttl: float | None = None, progress: Progress = lambda count: None
+    ) -> Report:
+        """Put prompts with their replies into the response cache; the fields of a line are in docs/llm/manager.md.
+
+        Args:
+            path: a file of JSON lines, or of CSV if its name ends so.
+            ttl: seconds, for lines that do not say.
+            progress: told now and then how many were put.
+
+        Raises:
+            InvalidInput: the file cannot be read, or a line is not allowed; of what came before it, whole batches
+                were kept.
+            NotFound: there is no response cache.
+        """
+        response = self.response
+        report = Report({response.name: 0})
+        lost = 0
+        async for batch in warming.read(path):
+            for one in batch:
+                lifetime = ttl if one.ttl is None else one.ttl
+                kept = await response.put(one.request, one.answer, one.whose, ttl=lifetime, tags=one.tags)
+                report.add(response.name, int(kept))
+                lost += not kept
+            progress(report.total)
+        if lost:
+            report.errors[response.name] = (
+                f"{lost} replies were not kept: they may not be, or no tier took them"
+            )
+        return report
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def _fingerprint(self) -> str:
+        return self.embedder.fingerprint if self.embedder else ""
+
+    def _cache(self, name: str, kind: type[K]) -> K:
+        cache = self.caches.get(name)
+        if not isinstance(cache, kind):
+            raise NotFound("cache", name)
+        return cache
+
+    def _chosen(self, names: Iterable[str]) -> list[ManagedCache]:
+        wanted = list(names) or list(self.caches)
+        for name in wanted:
+            if name not in self.caches:
+                raise NotFound("cache", name)
+        return [self.caches[name] for name in wanted]
+
+    async def _export(
+        self,
+        cache: ManagedCache,
+        selection: Selection,
+        writer: transfer.Writer,
+        report: Report,
+        progress: Progress,
+    ) -> None:
+        report.add(cache.name, 0)
+        try:
+            async for record in cache.export(selection):
+                await writer.write(transfer.Line(cache.name, record))
+                report.add(cache.name, 1)
+                if report.total % transfer.BATCH == 0:
+                    progress(report.total)
+        except VectorCacheError as error:
+            report.errors[cache.name] = str(error)
+
+
+async def _restore(cache: ManagedCache, records: Sequence[Record], report: Report) -> None:
+    """Keep some records; a cache that failed once is not asked again."""
+    if cache.name in report.errors:
+        return
+    try:
+        report.add(cache.name, await cache.restore(records))
+    except VectorCacheError as error:
+        report.errors[cache.name] = str(error)
