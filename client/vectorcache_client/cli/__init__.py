@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -31,9 +30,11 @@ class _Commands(TyperGroup):
         ours = super().get_command(ctx, cmd_name)
         for found in () if ours else entry_points(group=COMMANDS, name=cmd_name):
             try:
-                return typer.main.get_command(found.load())
+                command = typer.main.get_command(found.load())
             except ModuleNotFoundError as error:
-                return _lacking(cmd_name, error)
+                command = _lacking(cmd_name, error)
+            command.name = cmd_name  # which help lists
+            return command
         return ours
 
     def invoke(self, ctx: Any) -> Any:
@@ -45,15 +46,17 @@ class _Commands(TyperGroup):
             raise typer.Exit(FAILED) from error
 
 
-def _lacking(name: str, error: ModuleNotFoundError) -> click.Command:
+def _lacking(name: str, error: ModuleNotFoundError) -> Any:
     """A command whose optional dependencies are not installed: not listed, and it says what to do."""
+    lacking = typer.Typer()
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
 
+    @lacking.command(name, hidden=True, add_help_option=False, context_settings=anything)
     def tell() -> None:
         install = f"install it by: pip install 'vectorcache[{name}]'"
         raise VectorCacheError(f"{name} needs {error.name}, which is not installed; {install}") from error
 
-    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    return click.Command(name, anything, callback=tell, hidden=True, add_help_option=False)
+    return typer.main.get_command(lacking)
 
 
 app = typer.Typer(
