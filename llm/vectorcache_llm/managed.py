@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from vectorcache_llm.errors import Unsupported
+from vectorcache_llm.opened import Opened
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 Record: TypeAlias = dict[str, Any]
@@ -25,7 +25,7 @@ class PartHealth:
     seconds: float
 
 
-class ManagedCache(ABC):
+class ManagedCache(Opened):
     """One cache as its manager sees it. Opened before its first use (``async with`` does), closed once."""
 
     name: ClassVar[str]
@@ -74,12 +74,3 @@ class ManagedCache(ABC):
     @abstractmethod
     async def stats(self) -> Mapping[str, Any]:
         """Entries, bytes and counters, as JSON values."""
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

@@ -66,19 +66,14 @@ class Parts:
         return DiskIndex(self._memory_index(cache, "disk"), self._disk_store(f"{cache}-index"))
 
     def _redis_index(self, cache: str) -> SimilarityIndex:
-        redis, embedder = self.settings.redis, self.embedder
-        return RedisSearchIndex(
-            redis.url,
-            embedder.fingerprint,
-            embedder.dimension,
-            prefix=f"{redis.prefix}-{cache}-index",
-            deadline=redis.deadline,
-            clock=self.clock,
-        )
+        return self._on_redis(RedisSearchIndex, cache)
 
     def _vector_set_index(self, cache: str) -> SimilarityIndex:
+        return self._on_redis(RedisVectorSetIndex, cache)
+
+    def _on_redis(self, kind: type[RedisSearchIndex | RedisVectorSetIndex], cache: str) -> SimilarityIndex:
         redis, embedder = self.settings.redis, self.embedder
-        return RedisVectorSetIndex(
+        return kind(
             redis.url,
             embedder.fingerprint,
             embedder.dimension,

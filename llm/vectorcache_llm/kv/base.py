@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
+from vectorcache_llm.opened import Opened
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 MAX_KEY_BYTES = 4096
@@ -49,7 +48,7 @@ class StoreStats:
     expired: int
 
 
-class KeyValueStore(ABC):
+class KeyValueStore(Opened):
     """Entries by scope and key. Opened before its first use (``async with`` does), closed once.
 
     A look-up never extends an entry's life. What has expired is not found, whether or not it has been removed. Clocks
@@ -60,14 +59,6 @@ class KeyValueStore(ABC):
 
     name: str
     """Of the tier, in metrics: "memory", "sqlite", "redis"."""
-
-    @abstractmethod
-    async def open(self) -> None:
-        """Make ready; a second call does nothing."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Release what is held; a second call does nothing."""
 
     @abstractmethod
     async def get(self, scope: Scope, key: str) -> Entry | None:
@@ -110,12 +101,3 @@ class KeyValueStore(ABC):
     @abstractmethod
     async def stats(self) -> StoreStats:
         """Counters of this object, and what the store holds now."""
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

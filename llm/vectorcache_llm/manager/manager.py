@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
 from vectorcache_llm.chat import ChatMemory
@@ -17,6 +16,7 @@ from vectorcache_llm.managed import ManagedCache, PartHealth, Record
 from vectorcache_llm.manager import transfer, warming
 from vectorcache_llm.manager.report import Report, each
 from vectorcache_llm.metrics import Metrics
+from vectorcache_llm.opened import Opened
 from vectorcache_llm.reasoning import ReasoningCache
 from vectorcache_llm.response.cache import ResponseCache
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
@@ -25,7 +25,7 @@ K = TypeVar("K", bound=ManagedCache)
 Progress = Callable[[int], None]
 
 
-class Manager:
+class Manager(Opened):
     """Caches, opened and closed together, and asked together.
 
     What fails in one cache is said for it (``Report.errors``), and stops no other.
@@ -234,15 +234,6 @@ class Manager:
                 f"{lost} replies were not kept: they may not be, or no tier took them"
             )
         return report
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     @property
     def _fingerprint(self) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from vectorcache.errors import InvalidInput
 from vectorcache.metric import Floats
+from vectorcache_llm.opened import Opened
 from vectorcache_llm.scope import EVERYBODY, EVERYTHING, MAX_CHARACTERS, Scope, Selection
 
 
@@ -83,7 +83,7 @@ class IndexStats:
     bytes: int | None
 
 
-class SimilarityIndex(ABC):
+class SimilarityIndex(Opened):
     """Entries of one embedder. Opened before its first use (``async with`` does), closed once.
 
     The index is made for one fingerprint and dimension; a backend that holds entries of another fingerprint keeps
@@ -111,10 +111,6 @@ class SimilarityIndex(ABC):
     @abstractmethod
     async def open(self) -> None:
         """Make ready, creating what is missing on a server; a second call does nothing."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Release what is held; a second call does nothing."""
 
     @abstractmethod
     async def add(self, entries: Sequence[IndexEntry]) -> None:
@@ -172,16 +168,3 @@ class SimilarityIndex(ABC):
     @abstractmethod
     async def stats(self) -> IndexStats:
         """What it holds now."""
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.open()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

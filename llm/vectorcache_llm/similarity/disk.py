@@ -90,10 +90,8 @@ class DiskIndex(SimilarityIndex):
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
         """See ``SimilarityIndex.scan``."""
-        async for kept in self._store.scan(replace(selection, pattern=self._ours)):
-            entry = decode_entry(kept.value)
-            if selection.matches(kept.scope, kept.created_at, kept.tags, entry.id, entry.text):
-                yield entry
+        async for _, entry in self._selected(selection, self._ours):
+            yield entry
 
     async def stats(self) -> IndexStats:
         """What can be found now, in memory."""
@@ -104,12 +102,18 @@ class DiskIndex(SimilarityIndex):
         if selection.pattern is None:
             return await self._store.delete_where(selection)
         gone = 0
-        # The store does not know the ids and texts that a pattern is matched with.
-        async for kept in self._store.scan(replace(selection, pattern=None)):
+        async for kept, _ in self._selected(selection, None):
+            gone += await self._store.delete(kept.scope, kept.key)
+        return gone
+
+    async def _selected(
+        self, selection: Selection, keys: str | None
+    ) -> AsyncIterator[tuple[Entry, IndexEntry]]:
+        """What is selected among some of the store's keys; it knows not the ids and texts that a pattern is about."""
+        async for kept in self._store.scan(replace(selection, pattern=keys)):
             entry = decode_entry(kept.value)
             if selection.matches(kept.scope, kept.created_at, kept.tags, entry.id, entry.text):
-                gone += await self._store.delete(kept.scope, kept.key)
-        return gone
+                yield kept, entry
 
     async def _load(self) -> None:
         async with self._lock:

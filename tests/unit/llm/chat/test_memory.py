@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.llm_clock import FakeClock
 from tests.support.llm_flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
 from tests.support.waiting import until
 
@@ -23,40 +24,10 @@ WORDS = Tokenizer("words", lambda text: len(text.split()), per_message=0, per_re
 """A token a word, and nothing for anything else."""
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> FlakyStore:
-    return FlakyStore(clock=clock)
-
-
-@pytest.fixture
-def embedder() -> FlakyEmbedder:
-    return FlakyEmbedder()
-
-
-@pytest.fixture
-def index(embedder: FlakyEmbedder, clock: Clock) -> FlakyIndex:
-    return flaky_index(embedder, clock=clock)
-
-
-@pytest.fixture
-def ears() -> Ears:
-    return Ears()
-
-
-@pytest.fixture
-def memory(store: FlakyStore, embedder: FlakyEmbedder, index: FlakyIndex, ears: Ears, clock: Clock) -> Any:
+def memory(
+    store: FlakyStore, embedder: FlakyEmbedder, index: FlakyIndex, ears: Ears, clock: FakeClock
+) -> Any:
     """Makes a memory of all parts; settings as given."""
 
     def make(limit: int = 10, tokenizer: Tokenizer = WORDS, **settings: Any) -> ChatMemory:
@@ -265,7 +236,9 @@ class TestAppend:
         with pytest.raises(InvalidInput, match=field):
             Turn(role, content)
 
-    async def test_turns_end_after_their_life_the_session_goes_on(self, memory: Any, clock: Clock) -> None:
+    async def test_turns_end_after_their_life_the_session_goes_on(
+        self, memory: Any, clock: FakeClock
+    ) -> None:
         async with memory(ttl=100) as chat:
             await chat.append("s", *said("old"))
             clock.now += 60
@@ -326,7 +299,7 @@ class TestSummaries:
             assert (texts(context), context.summarised) == (["a", "b", "c", "d"], False)
 
     async def test_turns_that_are_gone_do_not_hold_up_those_after_them(
-        self, memory: Any, clock: Clock
+        self, memory: Any, clock: FakeClock
     ) -> None:
         async with memory(20, ttl=100) as chat:
             await chat.append("s", *said(*"abcdefgh"))
@@ -440,7 +413,7 @@ class TestSummaries:
 
 class TestDeletion:
     @pytest.fixture
-    async def filled(self, memory: Any, clock: Clock) -> AsyncIterator[ChatMemory]:
+    async def filled(self, memory: Any, clock: FakeClock) -> AsyncIterator[ChatMemory]:
         async def summarise(before: str, turns: Sequence[Turn]) -> str:
             return "they talk about fish"
 
@@ -498,7 +471,7 @@ class TestDeletion:
         assert [turn.content for turn in await filled.history("s", scope=ADA)] == ["nice"]
 
     async def test_export_and_restore_are_exact(
-        self, filled: ChatMemory, embedder: FlakyEmbedder, clock: Clock
+        self, filled: ChatMemory, embedder: FlakyEmbedder, clock: FakeClock
     ) -> None:
         records = [json.loads(json.dumps(record)) async for record in filled.export()]
         index = MemoryIndex(embedder.fingerprint, embedder.dimension, clock=clock)

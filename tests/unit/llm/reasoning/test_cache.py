@@ -3,6 +3,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.support.llm_clock import FakeClock
 from tests.support.llm_flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
@@ -29,41 +30,9 @@ CHAIN = ChainOfThought(
 TREE = TreeOfThought.grow("make 24 of 4 6 8 2", [Thought("r", None, ""), Thought("a", "r", "4 x 6", 0.9)])
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> FlakyStore:
-    return FlakyStore(clock=clock)
-
-
-@pytest.fixture
-def embedder() -> FlakyEmbedder:
-    return FlakyEmbedder()
-
-
-@pytest.fixture
-def index(embedder: FlakyEmbedder, clock: Clock) -> FlakyIndex:
-    return flaky_index(embedder, clock=clock)
-
-
-@pytest.fixture
-def ears() -> Ears:
-    return Ears()
-
-
 @pytest.fixture
 async def cache(
-    store: FlakyStore, embedder: FlakyEmbedder, index: FlakyIndex, ears: Ears, clock: Clock
+    store: FlakyStore, embedder: FlakyEmbedder, index: FlakyIndex, ears: Ears, clock: FakeClock
 ) -> AsyncIterator[ReasoningCache]:
     async with ReasoningCache(store, embedder, index, observer=ears, clock=clock) as opened:
         yield opened
@@ -123,7 +92,7 @@ async def test_concurrent_steps_lose_nothing(cache: ReasoningCache) -> None:
     assert len(tree.nodes) == 51
 
 
-async def test_a_changed_entry_keeps_its_end_and_its_tags(cache: ReasoningCache, clock: Clock) -> None:
+async def test_a_changed_entry_keeps_its_end_and_its_tags(cache: ReasoningCache, clock: FakeClock) -> None:
     await cache.put(CHAIN, ttl=10, tags=["maths"])
     clock.now += 6
     await cache.put_step(CHAIN.problem, Step(number=2, thought="count them"))
@@ -274,7 +243,7 @@ async def test_texts_that_are_no_unicode_are_refused(cache: ReasoningCache) -> N
 
 class TestManaged:
     @pytest.fixture
-    async def filled(self, cache: ReasoningCache, clock: Clock) -> ReasoningCache:
+    async def filled(self, cache: ReasoningCache, clock: FakeClock) -> ReasoningCache:
         await cache.put(CHAIN, ADA, tags=["maths"])
         clock.now += 100
         await cache.put(TREE, BOB, ttl=1000)
@@ -323,7 +292,7 @@ class TestManaged:
         assert [entry.text async for entry in index.scan(Selection(pattern=pattern))] == []
 
     async def test_export_and_restore_are_exact(
-        self, filled: ReasoningCache, embedder: FlakyEmbedder, clock: Clock
+        self, filled: ReasoningCache, embedder: FlakyEmbedder, clock: FakeClock
     ) -> None:
         records = [json.loads(json.dumps(record)) async for record in filled.export()]
         again = MemoryStore(clock=clock)
