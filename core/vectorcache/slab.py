@@ -30,9 +30,8 @@ class Slab:
     def __init__(self, region_bytes: int = REGION_BYTES) -> None:
         self._region_bytes = region_bytes
         self._regions: list[_Region] = []
-        self._left: deque[tuple[_Region, int, int]] = (
-            deque()
-        )  # a finalizer may interrupt whoever holds the lock
+        # Not under the lock: a finalizer may interrupt whoever holds it.
+        self._left: deque[tuple[_Region, int, int]] = deque()
         self._lock = Lock()
 
     def hold(self, data: bytes) -> memoryview:
