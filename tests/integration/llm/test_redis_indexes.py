@@ -283,6 +283,7 @@ async def test_a_killed_server_is_unavailable_and_taken_up_again(
         assert ids(await index.search(HERE, vector)) == ["c"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_frozen_server_is_unavailable_within_the_deadline(
     own_server: RedisServer, kind: type[RedisIndex]

@@ -18,6 +18,8 @@ from vectorcache_llm.observer import Outcome
 from vectorcache_llm.response import Fixed, Guard, Reply, Request, ResponseCache
 from vectorcache_llm.similarity import MemoryIndex, RedisSearchIndex
 
+pytestmark = pytest.mark.alone
+
 DEADLINE = 0.15
 LATE = 0.1
 """Seconds that a loaded machine may add to the deadline before a test calls it late."""

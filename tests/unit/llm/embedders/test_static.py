@@ -79,6 +79,7 @@ def test_other_dimensions_are_refused(dimension: int) -> None:
         StaticEmbedder(dimension)
 
 
+@pytest.mark.alone
 async def test_a_book_does_not_hold_up_the_event_loop(small: StaticEmbedder) -> None:
     task = asyncio.create_task(small.embed(["chapter and verse " * 20_000]))
     turns, start = 0, time.perf_counter()

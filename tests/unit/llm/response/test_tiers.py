@@ -113,6 +113,7 @@ async def test_all_tiers_down_is_a_call_and_no_error(embedder: FlakyEmbedder) ->
         assert not await cache.put(Request(QUESTION), Reply("x"))
 
 
+@pytest.mark.alone
 async def test_a_tier_that_hangs_costs_no_more_than_the_deadline(embedder: FlakyEmbedder) -> None:
     tiers = tiers_of(embedder, "near", "far")
     async with cache_of(embedder, *tiers, deadline=DEADLINE) as cache:
