@@ -4,7 +4,7 @@ Three ideas, each from a paper:
 
 - *Rendezvous hashing* (Thaler & Ravishankar, "Using name-based mappings to increase hit rates", 1998):
   every node has a pseudo-random score for every slot, and a slot prefers nodes in the order of their
-  scores. A node's scores are spread evenly (stratified), which halves the variance of what it wins.
+  scores. Scores are spread evenly (``strata.py``), so that what a node wins varies less than by chance.
 - *Bounded loads* (Mirrokni, Thorup & Zadimoghaddam, "Consistent hashing with bounded loads", 2018): no node
   owns more than 1.05 times the mean number of slots.
 - *Stable matching* by deferred acceptance (Gale & Shapley, "College admissions and the stability of
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vectorcache.errors import InvalidInput, NotFound
+from vectorcache.routing.strata import murmur3, score_slots
 
 LOAD_CAP = Fraction(105, 100)
 """The most slots that a node may own, as a multiple of the mean (rounded up where the mean is below 20)."""
@@ -52,7 +53,7 @@ class HashRing:
         self._virtual_nodes = _at_least_one("virtual_nodes", virtual_nodes)
         self._replication = _at_least_one("replication", replication)
         self._index = {name: index for index, name in enumerate(self._nodes)}
-        self._scores = _scores(self._nodes, virtual_nodes)
+        self._scores = score_slots(self._nodes, virtual_nodes)
         self._owner_table = _match(self._scores)
         self._owner_table.flags.writeable = False
         self._preferences: dict[int, tuple[str, ...]] = {}  # filled when asked; at most one entry per slot
@@ -89,7 +90,7 @@ class HashRing:
 
     def slots(self, keys: Sequence[str | bytes]) -> NDArray[np.intp]:
         """The slot of each key: ``(len(keys),)``."""
-        return (_hashes(keys) % np.uint64(self._virtual_nodes)).astype(np.intp)
+        return (murmur3(keys) % np.uint64(self._virtual_nodes)).astype(np.intp)
 
     def owner(self, key: str | bytes) -> str:
         """The node that owns a key's slot."""
@@ -195,37 +196,8 @@ def _match(scores: NDArray[np.uint64]) -> NDArray[np.intp]:
     return owner
 
 
-def _scores(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
-    """The score of every node for every slot: ``(slots, nodes)``.
-
-    A node ranks the slots by murmur3 of its name and the slot. The rank makes the high part of the score,
-    the hash the low part, so that ranks of different nodes do not tie.
-    """
-    hashes = _fmix64(_fmix64(np.arange(1, slots + 1, dtype=np.uint64)) ^ _hashes(nodes)[:, None])
-    scores = hashes >> np.uint64(slots.bit_length())
-    step = np.uint64((2**64 - 1) // slots)
-    order = hashes.argsort(axis=1)
-    for row, ranked in zip(scores, order, strict=True):
-        row[ranked] += np.arange(slots, dtype=np.uint64) * step
-    return np.ascontiguousarray(scores.T)
-
-
-def _fmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Murmur3's 64-bit finaliser (Appleby 2011), in place: a bijection that stirs every bit."""
-    values ^= values >> np.uint64(33)
-    values *= np.uint64(0xFF51AFD7ED558CCD)
-    values ^= values >> np.uint64(33)
-    values *= np.uint64(0xC4CEB9FE1A85EC53)
-    values ^= values >> np.uint64(33)
-    return values
-
-
 def _hash(key: str | bytes) -> int:
     return mmh3.hash64(key, signed=False)[0]
-
-
-def _hashes(keys: Sequence[str | bytes]) -> NDArray[np.uint64]:
-    return np.fromiter((_hash(key) for key in keys), dtype=np.uint64, count=len(keys))
 
 
 def _checked_names(nodes: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,90 @@
+"""How a node scores the slots of the ring: evenly, and as differently from other nodes as can be.
+
+A node of the ring ranks all slots. The better the ranks of any two nodes are spread over each other's, the
+less the loads of nodes vary. Slots are laid out as the points (x, y) of a square whose side is a prime, and
+a node ranks them line by line: all points of ``y + direction * x = c (mod side)`` for one c, then for the
+next. In the finite affine plane, lines of different directions meet in exactly one point, so any
+stratum of one node has exactly one slot in any stratum of the other.
+
+There are as many directions as the square has rows: too few to draw them by hash (among 50 names two would
+have the same), but enough to number them. The pods of a StatefulSet *are* numbered: ``products-node-17``
+has the base ``products-node-`` and the direction 17. Bases bend all their lines by a hash of their own, so
+that nodes of different bases are to each other as if drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import mmh3
+import numpy as np
+from numpy.typing import NDArray
+
+_NUMBERED = re.compile(r"(.*?)(0|[1-9][0-9]*)?", re.DOTALL)
+"""A base and a number (or none): no two names have both in common."""
+
+_HIGH = np.uint64(0xFFFFFFFF00000000)
+
+
+def score_slots(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
+    """The score of every node for every slot: ``(slots, nodes)``, no two in a row equal but by accident.
+
+    A score depends on the node's name and the number of slots only. The rank makes its high part, a hash
+    of the name and the slot its low part, so that ranks of different nodes do not tie.
+    """
+    named = murmur3(nodes)[:, None]
+    hashed = _fmix64(_fmix64(np.arange(1, slots + 1, dtype=np.uint64)) ^ named)
+    order = (_fmix64(_lines(nodes, slots) ^ ~named) & _HIGH | hashed >> np.uint64(32)).argsort(axis=1)
+    scored = hashed >> np.uint64(slots.bit_length())
+    step = np.uint64((2**64 - 1) // slots)
+    for row, ranked in zip(scored, order, strict=True):
+        row[ranked] += np.arange(slots, dtype=np.uint64) * step
+    return np.ascontiguousarray(scored.T)
+
+
+def _lines(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
+    """The line of each slot, as each node sees the square: ``(nodes, slots)``, below the side."""
+    side = _prime_from(math.isqrt(slots - 1) + 1)
+    x, y = np.divmod(np.arange(slots), side)
+    slope, bend, twist = np.array([_curve(name, side) for name in nodes]).T[:, :, None]
+    lines: NDArray[np.intp] = (y + x * (slope + x * (bend + x * twist % side) % side)) % side
+    return lines.astype(np.uint64)
+
+
+def _curve(name: str, side: int) -> tuple[int, int, int]:
+    """The coefficients of x, x^2 and x^3 in a node's lines: the first counts up with the node's number."""
+    base, number = _split(name)
+    turns, direction = divmod(number, side)
+    drawn = mmh3.hash64(f"{turns} {base}", signed=False)[0]
+    return (drawn // side**2 + direction) % side, drawn // side % side, drawn % side
+
+
+def _split(name: str) -> tuple[str, int]:
+    found = _NUMBERED.fullmatch(name)
+    assert found is not None, "any text matches"
+    return found[1], -1 if found[2] is None else int(found[2])
+
+
+def _prime_from(least: int) -> int:
+    """The smallest prime that is not below ``least``."""
+    number = max(least, 2)
+    while any(number % divisor == 0 for divisor in range(2, math.isqrt(number) + 1)):
+        number += 1
+    return number
+
+
+def murmur3(keys: Sequence[str | bytes]) -> NDArray[np.uint64]:
+    """The 64-bit murmur3 hash of each key: ``(len(keys),)``."""
+    return np.fromiter((mmh3.hash64(key, signed=False)[0] for key in keys), dtype=np.uint64, count=len(keys))
+
+
+def _fmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Murmur3's 64-bit finaliser (Appleby 2011), in place: a bijection that stirs every bit."""
+    values ^= values >> np.uint64(33)
+    values *= np.uint64(0xFF51AFD7ED558CCD)
+    values ^= values >> np.uint64(33)
+    values *= np.uint64(0xC4CEB9FE1A85EC53)
+    values ^= values >> np.uint64(33)
+    return values
