@@ -37,8 +37,7 @@ def check_entry(entry: IndexEntry, dimension: int) -> IndexEntry:
         raise InvalidInput("id", entry.id, f"1 to {MAX_CHARACTERS} printable characters")
     _check_texts(entry)
     _check_times(entry)
-    vector = _as_vector(entry.vector, dimension)
-    length = norm(vector)
+    vector, length = _measured(entry.vector, dimension)
     if length and abs(length - 1.0) > LENGTH_TOLERANCE:
         raise InvalidInput("vector", f"one of length {length:g}", "length 1, or zeros")
     if vector is entry.vector and not vector.flags.writeable:
@@ -64,8 +63,7 @@ def unit_query(vector: ArrayLike, dimension: int, k: int) -> Floats | None:
         InvalidInput: ``k`` is less than 1, or the vector is of a wrong dimension or not finite.
     """
     check_k(k)
-    query = _as_vector(vector, dimension)
-    length = norm(query)
+    query, length = _measured(vector, dimension)
     return query / np.float32(length) if length else None
 
 
@@ -102,13 +100,15 @@ def selects(selection: Selection, entry: IndexEntry) -> bool:
     return selection.matches(entry.partition.scope, entry.created_at, entry.tags, entry.id, entry.text)
 
 
-def _as_vector(value: ArrayLike, dimension: int) -> Floats:
+def _measured(value: ArrayLike, dimension: int) -> tuple[Floats, float]:
+    """The vector and its length."""
     vector = as_floats(value, "vector")
     if vector.shape != (dimension,):
         raise InvalidInput("vector", f"one of shape {vector.shape}", f"shape ({dimension},)")
-    if not math.isfinite(norm(vector)):
+    length = norm(vector)
+    if not math.isfinite(length):
         raise InvalidInput("vector", "one that is not finite", "finite numbers")
-    return vector
+    return vector, length
 
 
 def _check_texts(entry: IndexEntry) -> None:

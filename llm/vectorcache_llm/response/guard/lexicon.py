@@ -10,6 +10,8 @@ from importlib.resources import files
 Pole = tuple[int, int]
 """An axis, and which of its ends."""
 
+LONGEST_WORD = 64
+"""Characters; longer ones are none, and are not remembered."""
 _ENDINGS = ("ations", "ation", "ings", "ing", "edly", "ied", "ies", "ed", "ly", "es", "s")
 
 
@@ -47,7 +49,10 @@ class Lexicon:
 
     def word(self, written: str) -> Word:
         """What is known of a word in lower case; of an unknown one its stem."""
-        return self.words.get(written) or _unlisted(written)
+        known = self.words.get(written)
+        if known is None:
+            return _unlisted(written) if len(written) <= LONGEST_WORD else Word(written, listed=False)
+        return known
 
 
 def stem_of(word: str) -> str:

@@ -6,11 +6,13 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from tests.support.llm_embedder_contract import EmbedderContract, fingerprint_elsewhere
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.embedders import StaticEmbedder
-from vectorcache_llm.embedders.static import BATCH, BLOCK
+from vectorcache_llm.embedders.static import BATCH, BLOCK, INLINE_CHARACTERS
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,22 @@ async def test_the_first_components_are_an_embedding_themselves(
     cut = (await static.embed(texts))[:, :64]
     cut /= np.linalg.norm(cut, axis=1, keepdims=True)
     assert np.abs(await small.embed(texts) - cut).max() < 1e-6
+
+
+pieces = st.lists(
+    st.sampled_from(["a", "password", "<s>", "<", "é", "▁", " ", "  ", "\n", "re", "x" * 70]), max_size=12
+)
+
+
+@given(pieces)
+@settings(max_examples=200)
+@example(["a", " ", "<s>", " ", "password"])
+@example(["a", "▁", " ", "▁", "re"])
+def test_word_by_word_is_the_same_as_the_whole_text(small: StaticEmbedder, parts: list[str]) -> None:
+    text = "".join(parts)
+    alone = asyncio.run(small.embed([text]))
+    beside_a_long_one = asyncio.run(small.embed([text, "x" * (INLINE_CHARACTERS + 1)]))
+    assert np.array_equal(alone[0], beside_a_long_one[0])
 
 
 async def test_texts_beyond_a_batch_and_tokens_beyond_a_block_count(small: StaticEmbedder) -> None:
