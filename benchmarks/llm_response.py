@@ -27,6 +27,9 @@ from vectorcache_llm.response import Fixed, Guard, Reply, Request, ResponseCache
 from vectorcache_llm.similarity import MemoryIndex, RedisSearchIndex, SimilarityIndex
 
 REPLY = "An answer of some length. " * 20
+TURN = 50
+WARM_UP = 5
+"""Calls before those of a turn, which do not count."""
 Call = Callable[[int], Awaitable[object]]
 Times = dict[str, NDArray[np.float64]]
 
@@ -52,14 +55,19 @@ async def filled(
 
 
 async def in_turns(calls: Mapping[str, Call], rounds: int) -> Times:
-    """Seconds of each call, the calls taking turns, so that a machine that slows down slows all of them."""
+    """Seconds of each call.
+
+    The calls take turns, so that a machine that slows down slows all of them; ``TURN`` of one at a time, so that none
+    has to begin with what another one left in the processor's caches.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(-20, rounds):
+    for start in range(0, rounds, TURN):
         for name, call in calls.items():
-            begun = time.perf_counter()
-            await call(number)
-            if number >= 0:
-                times[name].append(time.perf_counter() - begun)
+            for number in range(start - WARM_UP, min(start + TURN, rounds)):
+                begun = time.perf_counter()
+                await call(number)
+                if number >= start:
+                    times[name].append(time.perf_counter() - begun)
     return {name: np.array(values) for name, values in times.items()}
 
 

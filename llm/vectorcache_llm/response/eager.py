@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-async def until(work: Coroutine[Any, Any, T], ends: float) -> T:
+def nothing() -> None:
+    """There is nothing to be done meanwhile."""
+
+
+async def until(work: Coroutine[Any, Any, T], ends: float, meanwhile: Callable[[], object] = nothing) -> T:
     """Run a coroutine that ends by ``ends``, of the event loop's clock.
 
     What is in process answers at its first step; setting a timer and taking it back would cost as much as a look-up.
+
+    Args:
+        work: what to run.
+        ends: seconds.
+        meanwhile: what is to be done anyway, where the work waits for somebody: for a server, after asking it.
 
     Raises:
         TimeoutError: it did not end by then.
@@ -24,13 +33,16 @@ async def until(work: Coroutine[Any, Any, T], ends: float) -> T:
         value: T = done.value
         return value
     async with asyncio.timeout_at(ends):
-        return await _rest(work, waiting_for)
+        return await _rest(work, waiting_for, meanwhile)
 
 
 @types.coroutine
-def _rest(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+def _rest(
+    work: Coroutine[Any, Any, T], waiting_for: Any, meanwhile: Callable[[], object]
+) -> Generator[Any, Any, T]:
     """Go on with a coroutine that waits for something, as ``await`` would."""
     try:
+        meanwhile()
         while True:
             try:
                 sent = yield waiting_for

@@ -128,22 +128,26 @@ class Ladder:
 
     async def _look(self, tier: Tier, query: Query, best: Finding, ends: float, stale: bool) -> Finding:
         """Both in one round trip, unless embedding the question takes longer than another one."""
-        floor = self._semantic.floor
-        if best.reply is not None or floor is None or not query.request.question:
+        floor, question = self._semantic.floor, query.request.question
+        if best.reply is not None or floor is None or not question:
             return self._exact(await tier.get(query, ends), tier, stale)
         matches: Sequence[base.Match] = ()
         one_trip = query.vector is not None or 0 < self._semantic.part.usual_seconds < tier.usual_seconds
         vector = await self._semantic.vector(query, ends) if one_trip else None
+
+        def read() -> None:  # the guard will want to know
+            self._semantic.guard.read(question)
+
         if vector is None:
             entry = await tier.get(query, ends)
         else:
-            entry, matches = await tier.lookup(query, vector, 1, floor, ends)
+            entry, matches = await tier.lookup(query, vector, 1, floor, ends, read)
         exact = self._exact(entry, tier, stale)
         if exact is not NOTHING:
             return exact
         if vector is None:
             vector = await self._semantic.vector(query, ends)
-            matches = () if vector is None else await tier.search(query, vector, 1, floor, ends)
+            matches = () if vector is None else await tier.search(query, vector, 1, floor, ends, read)
         nearest = self._semantic.judge(query, matches, tier.name)
         if vector is None or nearest.outcome is not Outcome.REFUSED:
             return nearest

@@ -10,7 +10,7 @@ from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache_llm.errors import Unsupported
 from vectorcache_llm.observer import Observer
 from vectorcache_llm.response.breaker import Breaker, State
-from vectorcache_llm.response.eager import until
+from vectorcache_llm.response.eager import nothing, until
 
 T = TypeVar("T")
 
@@ -40,19 +40,31 @@ class Part:
         """Learn how long the usual call takes: a moving average over some eight of them."""
         self.usual_seconds += (seconds - self.usual_seconds) / 8
 
-    async def run(self, operation: str, work: Callable[[], Coroutine[Any, Any, T]], ends: float) -> T:
-        """Do work that ends by ``ends``, of the event loop's clock.
+    async def run(
+        self,
+        operation: str,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        ends: float,
+        meanwhile: Callable[[], object] = nothing,
+    ) -> T:
+        """Do work that ends by ``ends``, of the event loop's clock, and something else while it waits.
 
         Raises:
             PassedOver: it failed, was late, or the breaker is open. A cancelled caller hears ``CancelledError``.
         """
         if not self._breaker.allows():
             raise PassedOver(f"{self.name} is left alone after failures")
-        return await self._try(operation, work, ends)
+        return await self._try(operation, work, ends, meanwhile)
 
-    async def _try(self, operation: str, work: Callable[[], Coroutine[Any, Any, T]], ends: float) -> T:
+    async def _try(
+        self,
+        operation: str,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        ends: float,
+        meanwhile: Callable[[], object] = nothing,
+    ) -> T:
         try:
-            result = await until(work(), ends)
+            result = await until(work(), ends, meanwhile)
         except asyncio.CancelledError:
             self._breaker.abandoned()
             raise

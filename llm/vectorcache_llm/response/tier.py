@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from vectorcache.layers.tasks import Tasks
 from vectorcache.metric import Floats
 from vectorcache_llm.observer import Observer
 from vectorcache_llm.response.breaker import Breaker
+from vectorcache_llm.response.eager import nothing
 from vectorcache_llm.response.invalidations import Invalidations
 from vectorcache_llm.response.lookup import Query
 from vectorcache_llm.response.part import CACHE, Part, PassedOver
@@ -55,17 +56,36 @@ class Tier(Part):
         return entry
 
     async def search(
-        self, query: Query, vector: Floats, k: int, floor: float, ends: float
+        self,
+        query: Query,
+        vector: Floats,
+        k: int,
+        floor: float,
+        ends: float,
+        meanwhile: Callable[[], object] = nothing,
     ) -> Sequence[base.Match]:
         """Entries with a similar question."""
         self._check_open()
-        return await self.run("search", lambda: self.index.search(query.partition, vector, k, floor), ends)
+        return await self.run(
+            "search", lambda: self.index.search(query.partition, vector, k, floor), ends, meanwhile
+        )
 
-    async def lookup(self, query: Query, vector: Floats, k: int, floor: float, ends: float) -> base.Lookup:
+    async def lookup(
+        self,
+        query: Query,
+        vector: Floats,
+        k: int,
+        floor: float,
+        ends: float,
+        meanwhile: Callable[[], object] = nothing,
+    ) -> base.Lookup:
         """Both, in one round trip."""
         self._check_open()
         return await self.run(
-            "look up", lambda: self.index.lookup(query.id, query.partition, vector, k, floor), ends
+            "look up",
+            lambda: self.index.lookup(query.id, query.partition, vector, k, floor),
+            ends,
+            meanwhile,
         )
 
     async def keep(

@@ -73,24 +73,20 @@ def unit(vector: Floats) -> Floats:
     return vector / np.float32(length) if length else vector
 
 
-def cosines(vectors: Floats, query: Floats) -> Doubles:
-    """Cosines of rows (n, d) with a query of length 1, in float64; 0 for rows of zeros."""
-    wide = vectors.astype(np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    dots = wide @ query.astype(np.float64)
-    return np.asarray(np.divide(dots, lengths, out=np.zeros(len(wide)), where=lengths > 0))
+def cosine(vector: Floats, query: Doubles) -> float:
+    """The cosine of a vector with a query of length 1, in float64; 0 for zeros."""
+    wide = vector.astype(np.float64)
+    length = norm(wide)
+    return float(wide.dot(query)) / length if length else 0.0
 
 
 def best(
     entries: Sequence[IndexEntry], partition: Partition, query: Floats, k: int, min_similarity: float
 ) -> list[Match]:
     """The k best of candidates, compared exactly; nothing of another partition, whatever a server says."""
-    ours = [entry for entry in entries if entry.partition == partition]
-    if not ours:
-        return []
-    similarities = cosines(np.stack([entry.vector for entry in ours]), query).tolist()
-    matches = map(Match, ours, similarities)
-    found = [match for match in matches if match.similarity >= min_similarity]
+    wide = query.astype(np.float64)
+    ours = (Match(entry, cosine(entry.vector, wide)) for entry in entries if entry.partition == partition)
+    found = [match for match in ours if match.similarity >= min_similarity]
     found.sort(key=lambda match: (-match.similarity, match.entry.id))
     return found[:k]
 

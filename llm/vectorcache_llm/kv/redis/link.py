@@ -73,7 +73,7 @@ def _client(url: str, deadline: float, max_connections: int) -> Any:
             url,
             max_connections=max_connections,
             timeout=deadline,
-            socket_timeout=deadline,
+            socket_timeout=None,  # ours holds for the whole call; one for each step costs as much as the server
             socket_connect_timeout=deadline,
             # What failed may have been done: only the caller knows whether doing it again is right.
             retry=retry.Retry(backoff.NoBackoff(), 0),

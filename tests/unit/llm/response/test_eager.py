@@ -77,3 +77,31 @@ async def test_a_cancellation_is_the_works_to_hear() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert heard == [True]
+
+
+@pytest.mark.parametrize(("waits", "expected"), [(False, ["asked"]), (True, ["asked", "meanwhile", "done"])])
+async def test_only_what_waits_leaves_time_for_something_else(waits: bool, expected: list[str]) -> None:
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append("asked")
+        if waits:
+            await asyncio.sleep(0)
+            seen.append("done")
+
+    await until(work(), soon(), lambda: seen.append("meanwhile"))
+    assert seen == expected
+
+
+async def test_an_error_meanwhile_ends_the_work() -> None:
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(ZeroDivisionError):
+        await until(work(), soon(), lambda: 1 // 0)
+    assert ended == [True]
