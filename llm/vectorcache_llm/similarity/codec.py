@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import msgspec
@@ -75,7 +74,7 @@ def vector_bytes(entry: IndexEntry) -> bytes:
 
 def digest(*parts: str, size: int = 16) -> str:
     """2 * ``size`` hexadecimal digits that name the parts; where one ends and the next begins counts."""
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=size).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(parts), digest_size=size).hexdigest()
 
 
 def partition_digest(partition: Partition) -> str:

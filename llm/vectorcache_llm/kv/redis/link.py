@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
@@ -24,8 +24,8 @@ class RedisLink:
     Args:
         server: the URL (redis, rediss or unix), or a client of ``redis.asyncio`` that gives bytes and stays the
             caller's to close.
-        deadline: seconds for each call, waiting for a connection included.
-        max_connections: of the pool that is made for a URL; more calls wait for one.
+        deadline: seconds for each call, waiting for its turn included.
+        max_connections: calls that are under way at once; more wait for their turn.
 
     Raises:
         MissingExtra: ``redis`` is not installed.
@@ -35,13 +35,14 @@ class RedisLink:
     def __init__(self, server: str | Redis, deadline: float, max_connections: int) -> None:
         check_positive(deadline=deadline, max_connections=max_connections)
         self._deadline = deadline
+        self._turns = asyncio.Semaphore(max_connections)
         self._errors = require("redis.exceptions", "redis")
         self._owned = isinstance(server, str)
         self.client: Any = _client(server, deadline, max_connections) if isinstance(server, str) else server
         if self.client.get_encoder().decode_responses:
             raise InvalidInput("client", "decode_responses=True", "a client that gives bytes")
 
-    async def run(self, call: Awaitable[T]) -> T:
+    async def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Wait for a call of the client.
 
         Raises:
@@ -49,7 +50,7 @@ class RedisLink:
             Unavailable: Redis is away, or refused.
         """
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline), self._turns:
                 return await call
         except (TimeoutError, self._errors.TimeoutError) as error:
             raise DeadlineExceeded(f"Redis: no answer within {self._deadline:g} s") from error
@@ -57,6 +58,8 @@ class RedisLink:
             # A pipeline's error quotes its command, and with that what people wrote.
             quoted, _, said = str(error).rpartition(" of pipeline caused error: ")
             raise Unavailable(f"Redis: {said}") from (None if quoted else error)
+        finally:
+            call.close()  # where its turn never came
 
     async def close(self) -> None:
         """Close the connections, where the client is not the caller's; a second call does nothing."""
@@ -69,10 +72,9 @@ def _client(url: str, deadline: float, max_connections: int) -> Any:
     backoff = require("redis.backoff", "redis")
     retry = require("redis.asyncio.retry", "redis")
     try:
-        pool = redis.BlockingConnectionPool.from_url(
+        pool = redis.ConnectionPool.from_url(
             url,
             max_connections=max_connections,
-            timeout=deadline,
             socket_timeout=None,  # ours holds for the whole call; one for each step costs as much as the server
             socket_connect_timeout=deadline,
             # What failed may have been done: only the caller knows whether doing it again is right.

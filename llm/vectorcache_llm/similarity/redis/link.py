@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from vectorcache.errors import Unavailable
@@ -59,7 +59,7 @@ class CommandLink(RedisLink):
         except self._errors.ResponseError as error:
             return error
 
-    async def _known(self, call: Awaitable[T]) -> T:
+    async def _known(self, call: Coroutine[Any, Any, T]) -> T:
         try:
             return await self.run(call)
         except Unavailable as error:
