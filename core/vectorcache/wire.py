@@ -138,10 +138,18 @@ class CollectionInfo(Reply):
     built_at: str
 
 
+class UnreadableCollection(Reply):
+    """A collection that cannot be served, because what describes it is damaged."""
+
+    name: str
+    problem: str
+
+
 class CollectionList(Reply):
     """All collections, by name."""
 
     collections: list[CollectionInfo]
+    unreadable: list[UnreadableCollection] = []
 
 
 class NodeInfo(Reply):

@@ -125,8 +125,14 @@ class RouterApi:
 
     async def collections(self) -> wire.CollectionList:
         """GET /v1/collections."""
-        manifests = await self._cluster.collections.manifests()
-        return wire.CollectionList(collections=[_info(manifest) for manifest in manifests])
+        served = await self._cluster.collections.served()
+        return wire.CollectionList(
+            collections=[_info(manifest) for manifest in served.manifests],
+            unreadable=[
+                wire.UnreadableCollection(name=name, problem=str(error))
+                for name, error in served.unreadable.items()
+            ],
+        )
 
     async def collection(self, name: str) -> wire.CollectionInfo:
         """GET /v1/collections/{name}."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from vectorcache.errors import NotFound, VectorCacheError
-from vectorcache.index.catalog import Catalog
+from vectorcache.index.catalog import Catalog, Served
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.lookup import LookupCodec, LookupShard, Place, shard_of
 from vectorcache.index.manifest import Manifest, check_collection
@@ -112,10 +112,9 @@ class Collections:
         opened = self._opened.get(key)
         return opened if opened is not None else await asyncio.shield(self._loads.join(key))
 
-    async def manifests(self) -> list[Manifest]:
-        """The manifests of all collections, by name."""
-        found = [await self._manifest_or_none(name) for name in await self._catalog.collections()]
-        return [manifest for manifest in found if manifest is not None]
+    async def served(self) -> Served:
+        """The manifests of all collections; their centroids need not be read for that."""
+        return await self._catalog.served()
 
     async def places(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, Place]:
         """Where the vectors of ids stand; ids that the version does not have are left out."""
@@ -171,13 +170,6 @@ class Collections:
         if not self._opened.put(key, opened):
             self._log.warning("centroids outweigh the memory for them", collection=key[0], version=key[1])
         return opened
-
-    async def _manifest_or_none(self, name: str) -> Manifest | None:
-        """None for a collection that was deleted meanwhile. Its centroids need not be read for that."""
-        try:
-            return await self._catalog.manifest(name)
-        except NotFound:
-            return None
 
 
 def _weigh(coarse: CoarseQuantizer) -> int:

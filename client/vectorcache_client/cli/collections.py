@@ -29,14 +29,14 @@ app = typer.Typer(
 
 @app.command("list", epilog="Example: vectorcache collections list --blobs ./blobs")
 def list_(blobs: Blobs) -> None:
-    """Every collection, and the version of it that is served."""
-
-    async def manifests(catalog: Catalog) -> list[Manifest]:
-        return [await catalog.manifest(name) for name in await catalog.collections()]
-
-    found = _with_catalog(blobs, manifests)
+    """Every collection, and the version of it that is served. Damaged ones are told apart, and end in an error."""
+    found = _with_catalog(blobs, lambda catalog: catalog.served())
     columns = ("collection", "version", "vectors", "dim", "metric", "chunks", "size", "built")
-    print_table(columns, (_row(manifest) for manifest in found))
+    print_table(columns, (_row(manifest) for manifest in found.manifests))
+    for name, error in found.unreadable.items():
+        typer.echo(f"{name}: {error}", err=True)
+    if found.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: vectorcache collections show words --blobs ./blobs")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound
+from vectorcache.gather import all_of
 from vectorcache.index.manifest import (
     Current,
     Manifest,
@@ -22,7 +24,10 @@ from vectorcache.index.manifest import (
 )
 from vectorcache.stores.base import BlobStore
 
+T = TypeVar("T")
+
 _SWAP_TRIES = 16  # each lost race means that another writer got through
+_READS = 16  # at once, when all collections are looked at
 
 
 class VersionInfo(NamedTuple):
@@ -34,6 +39,13 @@ class VersionInfo(NamedTuple):
     pinned: bool
 
 
+class Served(NamedTuple):
+    """The manifests of what is served, by name; and why those of other collections cannot be read."""
+
+    manifests: list[Manifest]
+    unreadable: dict[str, CorruptData]
+
+
 class Catalog:
     """Collections and their versions. Holds no state of its own, so any number of them may work at once."""
 
@@ -43,7 +55,17 @@ class Catalog:
     async def collections(self) -> list[str]:
         """Names of the collections that have a published version, sorted."""
         names = await self._blobs.list_folders()
-        return [name for name in names if await self._blobs.head(f"{name}/current.json") is not None]
+        heads = await _side_by_side(lambda name: self._blobs.head(f"{name}/current.json"), names)
+        return [name for name, head in zip(names, heads, strict=True) if head is not None]
+
+    async def served(self) -> Served:
+        """What is served of all collections; one that is damaged hides no other."""
+        names = await self.collections()
+        found = dict(zip(names, await _side_by_side(self._manifest_or_why, names), strict=True))
+        return Served(
+            [one for one in found.values() if isinstance(one, Manifest)],
+            {name: one for name, one in found.items() if isinstance(one, CorruptData)},
+        )
 
     async def current(self, collection: str) -> int:
         """Number of the version that is served; ``NotFound`` where there is no such collection."""
@@ -63,6 +85,15 @@ class Catalog:
         except NotFound as error:
             raise NotFound("version", f"{collection}/v{version}") from error
         return decode_manifest(blob.data, key)
+
+    async def _manifest_or_why(self, collection: str) -> Manifest | CorruptData | None:
+        """The manifest that is served, or why it cannot be read; None where it was deleted meanwhile."""
+        try:
+            return await self.manifest(collection)
+        except CorruptData as error:
+            return error
+        except NotFound:
+            return None
 
     async def versions(self, collection: str) -> list[VersionInfo]:
         """Every version, oldest first; those without a manifest are being built, or their build failed."""
@@ -208,3 +239,14 @@ class Catalog:
             return msgspec.json.decode(blob.data, type=Current), blob.etag
         except msgspec.MsgspecError as error:
             raise CorruptData(f"pointer {key!r} does not decode: {error}") from error
+
+
+async def _side_by_side(read: Callable[[str], Coroutine[Any, Any, T]], names: Iterable[str]) -> list[T]:
+    """What reading each gives, in their order, a bounded number at a time."""
+    gate = asyncio.Semaphore(_READS)
+
+    async def one(name: str) -> T:
+        async with gate:
+            return await read(name)
+
+    return await all_of([one(name) for name in names])

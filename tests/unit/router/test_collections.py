@@ -222,7 +222,10 @@ async def test_centroids_that_outweigh_the_memory_are_served_all_the_same(
 async def test_all_collections_are_listed_by_name(collections: Collections, blobs: ControlledBlobs) -> None:
     await build(blobs, "another")
     await blobs.put("unfinished/v1/claim.json", b"{}")
-    assert [manifest.collection for manifest in await collections.manifests()] == ["another", "words"]
+    await blobs.put("torn/current.json", b"{")
+    served = await collections.served()
+    assert [manifest.collection for manifest in served.manifests] == ["another", "words"]
+    assert list(served.unreadable) == ["torn"]
 
 
 @pytest.mark.parametrize("name", ["", ".locks", "a/b", "x" * 129])

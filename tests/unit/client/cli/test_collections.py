@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_list_names_every_collection_and_its_version(run, blobs: Path) -> None:
     )
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells[:5] == ["small", "2", "200", "4", "euclidean"]
+
+
+def test_list_tells_damaged_collections_apart(run, blobs: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(blobs, copy)
+    (copy / "torn").mkdir()
+    (copy / "torn" / "current.json").write_bytes(b"{")
+    done = run("collections", "list", "--blobs", copy)
+    assert done.exit_code == 1
+    assert "small" in done.stdout
+    assert "torn: pointer" in done.stderr
 
 
 def test_show_describes_a_version_and_its_measured_curve(run, blobs: Path) -> None:

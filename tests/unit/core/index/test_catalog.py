@@ -257,3 +257,15 @@ async def test_a_failing_store_is_told(catalog: Catalog, blobs: FlakyBlobStore) 
     blobs.faults = [Fault.LOST_REQUEST]
     with pytest.raises(Unavailable):
         await catalog.current(NAME)
+
+
+async def test_a_damaged_collection_hides_no_other(catalog: Catalog, blobs: FlakyBlobStore) -> None:
+    await publish(catalog, 1, 2)
+    await blobs.put(current_key("torn-pointer"), b"{")
+    await blobs.put(current_key("torn-manifest"), (await blobs.get(current_key(NAME))).data)
+    await blobs.put(manifest_key("torn-manifest", 2), b"{")
+    await blobs.put(current_key("half-deleted"), (await blobs.get(current_key(NAME))).data)
+    served = await catalog.served()
+    assert [(manifest.collection, manifest.version) for manifest in served.manifests] == [(NAME, 2)]
+    assert sorted(served.unreadable) == ["torn-manifest", "torn-pointer"]
+    assert "torn-pointer/current.json" in str(served.unreadable["torn-pointer"])
