@@ -90,7 +90,7 @@ class Opposites(Check):
             others = b.poles.get(axis)
             if others is not None and ends != others:
                 return "opposites"
-        return ""
+        return "every one and a single one" if a.every & b.single or b.every & a.single else ""
 
 
 class Asked(Check):
@@ -216,7 +216,7 @@ class Matter(Check):
 
 _DOERS = frozenset(("i", "you", "we"))
 """What follows is what is to be done."""
-LEAST_SHARED = 0.6
+LEAST_SHARED = 0.7
 """Of the words of matter: two questions that share less are about two things, or too hard to judge."""
 
 

@@ -7,34 +7,19 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from vectorcache_llm.response.guard.lexicon import Word
 from vectorcache_llm.response.guard.numerals import MAGNITUDES, in_digits
+from vectorcache_llm.response.guard.question import HINTS, asked
 from vectorcache_llm.response.guard.tokens import Token, tokens_of
 
 _QUOTED = re.compile(r"`([^`\n]+)`|\"([^\"\n]+)\"|“([^”\n]+)”|«([^»\n]+)»")
 _QUOTES = frozenset('`"“«')
+_EVERY = frozenset(["all", "every", "each"])
+_SINGLE = frozenset(["a", "an"])
 _LIMITS = frozenset(["only", "solely", "exclusively"])
-_ASKING = {
-    "why": "why", "when": "when", "where": "where", "who": "who", "whom": "who", "whose": "who",
-    "how": "how", "what": "what", "which": "what",
-}  # fmt: skip
-_HINTS = {
-    hint: kind
-    for kind, hints in {
-        "why": ("reason", "cause", "causes", "purpose"),
-        "when": ("date", "year", "time", "day", "month", "century"),
-        "where": ("place", "location"),
-        "who": ("person", "author", "artist", "inventor", "writer", "founder"),
-        "how many": ("number", "count", "population"),
-        "how much": ("amount", "cost", "price"),
-    }.items()
-    for hint in hints
-}
-"""Words by which a question asks as by a question word: "in which year" is "when"."""
-_TELLING = _LIMITS | _HINTS.keys()
-_MAKING = frozenset(["makes", "make", "made", "causes", "cause", "caused"])
-"""After "what": asks why."""
+_TELLING = _LIMITS | HINTS.keys()
 _POLITE = frozenset({("why", "dont"), ("", "cant"), ("", "couldnt"), ("", "wont"), ("", "wouldnt")})
 """With "you" after them, requests and no negations."""
 
@@ -60,6 +45,7 @@ class Features:
         before, after: each word of matter or unit to its neighbours, articles left out.
         sequence: names of the words of matter as they come, and ``initials``, their first letters.
         joined: two neighbours of matter written as one, to their names.
+        every, single: words of matter that follow "every" or the like, or "a".
     """
 
     text: str
@@ -83,6 +69,8 @@ class Features:
     sequence: list[str] = field(default_factory=list)
     initials: str = ""
     joined: dict[str, tuple[str, str]] = field(default_factory=dict)
+    every: set[str] = field(default_factory=set)
+    single: set[str] = field(default_factory=set)
 
 
 def features_of(text: str) -> Features:
@@ -96,7 +84,8 @@ def features_of(text: str) -> Features:
         found.quoted = frozenset(part.strip().casefold() for part in quoted)
     _read_numbers(found, tokens)
     _read_words(found, tokens)
-    _read_question(found, tokens)
+    _read_quantities(found, tokens)
+    found.asks = asked(tokens)
     return found
 
 
@@ -167,7 +156,7 @@ def _read_meaning(found: Features, token: Token) -> None:
         found.tasks.add(token.word.task)
     if token.lower in _LIMITS:
         found.limits.add("only")
-    hint = _HINTS.get(token.lower)
+    hint = HINTS.get(token.lower)
     if hint:
         found.hints.add(hint)
 
@@ -185,6 +174,14 @@ def _read_matter(found: Features, token: Token) -> None:
         found.names.add(name)
 
 
+def _read_quantities(found: Features, tokens: Sequence[Token]) -> None:
+    for token, following in pairwise(tokens):
+        if following.matter and token.lower in _EVERY:
+            found.every.add(following.matter)
+        elif following.matter and token.lower in _SINGLE:
+            found.single.add(following.matter)
+
+
 def _negates(language: str, tokens: Sequence[Token], place: int) -> bool:
     """Not where it is polite ("why don't you"), or only one of two ways ("whether or not")."""
     if (language or "en") not in tokens[place].word.negates:
@@ -193,18 +190,3 @@ def _negates(language: str, tokens: Sequence[Token], place: int) -> bool:
     after = tokens[place + 1].lower if place + 1 < len(tokens) else ""
     polite = after in ("you", "we") and (before, tokens[place].lower) in _POLITE
     return not (polite or (before == "or" and tokens[place].lower == "not") or after == "only")
-
-
-def _read_question(found: Features, tokens: Sequence[Token]) -> None:
-    for place, token in enumerate(tokens):
-        kind = _ASKING.get(token.lower, "")
-        if kind:
-            after, then = ([token.lower for token in tokens[place + 1 : place + 3]] + ["", ""])[:2]
-            if (kind, after, then) == ("why", "dont", "you"):
-                return  # a request
-            if kind == "how" and after in ("many", "much"):
-                kind = f"how {after}"
-            if kind == "what" and after in _MAKING:
-                kind = "why"
-            found.asks = kind
-            return

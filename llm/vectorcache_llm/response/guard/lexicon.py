@@ -90,6 +90,7 @@ def lexicon() -> Lexicon:
         for written in line.split():
             _known(made, written).stop = True
     _read_languages(made)
+    _read_forms(made)
     _index(made)
     return made
 
@@ -105,6 +106,14 @@ def _read_synonyms(made: Lexicon) -> None:
         name, *others = line.split()
         for written in (name, *others):
             made.words[written] = Word(stem_of(name))
+
+
+def _read_forms(made: Lexicon) -> None:
+    for line in _lines("forms"):
+        word, *forms = line.split()
+        known = _known(made, word)
+        for form in forms:
+            made.words.setdefault(form, known)
 
 
 def _read_languages(made: Lexicon) -> None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from vectorcache_llm.response.guard.question import asked
+from vectorcache_llm.response.guard.tokens import tokens_of
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Why is the sky blue?", "why"),
+        ("How come the sky is blue?", "why"),
+        ("What makes the sky blue?", "why"),
+        ("Why don't you list some birds?", ""),
+        ("How many moons has Mars?", "how many"),
+        ("How many days does delivery take?", "how"),
+        ("How much is it?", "how much"),
+        ("When will my parcel arrive?", "when"),
+        ("Please tell me when parcels arrive.", "when"),
+        ("When to prune roses", "when"),
+        ("Warn me when costs rise.", ""),
+        ("Where do I change my password?", "how"),
+        ("Where can I park?", "where"),
+        ("When I travel, what does my plan cover?", "what"),
+        ("Who wrote Emma?", "who"),
+        ("List some birds.", ""),
+    ],
+)
+def test_what_is_asked_for(text: str, kind: str) -> None:
+    assert asked(tokens_of(text)) == kind
