@@ -22,6 +22,7 @@ from vectorcache_llm.similarity.qdrant.points import (
     Conditions,
     as_entry,
     as_point,
+    in_requests,
     point_id,
 )
 
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 DEADLINE = 1.0
 BATCH = 128
-"""Points in one request."""
+"""Points in one request, at most."""
 SWEEP_SECONDS = 60.0
 """How often, at most, a write also removes what has ended."""
 _WHOLE = {"with_payload": True, "with_vectors": True}
@@ -120,7 +121,8 @@ class QdrantIndex(SimilarityIndex):
         latest = list({(entry.partition.scope, entry.id): entry for entry in checked}.values())
         for start in range(0, len(latest), BATCH):
             points = await asyncio.to_thread(self._points, latest[start : start + BATCH])
-            await self._asked(self._client.upsert, points, wait=True)
+            for part in in_requests(points):
+                await self._asked(self._client.upsert, part, wait=True)
         await self._sweep()
 
     async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache_llm.extras import require
 
 T = TypeVar("T")
+
+_DAY = 86_400.0
 
 
 class Missing(Unavailable):
@@ -39,7 +42,10 @@ class QdrantLink:
         self.models = qdrant.models
         self.client: Any = server
         if self._own:
-            self.client = qdrant.AsyncQdrantClient(url=server, check_compatibility=False, **options)
+            # The client's own limit, 5 s by default, must not end a call before its deadline.
+            longer = math.ceil(min(deadline, _DAY)) + 1
+            settings = {"check_compatibility": False, "timeout": longer, **options}
+            self.client = qdrant.AsyncQdrantClient(url=server, **settings)
 
     async def run(self, call: Awaitable[T]) -> T:
         """Wait for a call of the client.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ NUMBERS = ("created_at", "ends_at")
 """... and by size."""
 _NAMESPACE = uuid.UUID("6f0f5c52-9d0d-5b0e-8a55-2f2b6a0a5a52")  # any, but always the same
 _NEVER = 1e300
+REQUEST_BYTES = 8 << 20
+"""Of JSON in one request, about. Qdrant takes 32 MiB by default; a character may need more bytes than we reckon."""
 
 
 def point_id(scope: Scope, id: str) -> str:  # noqa: A002 - the field's name
@@ -44,6 +47,26 @@ def as_point(models: Any, entry: IndexEntry) -> Any:
     if entry.vector.any():
         payload["partition"] = partition_digest(entry.partition)
     return models.PointStruct(id=point_id(scope, entry.id), vector=entry.vector.tolist(), payload=payload)
+
+
+def in_requests(points: Iterable[Any]) -> Iterator[list[Any]]:
+    """Points in their order, as many together as one request should carry, or one that is larger."""
+    part: list[Any] = []
+    size = 0
+    for point in points:
+        more = _json_bytes(point)
+        if part and size + more > REQUEST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(point)
+        size += more
+    if part:
+        yield part
+
+
+def _json_bytes(point: Any) -> int:
+    """About: 24 for a number, 6 for a character that is escaped."""
+    return len(point.payload["entry"]) + 6 * len(point.payload["text"]) + 24 * len(point.vector)
 
 
 def as_entry(point: Any) -> IndexEntry:

@@ -1,9 +1,11 @@
-"""The contract on the client's local mode, which understands the same filters; and a server that does not answer."""
+"""The contract on the client's local mode, in Python, which is quick; and what needs no server.
+
+The same contract on Qdrant's engine, over HTTP, is in ``tests/integration/llm/test_qdrant_index.py``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,15 @@ from tests.support.llm_clock import FakeClock
 from tests.support.llm_index_contract import (
     DIMENSION,
     FINGERPRINT,
-    HERE,
     IndexContract,
     Make,
     entry,
     vectors,
 )
 
-from vectorcache.errors import CorruptData, DeadlineExceeded, InvalidInput, Unavailable
+from vectorcache.errors import CorruptData, InvalidInput, Unavailable
 from vectorcache_llm.scope import EVERYBODY
 from vectorcache_llm.similarity.qdrant import QdrantIndex
-from vectorcache_llm.similarity.qdrant.index import SWEEP_SECONDS
 from vectorcache_llm.similarity.qdrant.points import KEYWORDS, NUMBERS
 
 pytestmark = [
@@ -49,19 +49,6 @@ class TestQdrant(IndexContract):
             return QdrantIndex(client, **{**settings, **changes})  # type: ignore[arg-type]
 
         return make
-
-    async def test_what_has_ended_is_swept_now_and_then(
-        self, make: Make, client: AsyncQdrantClient, clock: FakeClock
-    ) -> None:
-        async with make() as index:
-            await index.add([entry("a", vectors(1)[0], expires_at=clock() + 1), entry("b", vectors(1)[0])])
-            [collection] = (await client.get_collections()).collections
-            clock.advance(SWEEP_SECONDS - 1)
-            await index.add([entry("c", vectors(1)[0])])
-            assert (await client.count(collection.name)).count == 3
-            clock.advance(1)
-            await index.add([entry("d", vectors(1)[0])])
-            assert (await client.count(collection.name)).count == 3
 
     async def test_payload_indexes_that_could_not_be_made_are_made_by_the_next_opening(
         self, make: Make, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
@@ -102,22 +89,13 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
         await index.close()
 
 
-async def test_a_server_that_never_answers_is_given_up_at_the_deadline() -> None:
-    done = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await done.wait()
-        writer.close()
-
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        index = QdrantIndex(f"http://127.0.0.1:{port}", FINGERPRINT, DIMENSION, deadline=0.1)
-        started = time.monotonic()
-        with pytest.raises(DeadlineExceeded):
-            await index.search(HERE, vectors(1)[0])
-        assert time.monotonic() - started < 5
+async def test_the_client_does_not_give_up_before_the_deadline() -> None:
+    """Its own limit is 5 seconds, where it is given none."""
+    cases: list[tuple[float, dict[str, Any], int]] = [(30.0, {}, 31), (0.2, {}, 2), (30.0, {"timeout": 3}, 3)]
+    for deadline, options, expected in cases:
+        index = QdrantIndex("http://127.0.0.1:1", FINGERPRINT, DIMENSION, deadline=deadline, **options)
+        assert index._client.init_options["timeout"] == expected
         await index.close()
-        done.set()
 
 
 @pytest.mark.parametrize(
@@ -138,3 +116,16 @@ def test_zeros_have_no_partition() -> None:
 
     assert "partition" in as_point(models, entry("a", vectors(1)[0])).payload
     assert "partition" not in as_point(models, entry("a", np.zeros(DIMENSION, dtype=np.float32))).payload
+
+
+def test_points_are_parted_where_they_are_large_together() -> None:
+    from vectorcache_llm.similarity.qdrant.points import REQUEST_BYTES, as_point, in_requests
+
+    large = REQUEST_BYTES // 4  # a third of a request in base64
+    sizes = [0, large, large, large, 4 * large, 0, 0]
+    entries = [entry(f"{n}", vectors(1)[0], payload=bytes(size)) for n, size in enumerate(sizes)]
+    points = [as_point(models, one) for one in entries]
+    parts = list(in_requests(points))
+    assert [len(part) for part in parts] == [3, 1, 1, 2]
+    assert [point for part in parts for point in part] == points
+    assert list(in_requests([])) == []
