@@ -162,6 +162,7 @@ class Collections:
             filter=self._terms.filter(asked.filter),
             with_payload=asked.with_payload,
             with_vector=asked.with_vector,
+            params=self._edge.SearchParams(hnsw_ef=asked.params.hnsw_ef if asked.params else None),
         )
         found = self._shard(name).query(request)
         scores = [{"score": one.score, "version": one.version} for one in found]

@@ -78,8 +78,13 @@ class Nearest(Message):
     nearest: list[float]
 
 
+class SearchParams(Message):
+    hnsw_ef: Limit | None = None
+
+
 class Query(Message):
     query: Nearest
+    params: SearchParams | None = None
     limit: Limit = 10
     filter: Filter | None = None
     with_payload: bool = False

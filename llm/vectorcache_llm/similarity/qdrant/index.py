@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from vectorcache.errors import InvalidInput
 from vectorcache.metric import Floats
+from vectorcache.search import check_k
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex
 from vectorcache_llm.similarity.checks import best, check_entries, selects, unit_query
@@ -46,6 +47,7 @@ class QdrantIndex(SimilarityIndex):
         fingerprint: of the embedder; entries of others are in other collections.
         dimension: of its vectors.
         collection: how the collection's name begins.
+        expansion: how many nodes of the graph HNSW keeps in sight; more finds more and takes longer.
         deadline: seconds for each call to the server.
         clock: tells seconds since the epoch.
         options: of the client, such as ``api_key``, where a URL is given.
@@ -60,6 +62,7 @@ class QdrantIndex(SimilarityIndex):
         dimension: int,
         *,
         collection: str = "cache",
+        expansion: int = 128,
         deadline: float = DEADLINE,
         clock: Callable[[], float] = time.time,
         **options: Any,
@@ -69,6 +72,7 @@ class QdrantIndex(SimilarityIndex):
         self._link = QdrantLink(server, deadline, options)
         self._client = self._link.client
         self._conditions = Conditions(self._link.models)
+        self._effort = self._link.models.SearchParams(hnsw_ef=check_k(expansion, "expansion"))
         self._fingerprint = fingerprint
         self._dimension = dimension
         self._collection = f"{collection}-{embedder_digest(fingerprint, dimension)}"
@@ -139,7 +143,12 @@ class QdrantIndex(SimilarityIndex):
             return []
         ours = self._conditions.partition(partition, self._clock())
         found = await self._asked(
-            self._client.query_points, query=query.tolist(), query_filter=ours, limit=k, **_WHOLE
+            self._client.query_points,
+            query=query.tolist(),
+            query_filter=ours,
+            search_params=self._effort,
+            limit=k,
+            **_WHOLE,
         )
         return best(self._entries(found.points), partition, query, k, min_similarity)
 

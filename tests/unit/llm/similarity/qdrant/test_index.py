@@ -28,6 +28,7 @@ from vectorcache_llm.similarity.qdrant.points import KEYWORDS, NUMBERS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
     pytest.mark.filterwarnings("ignore:Local mode is not recommended"),
 ]
 
@@ -104,6 +105,7 @@ async def test_the_client_does_not_give_up_before_the_deadline() -> None:
         ({"collection": "a/b"}, "collection"),
         ({"collection": ""}, "collection"),
         ({"deadline": 0}, "deadline"),
+        ({"expansion": 0}, "expansion"),
     ],
 )
 def test_bad_settings_are_named(changes: dict[str, Any], named: str) -> None:
