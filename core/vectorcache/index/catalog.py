@@ -88,12 +88,18 @@ class Catalog:
 
     async def _manifest_or_why(self, collection: str) -> Manifest | CorruptData | None:
         """The manifest that is served, or why it cannot be read; None where it was deleted meanwhile."""
-        try:
-            return await self.manifest(collection)
-        except CorruptData as error:
-            return error
-        except NotFound:
-            return None
+        missing = 0
+        while True:
+            try:
+                version = await self.current(collection)
+                if version == missing:
+                    return CorruptData(f"pointer of {collection!r} names v{version}, which has no manifest")
+                return await self.manifest(collection, missing := version)
+            except CorruptData as error:
+                return error
+            except NotFound as error:
+                if error.kind == "collection":
+                    return None
 
     async def versions(self, collection: str) -> list[VersionInfo]:
         """Every version, oldest first; those without a manifest are being built, or their build failed."""

@@ -29,6 +29,9 @@ from vectorcache.routing.strata import murmur3, score_slots
 LOAD_CAP = Fraction(105, 100)
 """The most slots that a node may own, as a multiple of the mean (rounded up where the mean is below 20)."""
 
+_ALGORITHM = 2
+"""Part of a ring's version: routers that would choose other owners for the same names are told apart."""
+
 MAX_NAME = 253
 """Longest name of a node in characters: that of a Kubernetes object."""
 
@@ -76,7 +79,7 @@ class HashRing:
     @property
     def version(self) -> str:
         """A fingerprint of the names and settings: 16 hexadecimal digits, the same in every process."""
-        text = json.dumps([self._virtual_nodes, self._replication, *self._nodes])
+        text = json.dumps([_ALGORITHM, self._virtual_nodes, self._replication, *self._nodes])
         return f"{_hash(text):016x}"
 
     @property

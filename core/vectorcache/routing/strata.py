@@ -4,7 +4,7 @@ A node of the ring ranks all slots. The better the ranks of any two nodes are sp
 less the loads of nodes vary. Slots are laid out as the points (x, y) of a square whose side is a prime, and
 a node ranks them line by line: all points of ``y + direction * x = c (mod side)`` for one c, then for the
 next. In the finite affine plane, lines of different directions meet in exactly one point, so any
-stratum of one node has exactly one slot in any stratum of the other.
+stratum of one node has one slot in any stratum of the other (or none, where the square is larger than the ring).
 
 There are as many directions as the square has rows: too few to draw them by hash (among 50 names two would
 have the same), but enough to number them. The pods of a StatefulSet *are* numbered: ``products-node-17``
@@ -36,7 +36,9 @@ def score_slots(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
     """
     named = murmur3(nodes)[:, None]
     hashed = _fmix64(_fmix64(np.arange(1, slots + 1, dtype=np.uint64)) ^ named)
-    order = (_fmix64(_lines(nodes, slots) ^ ~named) & _HIGH | hashed >> np.uint64(32)).argsort(axis=1)
+    order = (_fmix64(_lines(nodes, slots) ^ ~named) & _HIGH | hashed >> np.uint64(32)).argsort(
+        axis=1, kind="stable"
+    )
     scored = hashed >> np.uint64(slots.bit_length())
     step = np.uint64((2**64 - 1) // slots)
     for row, ranked in zip(scored, order, strict=True):

@@ -29,8 +29,8 @@ BATCH = 256
 
 WORDS = 1 << 15
 """Words whose tokens are remembered."""
-LONGEST_WORD = 64
-"""Characters; longer ones are seldom seen twice."""
+LONGEST_WORD = 24
+"""Characters; longer ones are seldom seen twice, such as whole sentences in scripts without spaces."""
 
 BLOCK = 4096
 """Tokens of one text that are looked up at a time, so that a book takes no more memory than a page."""

@@ -41,8 +41,12 @@ def _rest(
     work: Coroutine[Any, Any, T], waiting_for: Any, meanwhile: Callable[[], object]
 ) -> Generator[Any, Any, T]:
     """Go on with a coroutine that waits for something, as ``await`` would."""
+    problem: Exception | None = None
     try:
         meanwhile()
+    except Exception as error:  # noqa: BLE001 - the work comes to its end first
+        problem = error
+    try:
         while True:
             try:
                 sent = yield waiting_for
@@ -51,6 +55,8 @@ def _rest(
             else:
                 waiting_for = work.send(sent)
     except StopIteration as done:
+        if problem is not None:
+            raise problem from None
         value: T = done.value
         return value
     finally:

@@ -15,6 +15,8 @@ from vectorcache_llm.response.semantic import CANDIDATES, NOTHING, Finding, Sema
 from vectorcache_llm.response.tier import Tier
 from vectorcache_llm.similarity import base
 
+READ_MEANWHILE = 1_000
+"""Characters of a question that the guard reads while a server works: about a millisecond."""
 _RANK = {
     Outcome.MISS: 0,
     Outcome.REFUSED: 1,
@@ -135,8 +137,9 @@ class Ladder:
         one_trip = query.vector is not None or 0 < self._semantic.part.usual_seconds < tier.usual_seconds
         vector = await self._semantic.vector(query, ends) if one_trip else None
 
-        def read() -> None:  # the guard will want to know
-            self._semantic.guard.read(question)
+        def read() -> None:  # the guard will want to know; but long ones would make the server look late
+            if len(question) <= READ_MEANWHILE:
+                self._semantic.guard.read(question)
 
         if vector is None:
             entry = await tier.get(query, ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,30 @@ from tests.support.redis_server import redis_server
 from vectorcache.errors import DeadlineExceeded, Unavailable
 from vectorcache_llm.errors import Unsupported
 from vectorcache_llm.similarity.redis.link import CommandLink
+
+
+@pytest.mark.parametrize("option", ["", "?max_connections=2"])
+async def test_more_calls_than_connections_take_turns(tmp_path: Path, option: str) -> None:
+    with redis_server(tmp_path) as server:
+        link = CommandLink(f"{server.url}{option}", deadline=5, max_connections=4)
+        answers = await asyncio.gather(*(link.calls([("ECHO", number)]) for number in range(50)))
+        assert answers == [[b"%d" % number] for number in range(50)]
+        await link.close()
+
+
+async def test_a_server_that_was_away_is_taken_up_by_the_first_call(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        link = CommandLink(server.url, deadline=5, max_connections=1)
+        assert await link.call("PING")
+        server.kill()
+        with pytest.raises(Unavailable):
+            await link.call("PING")
+        server.start_again()
+        assert await link.call("PING")
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start_again)
+        assert await link.call("PING"), "nobody called while it was away"
+        await link.close()
 
 
 @pytest.fixture

@@ -35,12 +35,13 @@ class RedisLink:
     def __init__(self, server: str | Redis, deadline: float, max_connections: int) -> None:
         check_positive(deadline=deadline, max_connections=max_connections)
         self._deadline = deadline
-        self._turns = asyncio.Semaphore(max_connections)
         self._errors = require("redis.exceptions", "redis")
         self._owned = isinstance(server, str)
         self.client: Any = _client(server, deadline, max_connections) if isinstance(server, str) else server
         if self.client.get_encoder().decode_responses:
             raise InvalidInput("client", "decode_responses=True", "a client that gives bytes")
+        # A URL's own option or a client's pool may hold fewer, and not all pools wait.
+        self._turns = asyncio.Semaphore(min(max_connections, self.client.connection_pool.max_connections))
 
     async def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Wait for a call of the client.
@@ -75,6 +76,7 @@ def _client(url: str, deadline: float, max_connections: int) -> Any:
         pool = redis.ConnectionPool.from_url(
             url,
             max_connections=max_connections,
+            protocol=2,  # read in half the time; by 3, a closed connection would be found by the call that uses it
             socket_timeout=None,  # ours holds for the whole call; one for each step costs as much as the server
             socket_connect_timeout=deadline,
             # What failed may have been done: only the caller knows whether doing it again is right.

@@ -65,7 +65,7 @@ class RedisStore(KeyValueStore):
         server: the URL, or a client of ``redis.asyncio`` that gives bytes and stays the caller's to close.
         prefix: of every name; letters, digits and ``_.:-``. Stores of one prefix on one database are one store.
         deadline: seconds for each call, and for each step of ``scan`` and ``delete_where``.
-        max_connections: of the pool that is made for a URL.
+        max_connections: calls that are under way at once; more wait for their turn.
         max_entry_bytes: the largest entry.
         clock: seconds since the epoch.
 

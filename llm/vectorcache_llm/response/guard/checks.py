@@ -104,10 +104,12 @@ class Asked(Check):
         for one, other in ((a, b), (b, a)):
             if one.asks in _SPECIFIC and one.asks != other.asks and one.asks not in other.hints:
                 return f"questions: {one.asks} and {other.asks or 'none'}"
+        if a.joining and b.joining and a.joining != b.joining:
+            return f"clauses: {_list(a.joining)} and {_list(b.joining)}"
         return ""
 
 
-_SPECIFIC = frozenset(("why", "when", "where", "who", "how many", "how much"))
+_SPECIFIC = frozenset(("why", "when", "where", "who", "how long", "how many", "how much"))
 
 
 class Task(Check):

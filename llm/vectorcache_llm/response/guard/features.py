@@ -14,7 +14,7 @@ from vectorcache_llm.response.guard.numerals import MAGNITUDES, in_digits
 from vectorcache_llm.response.guard.question import HINTS, asked
 from vectorcache_llm.response.guard.tokens import Token, tokens_of
 
-_QUOTED = re.compile(r"`([^`\n]+)`|\"([^\"\n]+)\"|“([^”\n]+)”|«([^»\n]+)»")
+_QUOTED = re.compile(r"`([^`\n]+)`|\"([^\"\n]+)\"|“([^“”\n]+)”|«([^«»\n]+)»")
 _QUOTES = frozenset('`"“«')
 _EVERY = frozenset(["all", "every", "each"])
 _SINGLE = frozenset(["a", "an"])
@@ -38,6 +38,7 @@ class Features:
         poles: axis to the ends that are named.
         limits: words such as "only".
         asks: its first question word's kind, or empty; ``hints``: kinds that other words do the work of.
+        joining: question words that join clauses.
         tasks: what the model is to do.
         quoted: what stands in quotation marks.
         matter: words that carry it, by the name of their synonyms, in order, to how they are written.
@@ -58,6 +59,7 @@ class Features:
     poles: dict[int, set[int]] = field(default_factory=dict)
     limits: set[str] = field(default_factory=set)
     asks: str = ""
+    joining: frozenset[str] = frozenset()
     hints: set[str] = field(default_factory=set)
     tasks: set[str] = field(default_factory=set)
     quoted: frozenset[str] = frozenset()
@@ -85,7 +87,7 @@ def features_of(text: str) -> Features:
     _read_numbers(found, tokens)
     _read_words(found, tokens)
     _read_quantities(found, tokens)
-    found.asks = asked(tokens)
+    found.asks, found.joining = asked(tokens)
     return found
 
 

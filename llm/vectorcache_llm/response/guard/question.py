@@ -18,6 +18,7 @@ HINTS = {
         "when": ("date", "year", "time", "day", "month", "century", "situation", "situations"),
         "where": ("place", "location"),
         "who": ("person", "author", "artist", "inventor", "writer", "founder"),
+        "how long": ("duration", "period", "length"),
         "how many": ("number", "count", "population"),
         "how much": ("amount", "cost", "price"),
     }.items()
@@ -36,27 +37,37 @@ _WANTED = frozenset([
     "know", "explain", "say", "tell", "ask", "wonder", "wondering", "or", "and", "exactly", "out",
     "remember", "determine", "decide", "about", "of", "on", "from", "since", "until", "till", "by",
 ])  # fmt: skip
-_OPERATING = frozenset([
-    "download", "enable", "disable", "find", "see", "change", "set", "turn", "view", "update", "add", "invite",
-    "configure", "check", "cancel", "edit", "manage", "enter", "activate",
-])  # fmt: skip
-"""What one does where a program offers it: asking where is asking how."""
+_OPERATING = frozenset(
+    ["download", "enable", "disable", "configure", "activate", "deactivate", "unsubscribe"]
+)
+"""What one does to programs only, and where they offer it: asking where is asking how."""
 
 
-def asked(tokens: Sequence[Token]) -> str:
-    """The kind of the first question word, or empty."""
+def asked(tokens: Sequence[Token]) -> tuple[str, frozenset[str]]:
+    """The kind of the first question word, or empty; and words before it that join clauses, and might have asked."""
+    joining = set()
     for place, token in enumerate(tokens):
         kind = _ASKING.get(token.lower)
         if kind is None:
             continue
-        before = next((token.lower for token in tokens[:place][::-1] if token.lower not in ("me", "us")), "")
+        before = _before(tokens, place)
         first, second, third = ([token.lower for token in tokens[place + 1 : place + 4]] + ["", "", ""])[:3]
         if (kind, first, second) == ("why", "dont", "you"):
-            return ""  # a request
-        if kind in _JOINING and first not in _AUXILIARY and before not in _WANTED:
-            continue  # "warn me when costs rise"
-        return _kind(kind, first, second, third)
-    return ""
+            break  # a request
+        asks = first.partition("_")[0] in _AUXILIARY or before in _WANTED  # "do I find" may be one, a phrase
+        if kind in _JOINING and not asks:
+            joining.add(kind)  # "warn me when costs rise"
+            continue
+        return _kind(kind, first, second, third), frozenset(joining)
+    return "", frozenset(joining)
+
+
+def _before(tokens: Sequence[Token], place: int) -> str:
+    """The word before, or before "me" or "us"."""
+    place -= 1
+    if place > 0 and tokens[place].lower in ("me", "us"):
+        place -= 1
+    return tokens[place].lower if place >= 0 else ""
 
 
 def _kind(kind: str, first: str, second: str, third: str) -> str:
@@ -64,7 +75,9 @@ def _kind(kind: str, first: str, second: str, third: str) -> str:
     if kind == "how" and first == "come":
         return "why"
     if kind == "how" and first in ("many", "much"):
-        return "how" if lexicon().word(second).of_time else f"how {first}"  # how many days: how long
+        return "how long" if second == "time" or lexicon().word(second).of_time else f"how {first}"
+    if kind == "how" and first == "long":
+        return "how long"
     if kind == "what" and first in _MAKING:
         return "why"
     if kind == "where" and second in ("i", "we") and third in _OPERATING:

@@ -58,7 +58,7 @@ class RedisIndex(SimilarityIndex):
         self._dimension = dimension
         self._clock = clock
         self._names = Names(prefix, fingerprint, dimension)
-        self._link = CommandLink(_by_resp2(server), deadline, max_connections)
+        self._link = CommandLink(server, deadline, max_connections)
 
     @property
     def fingerprint(self) -> str:
@@ -195,8 +195,3 @@ class RedisIndex(SimilarityIndex):
             return 0
         answers = iter(await self._link.calls([one for each in commands for one in each], atomic=True))
         return sum([next(answers) for _ in each][0] for each in commands)  # noqa: RUF015 - takes them all
-
-
-def _by_resp2(server: str | Any) -> str | Any:
-    """The older protocol's answers are read in half the time."""
-    return f"{server}{'&' if '?' in server else '?'}protocol=2" if isinstance(server, str) else server

@@ -264,8 +264,9 @@ async def test_a_damaged_collection_hides_no_other(catalog: Catalog, blobs: Flak
     await blobs.put(current_key("torn-pointer"), b"{")
     await blobs.put(current_key("torn-manifest"), (await blobs.get(current_key(NAME))).data)
     await blobs.put(manifest_key("torn-manifest", 2), b"{")
-    await blobs.put(current_key("half-deleted"), (await blobs.get(current_key(NAME))).data)
+    await blobs.put(current_key("no-manifest"), (await blobs.get(current_key(NAME))).data)
     served = await catalog.served()
     assert [(manifest.collection, manifest.version) for manifest in served.manifests] == [(NAME, 2)]
-    assert sorted(served.unreadable) == ["torn-manifest", "torn-pointer"]
+    assert sorted(served.unreadable) == ["no-manifest", "torn-manifest", "torn-pointer"]
+    assert "names v2, which has no manifest" in str(served.unreadable["no-manifest"])
     assert "torn-pointer/current.json" in str(served.unreadable["torn-pointer"])

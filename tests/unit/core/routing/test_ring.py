@@ -175,7 +175,7 @@ table = mmh3.hash_bytes(ring.owner_table.astype("<i4").tobytes()).hex()
 print(ring.version, table, *ring.preference("a/1/7"))
 """
 GOLDEN = (
-    "96fbadff4fcbfe3c a1b008d97219e362e522df1786a2877f "
+    "fda192838dd5dcda a1b008d97219e362e522df1786a2877f "
     "products-node-0 products-node-6 products-node-1 products-node-8 products-node-9 "
     "products-node-7 products-node-5 products-node-3 products-node-4 products-node-2"
 )

@@ -93,3 +93,9 @@ def test_names_of_all_kinds_differ() -> None:
     keys += [second.index, second.entry(Scope("x"), "x")]
     assert not any(one.startswith(other) for one, other in itertools.permutations(keys, 2))
     assert first.entry(Scope("a:b"), "x").startswith("p:a_3ab:")
+
+
+def test_names_of_what_is_stored_stay_as_they_are() -> None:
+    """Other digests would leave everything that is stored behind, where nobody finds or deletes it."""
+    assert digest("a", "é") == "19f64fd26d5dde9d66af2e853f042a38"
+    assert identity_digest(Scope("t", "u", "n"), "id") == "6c928c53adf4ee0b7d2f4b1dfd0cd909"

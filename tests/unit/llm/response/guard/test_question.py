@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from vectorcache_llm.response.guard import Guard
 from vectorcache_llm.response.guard.question import asked
 from vectorcache_llm.response.guard.tokens import tokens_of
 
@@ -14,13 +15,15 @@ from vectorcache_llm.response.guard.tokens import tokens_of
         ("What makes the sky blue?", "why"),
         ("Why don't you list some birds?", ""),
         ("How many moons has Mars?", "how many"),
-        ("How many days does delivery take?", "how"),
+        ("How many days does delivery take?", "how long"),
         ("How much is it?", "how much"),
         ("When will my parcel arrive?", "when"),
         ("Please tell me when parcels arrive.", "when"),
         ("When to prune roses", "when"),
         ("Warn me when costs rise.", ""),
-        ("Where do I change my password?", "how"),
+        ("Where do I enable dark mode?", "how"),
+        ("Where do I find truffles?", "where"),
+        ("How much time does it take?", "how long"),
         ("Where can I park?", "where"),
         ("When I travel, what does my plan cover?", "what"),
         ("Who wrote Emma?", "who"),
@@ -28,4 +31,12 @@ from vectorcache_llm.response.guard.tokens import tokens_of
     ],
 )
 def test_what_is_asked_for(text: str, kind: str) -> None:
-    assert asked(tokens_of(text)) == kind
+    assert asked(tokens_of(text))[0] == kind
+
+
+def test_joining_words_are_told_apart() -> None:
+    guard = Guard()
+    for joining in ("when", "where"):
+        assert asked(tokens_of(f"Summarise it {joining} costs rise")) == ("", {joining})
+    assert guard.refuses("Summarise it when costs rise", "Summarise it where costs rise") is not None
+    assert guard.refuses("Do I get a discount when I buy 12?", "Is there a discount if I buy twelve?") is None
