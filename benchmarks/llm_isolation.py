@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.support import Goal, arguments, report
-from qdrant_client import AsyncQdrantClient
 from tests.support.llm_clock import FakeClock
 from tests.support.llm_operations import Operations
+from tests.support.qdrant_server import qdrant_server
 from tests.support.redis_server import redis_server
 
 from vectorcache_llm.kv import SQLiteStore
@@ -33,7 +32,9 @@ DIMENSION = 16
 DEADLINE = 30.0  # the machine may be busy, and late is not across
 
 
-def backends(redis_url: str, folder: Path, clock: FakeClock) -> dict[str, Callable[[], SimilarityIndex]]:
+def backends(
+    redis_url: str, qdrant_url: str, folder: Path, clock: FakeClock
+) -> dict[str, Callable[[], SimilarityIndex]]:
     made: dict[str, Callable[[], SimilarityIndex]] = {
         "memory": lambda: MemoryIndex("f", DIMENSION, clock=clock),
         "memory, exact": lambda: MemoryIndex("f", DIMENSION, method="exact", clock=clock),
@@ -47,9 +48,7 @@ def backends(redis_url: str, folder: Path, clock: FakeClock) -> dict[str, Callab
     made["redis, vector sets"] = lambda: RedisVectorSetIndex(
         redis_url, "f", DIMENSION, deadline=DEADLINE, clock=clock
     )
-    made["qdrant, local mode"] = lambda: QdrantIndex(
-        AsyncQdrantClient(location=":memory:"), "f", DIMENSION, deadline=DEADLINE, clock=clock
-    )
+    made["qdrant"] = lambda: QdrantIndex(qdrant_url, "f", DIMENSION, deadline=DEADLINE, clock=clock)
     return made
 
 
@@ -76,9 +75,8 @@ def main() -> None:
     goals = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        server = stack.enter_context(redis_server(folder))
-        warnings.filterwarnings("ignore", message="Payload indexes have no effect in the local Qdrant")
-        for name, make in backends(server.url, folder, clock).items():
+        redis, qdrant = stack.enter_context(redis_server(folder)), stack.enter_context(qdrant_server(folder))
+        for name, make in backends(redis.url, qdrant.url, folder, clock).items():
             found = asyncio.run(crossed(make(), clock, options.operations, options.seed))
             figures[name] = found
             right = found["across a boundary"] == 0 and found["operations"] == options.operations

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("tests.support")
 pytest_plugins = ["tests.support.azurite", "tests.support.servers"]
+
+# How long an example takes is the machine's affair, which may stand still for a moment.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 INTEGRATION = Path(__file__).parent / "integration"
 

@@ -104,9 +104,10 @@ class ExactVectorSearch(VectorSearch):
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
     def _search_block(self, queries: Floats, k: int) -> list[SearchResult]:
-        # Where the vectors stay in the processor's cache the kernel is fastest alone; BLAS reads more memory at once.
-        small = self._kernel is not None and self._vectors.nbytes <= _CACHED_BYTES
-        dots = None if small else self._dots(self._metric.prepare(queries))
+        # One query waits for memory whoever multiplies, and the kernel selects on its way. Many share what BLAS
+        # reads, except where vectors stay in the processor's cache.
+        few = len(queries) == 1 or self._vectors.nbytes <= _CACHED_BYTES
+        dots = None if few and self._kernel is not None else self._dots(self._metric.prepare(queries))
         if self._kernel is not None:
             return [
                 SearchResult(nearest.rows, nearest.distances)

@@ -49,7 +49,7 @@ class VectorSearchContract:
         self.check(vectors, [*random_vectors(5, d, seed=1), vectors[0], vectors[-1] * 3], metric, k)
 
     @pytest.mark.parametrize("metric", METRICS)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(data=st.data())
     def test_equals_brute_force_on_anything(self, metric: str, data: st.DataObject) -> None:
         n, d = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 8))

@@ -256,4 +256,4 @@ class LRUAgainstAList(RuleBasedStateMachine):
 
 
 TestLRUAgainstAList = LRUAgainstAList.TestCase
-TestLRUAgainstAList.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLRUAgainstAList.settings = settings(max_examples=100, stateful_step_count=40)

@@ -49,7 +49,7 @@ def check_slack(metric: Metric, vectors: np.ndarray, query: np.ndarray) -> None:
 
 
 @EACH
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     dimension=st.integers(1, 2048),
@@ -80,7 +80,7 @@ def test_slack_bounds_the_rounding_of_the_fast_form(
 
 @EACH
 @given(dimension=st.integers(2, 2048), share=st.floats(0.1, 0.99999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example(dimension=256, share=0.9999)
 def test_slack_holds_where_every_addition_rounds_the_same_way(
     metric: Metric, dimension: int, share: float
@@ -108,7 +108,7 @@ def test_direct_is_the_distance(metric: Metric) -> None:
 
 
 @EACH
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), dimension=st.integers(1, 300), rows=st.integers(2, 40))
 def test_direct_gives_copies_of_a_row_the_same_bits(
     metric: Metric, seed: int, dimension: int, rows: int

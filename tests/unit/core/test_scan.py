@@ -75,7 +75,7 @@ def scan(request: pytest.FixtureRequest) -> CellScan:
 
 @EACH
 @pytest.mark.parametrize("name", SCANS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_equals_brute_force_over_the_named_rows(metric: str, name: str, data: st.DataObject) -> None:
     """Rows that stand in several cells, empty cells, cells that are missing, several chunks, a batch."""

@@ -39,7 +39,7 @@ def naive(distances: NDArray[np.float64], rows: NDArray[np.int64], k: int) -> li
     return list(dict.fromkeys(row for _, row in ordered))[:k]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 3000),

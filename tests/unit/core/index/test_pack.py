@@ -9,7 +9,7 @@ from tests.support.vector_search_contract import random_vectors
 from vectorcache.index.pack import offsets_of, pack_cells
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 10**6),
     cells=st.integers(1, 120),

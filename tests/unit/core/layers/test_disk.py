@@ -413,7 +413,7 @@ class TestRaces:
 CALLS = st.tuples(st.sampled_from(["get", "put", "delete", "corrupt"]), st.sampled_from("abcd"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(calls=st.lists(CALLS, min_size=1, max_size=40), failing=st.sets(st.sampled_from(["write", "delete"])))
 def test_whatever_runs_at_once_the_index_agrees_with_the_files(
     calls: list[tuple[str, str]], failing: set[str]

@@ -507,7 +507,7 @@ CALL = st.one_of(
 BREAKS = st.sets(st.sampled_from(["get", "put", "delete", "contains"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(calls=st.lists(CALL, max_size=40), broken=BREAKS, memory_bytes=st.integers(1, 30))
 def test_it_answers_as_a_dict_does(
     calls: list[tuple[str, str, bytes]], broken: set[str], memory_bytes: int
@@ -535,7 +535,7 @@ def test_it_answers_as_a_dict_does(
     asyncio.run(scenario())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     calls=st.lists(st.tuples(st.sampled_from(["put", "get", "delete"]), KEYS), min_size=1, max_size=40),
     memory_bytes=st.integers(1, 4),

@@ -198,7 +198,7 @@ async def test_those_that_travel_together_go_in_the_context_of_the_first(
     assert searches.names == ["x", "y"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 4), st.integers(0, 3)), max_size=40))
 async def test_everyone_gets_his_own_answer(plan: list[tuple[str, int, int]]) -> None:
     """Searches of several sizes and kinds that come at different moments and take different times."""

@@ -99,7 +99,7 @@ class TestRecent:
             context = await chat.context("s")
             assert context.tokens == 3 + 4 + 5
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(
         contents=st.lists(st.text(max_size=30), max_size=12),
         limit=st.integers(1, 60),

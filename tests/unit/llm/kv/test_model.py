@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.llm_clock import FakeClock
 from tests.support.llm_store_contract import entry
@@ -133,7 +133,7 @@ def sqlite(clock: FakeClock, folder: Path) -> KeyValueStore:
 
 @pytest.mark.parametrize("make", [memory, sqlite])
 @given(sequence=st.lists(steps, max_size=25))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_any_operations(
     make: Callable[[FakeClock, Path], KeyValueStore], sequence: list[tuple[object, ...]]
 ) -> None:
@@ -143,7 +143,7 @@ def test_any_operations(
 
 
 @given(sizes=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 60)), max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize("policy", ["lru", "lfu", "ttl"])
 def test_a_full_store_is_never_fuller_than_it_may_be(policy: str, sizes: list[tuple[str, int]]) -> None:
     async def fill() -> None:
