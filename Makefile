@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BLOB ?= folder
 PYTEST_ARGS ?=
-JOBS ?= 3
+JOBS ?= 2
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ azurite: ## Install Azurite, the emulator of Azure Blob Storage, below build/ (n
 demo: venv $(if $(filter azurite,$(BLOB)),azurite) ## See it run on real data (BLOB=folder or azurite, DEMO_ARGS=--quick)
 	$(BIN)/vectorcache demo --blobs $(BLOB) $(DEMO_ARGS)
 
-test: venv ## Run the tests (PYTEST_ARGS='-k ring', JOBS=3); those of Azurite are skipped where npm cannot install it
+test: venv ## Run the tests (PYTEST_ARGS='-k ring', JOBS=2); those of Azurite are skipped where npm cannot install it
 	@! command -v npm >/dev/null || scripts/azurite.sh >/dev/null || echo "Azurite could not be installed" >&2
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup -m "not alone" $(PYTEST_ARGS)
 	$(BIN)/pytest -m alone $(PYTEST_ARGS) || [ $$? -eq 5 ]  # 5: it has none of these
