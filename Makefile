@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py core/vectorcache/native/
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@  # bytecode comes as modules are imported: to compile all of them would take as long as the rest
 
 azurite: ## Install Azurite, the emulator of Azure Blob Storage, below build/ (needs npm)
 	scripts/azurite.sh

@@ -23,7 +23,7 @@ from vectorcache import HashRing
 
 READY_SECONDS, SHARE_SECONDS = 20.0, 2.0
 MANY, MANY_SECONDS = 100, 60.0
-IDLE_RESOURCES, IDLE_REQUESTS, IDLE_BYTES, IDLE_CPU = 20, 0.5, 120_000_000, 0.01
+IDLE_REQUESTS, IDLE_BYTES, IDLE_CPU = 0.5, 120_000_000, 0.01
 FAST_RATE, RECOVERY_SECONDS, KILLS = 200.0, 3.0, 3
 NORMAL_SECONDS, LEAST_BAR = 5.0, 50.0
 
@@ -97,7 +97,10 @@ def _kill(cache: Cache, fast: Searches) -> Kill:
     cache.kubectl("delete", "pod", "words-node-1", "--grace-period=0", "--force")
     _pass(killed + 15 - time.time())
     until(lambda: fast.now() >= killed + 15, "the reports of fifteen seconds", 20)
-    normal = fast.since(calm_from, killed).percentile(99)
+    # The first searches of a connection may still be among the first seconds.
+    normal = min(
+        fast.since(calm_from + begun, calm_from + begun + NORMAL_SECONDS).percentile(99) for begun in (0, 5)
+    )
     bar = max(2 * normal, LEAST_BAR)
     return Kill(normal, fast.since(killed, killed + 15), _normal_again(fast.seconds(killed), bar) - killed)
 
@@ -141,7 +144,7 @@ def test_a_fourth_node_takes_its_slots_warm(cache: Cache, searches: Searches, fi
 def many(settings: Settings, words: Cache) -> Iterator[Kubectl]:
     kubectl = Kubectl(settings.many)
     yield kubectl
-    kubectl("delete", "vectorcache", "--all", "--timeout=90s", seconds=120)
+    kubectl("delete", "vectorcache", "--all", "--wait=false")
 
 
 def test_a_hundred_resources_at_once_and_an_idle_while(
@@ -154,15 +157,7 @@ def test_a_hundred_resources_at_once_and_an_idle_while(
     seconds = time.monotonic() - begun
     figures.note("100 resources at once", seconds=seconds, of_which_kubectl=applied)
 
-    extra = [f"sleeper-{number}" for number in range(IDLE_RESOURCES, MANY)]
-    many("delete", "vectorcache", "--wait=false", *extra)
-    kinds = "vectorcache,statefulset"
-    until(lambda: len(many.names(kinds)) == 2 * IDLE_RESOURCES, "they and what they owned are gone", 120)
-    busy = operator.metrics()
-    operator.kill()  # what an idle one takes is that of one that did not just work for a hundred
-    operator.wait_ready()
     until(lambda: _at_rest(operator), "the operator rests", 60)
-
     versions, first, since = _versions(many), operator.metrics(), time.monotonic()
     _pass(settings.idle_seconds)
     last, span = operator.metrics(), time.monotonic() - since
@@ -171,12 +166,11 @@ def test_a_hundred_resources_at_once_and_an_idle_while(
         (last.cpu_seconds() - first.cpu_seconds()) / span,
     )
     figures.note(
-        "idle, 20 resources",
+        f"idle, {MANY} resources",
         seconds=span,
         writes=last.writes() - first.writes(),
         requests_per_second=requests,
         resident_megabytes=last.resident_bytes() / 1e6,
-        resident_megabytes_after_a_hundred=busy.resident_bytes() / 1e6,
         cpu_share=cpu,
     )
     assert last.writes() == first.writes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
 from typing import ClassVar
 
 from vectorcache_llm.response.guard.features import Features
@@ -142,20 +143,58 @@ class Exchanged(Check):
     name = "exchanged"
 
     def differs(self, pair: Pair) -> str:
-        """Told by the word before each, articles left out; "X and Y" is the same as "Y and X"."""
-        before_a, before_b = pair.a.before, pair.b.before
-        moved = {
-            word: (here, there)
-            for word, here in before_a.items()
-            if (there := before_b.get(word, here)) != here
-        }
-        for word, (here, there) in moved.items():
-            if here in _EVEN or there in _EVEN:
-                continue
-            for other, places in moved.items():
-                if places == (there, here):
-                    return f"{word} and {other}"
-        return "I and me" if _is_turned(pair.a, pair.b) or _is_turned(pair.b, pair.a) else ""
+        """Told by the word before each, articles left out; "X and Y" is the same as "Y and X".
+
+        Where a word comes twice, as in New York and New Jersey, it takes the two or three words before each.
+        """
+        a, b = pair.a, pair.b
+        moved = _moved(a, b)
+        exchanged = _exchanged(moved) if len(moved) > 1 else ""
+        if not exchanged and a.repeats and b.repeats and a.words != b.words:
+            exchanged = _exchanged(_moved_behind(a, b, 2)) or _exchanged(_moved_behind(a, b, 3))
+        return exchanged or ("I and me" if _is_turned(a, b) or _is_turned(b, a) else "")
+
+
+def _exchanged(moved: Iterable[tuple[str, Hashable, Hashable]]) -> str:
+    """Two words, each of which stands where the other one stood; of words, and what is before them in either text."""
+    seen: dict[tuple[Hashable, Hashable], str] = {}
+    for word, here, there in moved:
+        if other := seen.get((there, here)):
+            return f"{other} and {word}"
+        seen[here, there] = word
+    return ""
+
+
+def _moved(a: Features, b: Features) -> list[tuple[str, str, str]]:
+    before_b = b.before
+    return [
+        (word, here, there)
+        for word, here in a.before.items()
+        if (there := before_b.get(word, here)) != here and here not in _EVEN and there not in _EVEN
+    ]
+
+
+Contexts = frozenset[tuple[str, ...]]
+
+
+def _moved_behind(a: Features, b: Features, count: int) -> Iterator[tuple[str, Contexts, Contexts]]:
+    contexts_b = _contexts(b, count)
+    for word, contexts in _contexts(a, count).items():
+        if word in _EVEN:
+            continue
+        others = contexts_b.get(word, contexts)
+        here, there = frozenset(contexts - others), frozenset(others - contexts)
+        if here and there and all(_EVEN.isdisjoint(context) for context in here | there):
+            yield word, here, there
+
+
+def _contexts(text: Features, count: int) -> dict[str, set[tuple[str, ...]]]:
+    """Each word to so many words before it, everywhere where it stands."""
+    words = [""] * count + text.words
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for place in range(count, len(words)):
+        found.setdefault(words[place], set()).add(tuple(words[place - count : place]))
+    return found
 
 
 def _is_turned(one: Features, other: Features) -> bool:

@@ -43,7 +43,9 @@ class Features:
         quoted: what stands in quotation marks.
         matter: words that carry it, by the name of their synonyms, in order, to how they are written.
         names: those that are names or identifiers; ``listed``: those that are in the lists.
-        before, after: each word of matter or unit to its neighbours, articles left out.
+        words: all of them and the numbers' values, as neighbours remember them, articles left out; whether one
+            ``repeats``.
+        before, after: each word of matter or unit to its neighbours in ``words``.
         sequence: names of the words of matter as they come, and ``initials``, their first letters.
         joined: two neighbours of matter written as one, to their names.
         every, single: words of matter that follow "every" or the like, or "a".
@@ -66,6 +68,8 @@ class Features:
     matter: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
+    words: list[str] = field(default_factory=list)
+    repeats: bool = False
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
     sequence: list[str] = field(default_factory=list)
@@ -131,9 +135,11 @@ def _neighbouring_unit(tokens: Sequence[Token], place: int) -> Word:
 
 def _read_words(found: Features, tokens: Sequence[Token]) -> None:
     last = ""
+    words, before, after = found.words, found.before, found.after
     for place, token in enumerate(tokens):
         if token.value:
-            found.after[last] = last = token.value
+            after[last] = last = token.value
+            words.append(last)
             continue
         word = token.word
         if word.poles or word.task or token.lower in _TELLING:
@@ -144,10 +150,12 @@ def _read_words(found: Features, tokens: Sequence[Token]) -> None:
             continue
         here = token.here
         if token.matter or word.unit:
-            found.before[here] = last
-        found.after[last] = last = here
+            before[here] = last
+        after[last] = last = here
+        words.append(here)
         if token.matter:
             _read_matter(found, token)
+    found.repeats = len(set(words)) < len(words)
     found.initials = "".join([found.matter[name][0] for name in found.sequence])
 
 

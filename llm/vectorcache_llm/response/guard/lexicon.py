@@ -98,7 +98,9 @@ def lexicon() -> Lexicon:
 @lru_cache(maxsize=1 << 15)  # prompts of one application share most of their words
 def _unlisted(written: str) -> Word:
     stem = stem_of(written)
-    return lexicon().words.get(stem) or Word(stem, listed=False)
+    known = lexicon().words.get(stem)
+    # The forms of units are all listed: France is no franc.
+    return Word(stem, listed=False) if known is None or known.unit else known
 
 
 def _read_synonyms(made: Lexicon) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -29,6 +30,11 @@ _TOKEN = re.compile(
 _CLITIC = re.compile(r"['’](?:s|re|ll|ve|d|m)$")
 _IDENTIFYING = frozenset("._@:+#0123456789")
 _ARTICLES = frozenset(["a", "an", "the", "my", "your", "our", "his", "her", "its", "their"])
+_NO_NOUN = re.compile(
+    "to|from|with|without|in|into|by|of|for|on|at|before|after|over|and|or|than|then|instead"
+    "|is|are|was|do|does|if|when|while"
+)
+"""An "a" before them is the letter."""
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -105,6 +111,13 @@ class Token:
         """The same where capitals tell no names."""
         return Token(self.written, self.lower, self.initial, self.value, word=self.word, in_title=True)
 
+    def as_letter(self) -> Token:
+        """The same where it is no article but a name of one letter."""
+        letter = copy(self)
+        letter.is_article = False
+        letter.matter = letter.here = self.lower
+        return letter
+
     def without_unit(self, in_title: bool) -> Token:
         """The same where it does not stand for a unit."""
         word = replace(self.word, unit="")
@@ -120,6 +133,8 @@ def tokens_of(text: str) -> list[Token]:
     for place, token in enumerate(tokens):
         if token.word.unit and not _is_unit(token, tokens[place - 1] if place else None):
             tokens[place] = token.without_unit(titled)
+        elif token.lower == "a" and _is_letter(token, tokens[place + 1 : place + 2], titled):
+            tokens[place] = token.as_letter()
     return tokens
 
 
@@ -217,3 +232,10 @@ def _is_unit(token: Token, before: Token | None) -> bool:
     if before is None:
         return False
     return bool(before.value) or (before.lower in ("in", "per") and not token.written.isupper())
+
+
+def _is_letter(token: Token, following: Sequence[Token], titled: bool) -> bool:
+    """Whether an "a" is one, as in "list a" and "list A": nothing follows that it could be the article of."""
+    if not following or _NO_NOUN.fullmatch(following[0].lower):
+        return True
+    return token.is_capital and not titled and not following[0].is_capital

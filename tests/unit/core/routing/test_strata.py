@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vectorcache.routing.strata import score_slots
+from vectorcache.routing.strata import ascending, score_slots
 
 SIDE = 11
 NUMBERED = [f"products-node-{number}" for number in range(SIDE)]
@@ -50,3 +50,9 @@ def test_a_node_has_one_score_in_each_share_of_the_range(slots: int) -> None:
 def test_a_score_depends_on_its_own_name_only() -> None:
     alone, beside = score_slots(["b-1"], 500), score_slots(["a-1", "b-1"], 500)
     np.testing.assert_array_equal(alone[:, 0], beside[:, 1])
+
+
+def test_of_equal_keys_the_first_one_comes_first() -> None:
+    keys = np.random.default_rng(0).integers(0, 300, (3, 1000)).astype(np.uint64)
+    distinct = keys * np.uint64(1000) + np.arange(1000, dtype=np.uint64)
+    np.testing.assert_array_equal(ascending(keys), ascending(distinct))
