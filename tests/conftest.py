@@ -13,12 +13,10 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 INTEGRATION = Path(__file__).parent / "integration"
-ON_CLUSTER = {"test_chart", "test_crd", "test_kubernetes_membership", "test_operator"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several workers may share the tests: those on the cluster follow one another, and so do those of processes."""
+    """Where several workers share the tests, those that start processes or use the cluster follow one another."""
     for item in items:
         if INTEGRATION in item.path.parents:
-            group = "cluster" if item.path.stem in ON_CLUSTER else "processes"
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group("processes"))
