@@ -24,8 +24,10 @@ from vectorcache import HashRing
 READY_SECONDS, SHARE_SECONDS = 20.0, 2.0
 MANY, MANY_SECONDS = 100, 60.0
 IDLE_REQUESTS, IDLE_BYTES, IDLE_CPU = 0.5, 120_000_000, 0.01
-FAST_RATE, RECOVERY_SECONDS, KILLS = 200.0, 3.0, 3
-NORMAL_SECONDS, LEAST_BAR = 5.0, 50.0
+ROUND_SECONDS = 120.0
+"""How often the operator looks at all resources, unless told otherwise."""
+FAST_RATE, RECOVERY_SECONDS = 200.0, 3.0
+NORMAL_SECONDS, LEAST_BAR, MOST_BAR = 5.0, 50.0, 500.0
 
 
 def test_from_apply_to_ready(cache: Cache, settings: Settings, figures: Figures) -> None:
@@ -57,27 +59,27 @@ def test_a_killed_node_at_200_searches_a_second(
     fast.stop()
     try:
         fast.start("http://words-router:8080", FAST_RATE, settings.image("client"), machines.home, nprobe=16)
-        kills = []
-        # All of the cluster shares the machine that measures: what it does beside can slow one kill, not every one.
-        while len(kills) < KILLS and not any(kill.normal_after <= RECOVERY_SECONDS for kill in kills):
-            kills.append(_kill(cache, fast))
-            cache.wait_settled()
+        kills = [_kill(cache, fast)]
+        if kills[0].normal_after > RECOVERY_SECONDS:
+            # The whole cluster shares the machine that measures: what it does beside can slow a kill, but not most.
+            kills += [_kill(cache, fast) for _ in range(2)]
     finally:
         fast.stop()
-    best = min(kills, key=lambda kill: kill.normal_after)
-    figures.note(
-        "node killed at 200 searches/s",
-        kills=len(kills),
-        failed=sum(kill.answers.counts["failed"] for kill in kills),
-        answered=sum(kill.answers.counts["ok"] for kill in kills),
-        normal_p99_ms=best.normal,
-        p99_ms_after=best.answers.percentile(99),
-        worst_ms=max(best.answers.milliseconds),
-        seconds_to_normal=best.normal_after,
-    )
     for kill in kills:
         kill.answers.check(least=int(0.9 * FAST_RATE * 15))
-    assert best.normal_after <= RECOVERY_SECONDS
+        assert not kill.answers.complaints
+    usual = sorted(kills, key=lambda kill: kill.normal_after)[len(kills) // 2]
+    figures.note(
+        "node killed at 200 searches/s",
+        failed=0,
+        answered=sum(kill.answers.counts["ok"] for kill in kills),
+        normal_p99_ms=usual.normal,
+        p99_ms_after=usual.answers.percentile(99),
+        worst_ms=max(usual.answers.milliseconds),
+        seconds_to_normal=usual.normal_after,
+        of_each_kill=[round(kill.normal_after, 3) for kill in kills],
+    )
+    assert usual.normal_after <= RECOVERY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Kill:
 
 def _kill(cache: Cache, fast: Searches) -> Kill:
     """Nothing looks at the cluster meanwhile: that takes as much of the machine as some hundred searches."""
+    cache.wait_settled()
     calm_from = fast.now()
     _pass(10)
     killed = time.time()
@@ -101,7 +104,7 @@ def _kill(cache: Cache, fast: Searches) -> Kill:
     normal = min(
         fast.since(calm_from + begun, calm_from + begun + NORMAL_SECONDS).percentile(99) for begun in (0, 5)
     )
-    bar = max(2 * normal, LEAST_BAR)
+    bar = min(max(2 * normal, LEAST_BAR), MOST_BAR)
     return Kill(normal, fast.since(killed, killed + 15), _normal_again(fast.seconds(killed), bar) - killed)
 
 
@@ -157,10 +160,13 @@ def test_a_hundred_resources_at_once_and_an_idle_while(
     seconds = time.monotonic() - begun
     figures.note("100 resources at once", seconds=seconds, of_which_kubectl=applied)
 
-    until(lambda: _at_rest(operator), "the operator rests", 60)
-    versions, first, since = _versions(many), operator.metrics(), time.monotonic()
-    _pass(settings.idle_seconds)
-    last, span = operator.metrics(), time.monotonic() - since
+    # It looks at all of them once in that time at least, more often than it usually does.
+    with operator.looking_often(min(ROUND_SECONDS, settings.idle_seconds)):
+        until(lambda: _at_rest(operator), "the operator rests", 60)
+        versions, first, since = _versions(many), operator.metrics(), time.monotonic()
+        _pass(settings.idle_seconds)
+        last, span = operator.metrics(), time.monotonic() - since
+        assert _versions(many) == versions, "the API server counts the same"
     requests, cpu = (
         (last.requests() - first.requests()) / span,
         (last.cpu_seconds() - first.cpu_seconds()) / span,
@@ -174,7 +180,6 @@ def test_a_hundred_resources_at_once_and_an_idle_while(
         cpu_share=cpu,
     )
     assert last.writes() == first.writes()
-    assert _versions(many) == versions, "the API server counts the same"
     # Where it watches some namespaces only, it compares its cache with the API for each of them.
     assert requests < IDLE_REQUESTS * (3 if settings.shared else 1)
     assert last.resident_bytes() < IDLE_BYTES
@@ -184,9 +189,10 @@ def test_a_hundred_resources_at_once_and_an_idle_while(
 
 def _normal_again(reports: list[tuple[float, Answers]], bar: float) -> float:
     """The moment of the first report after which p99 of the next five seconds is at the bar at most, in ms."""
+    span = NORMAL_SECONDS + 0.25  # reports come a little later than every half second
     ended = max(moment for moment, _ in reports)
     for begun in (moment for moment, _ in reports if moment + NORMAL_SECONDS <= ended):
-        next_ones = [answers for moment, answers in reports if begun < moment <= begun + NORMAL_SECONDS]
+        next_ones = [answers for moment, answers in reports if begun < moment <= begun + span]
         together = Answers(milliseconds=[ms for answers in next_ones for ms in answers.milliseconds])
         if together.percentile(99) <= bar:
             return begun

@@ -36,7 +36,7 @@ def score_slots(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
     """
     named = murmur3(nodes)[:, None]
     hashed = _fmix64(_fmix64(np.arange(1, slots + 1, dtype=np.uint64)) ^ named)
-    order = ascending(_fmix64(_lines(nodes, slots) ^ ~named) & _HIGH | hashed >> np.uint64(32))
+    order = rank_ascending(_fmix64(_lines(nodes, slots) ^ ~named) & _HIGH | hashed >> np.uint64(32))
     scored = hashed >> np.uint64(slots.bit_length())
     step = np.uint64((2**64 - 1) // slots)
     for row, ranked in zip(scored, order, strict=True):
@@ -44,14 +44,16 @@ def score_slots(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:
     return np.ascontiguousarray(scored.T)
 
 
-def ascending(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+def rank_ascending(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
     """The order of each row; of equal keys, the first one first, on every machine.
 
-    A stable sort takes four times as long, and matters only where keys are equal, which hashes hardly ever are.
+    A stable sort takes several times as long, and matters only where keys are equal, which hashes hardly ever are.
     """
     order = keys.argsort(axis=1)
-    inorder = np.take_along_axis(keys, order, axis=1)
-    return keys.argsort(axis=1, kind="stable") if (inorder[:, 1:] == inorder[:, :-1]).any() else order
+    ascending = np.take_along_axis(keys, order, axis=1)
+    tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
+    order[tied] = keys[tied].argsort(axis=1, kind="stable")
+    return order
 
 
 def _lines(nodes: Sequence[str], slots: int) -> NDArray[np.uint64]:

@@ -150,7 +150,7 @@ class Exchanged(Check):
         a, b = pair.a, pair.b
         moved = _moved(a, b)
         exchanged = _exchanged(moved) if len(moved) > 1 else ""
-        if not exchanged and a.repeats and b.repeats and a.words != b.words:
+        if not exchanged and a.repeats and b.repeats and _shared(a, b) != _shared(b, a):
             exchanged = _exchanged(_moved_behind(a, b, 2)) or _exchanged(_moved_behind(a, b, 3))
         return exchanged or ("I and me" if _is_turned(a, b) or _is_turned(b, a) else "")
 
@@ -180,8 +180,6 @@ Contexts = frozenset[tuple[str, ...]]
 def _moved_behind(a: Features, b: Features, count: int) -> Iterator[tuple[str, Contexts, Contexts]]:
     contexts_b = _contexts(b, count)
     for word, contexts in _contexts(a, count).items():
-        if word in _EVEN:
-            continue
         others = contexts_b.get(word, contexts)
         here, there = frozenset(contexts - others), frozenset(others - contexts)
         if here and there and all(_EVEN.isdisjoint(context) for context in here | there):
@@ -189,12 +187,20 @@ def _moved_behind(a: Features, b: Features, count: int) -> Iterator[tuple[str, C
 
 
 def _contexts(text: Features, count: int) -> dict[str, set[tuple[str, ...]]]:
-    """Each word to so many words before it, everywhere where it stands."""
-    words = [""] * count + text.words
+    """Each word to so many words before it in its sentence, wherever it stands; not words that join phrases."""
     found: dict[str, set[tuple[str, ...]]] = {}
-    for place in range(count, len(words)):
-        found.setdefault(words[place], set()).add(tuple(words[place - count : place]))
+    behind = nothing = ("",) * count
+    for word in text.words:
+        if word not in _JOINING:
+            found.setdefault(word, set()).add(behind)
+        behind = (*behind[1:], word) if word else nothing
     return found
+
+
+def _shared(text: Features, other: Features) -> list[str]:
+    """The words of a text that the other one has too, as they come."""
+    words = set(other.words)
+    return [word for word in text.words if word in words]
 
 
 def _is_turned(one: Features, other: Features) -> bool:
@@ -206,6 +212,11 @@ def _is_turned(one: Features, other: Features) -> bool:
 
 _EVEN = frozenset(("and", "or", "vs", "versus", "compar"))
 """Words on whose two sides it does not matter which is which."""
+_JOINING = _EVEN | {
+    *("", "to", "from", "with", "without", "in", "into", "by", "of", "for", "on", "at"),
+    *("before", "after", "over", "during", "about", "if", "when", "while", "than"),
+}
+"""Words that join phrases: where two of them have changed places, it may be that their phrases only have."""
 
 
 class Names(Check):

@@ -43,8 +43,9 @@ class Features:
         quoted: what stands in quotation marks.
         matter: words that carry it, by the name of their synonyms, in order, to how they are written.
         names: those that are names or identifiers; ``listed``: those that are in the lists.
-        words: all of them and the numbers' values, as neighbours remember them, articles left out; whether one
-            ``repeats``.
+        words: all of them and the numbers' values, as neighbours remember them, articles left out; empty where a
+            sentence begins.
+        repeats: whether one of them comes twice.
         before, after: each word of matter or unit to its neighbours in ``words``.
         sequence: names of the words of matter as they come, and ``initials``, their first letters.
         joined: two neighbours of matter written as one, to their names.
@@ -137,6 +138,8 @@ def _read_words(found: Features, tokens: Sequence[Token]) -> None:
     last = ""
     words, before, after = found.words, found.before, found.after
     for place, token in enumerate(tokens):
+        if token.initial:
+            words.append("")
         if token.value:
             after[last] = last = token.value
             words.append(last)
@@ -149,7 +152,7 @@ def _read_words(found: Features, tokens: Sequence[Token]) -> None:
         if token.is_article:
             continue
         here = token.here
-        if token.matter or word.unit:
+        if token.matter or word.unit or token.is_label:
             before[here] = last
         after[last] = last = here
         words.append(here)
@@ -188,7 +191,7 @@ def _read_quantities(found: Features, tokens: Sequence[Token]) -> None:
     for token, following in pairwise(tokens):
         if following.matter and token.lower in _EVERY:
             found.every.add(following.matter)
-        elif following.matter and token.lower in _SINGLE:
+        elif following.matter and token.is_article and token.lower in _SINGLE:
             found.single.add(following.matter)
 
 

@@ -136,7 +136,7 @@ def _index(made: Lexicon) -> None:
         first, *rest = written.split("_")
         if rest:
             made.phrases.setdefault(first, []).append(tuple(rest))
-        elif not (made.words[written].stop or made.words[written].languages):
+        elif not (made.words[written].stop or made.words[written].languages or made.words[written].unit):
             made.words.setdefault(stem_of(written), made.words[written])
     for phrases in made.phrases.values():
         phrases.sort(key=len, reverse=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 from vectorcache_llm.response.guard.lexicon import LONGEST_WORD, Word, lexicon
 from vectorcache_llm.response.guard.numerals import MAGNITUDES, SPOKEN, in_digits, spoken
@@ -34,7 +35,7 @@ _NO_NOUN = re.compile(
     "to|from|with|without|in|into|by|of|for|on|at|before|after|over|and|or|than|then|instead"
     "|is|are|was|do|does|if|when|while"
 )
-"""An "a" before them is the letter."""
+"""An "a" before them may be the letter."""
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -52,7 +53,7 @@ class Token:
         is_identifier: it has what only names of things have, such as a digit or a dot.
         is_capital: it has a capital where a sentence does not ask for one.
         is_name: it is written as names are.
-        is_article: an article or a possessive.
+        is_article: an article or a possessive; ``is_label``: an "a" that is none.
         matter: its name as a word that carries the matter, or empty.
         here: what its neighbours remember of it.
         leads: a phrase or a number in words may begin with it.
@@ -64,6 +65,7 @@ class Token:
         "is_article",
         "is_capital",
         "is_identifier",
+        "is_label",
         "is_name",
         "leads",
         "lower",
@@ -94,6 +96,7 @@ class Token:
             not in_title and not written.islower() and (not initial or not written[1:].islower())
         )
         self.is_article = lower in _ARTICLES
+        self.is_label = False
         self.matter = self._carried()
         self.here = self.matter or self.word.unit or lower
         self.leads = lower in SPOKEN or lower in lexicon().phrases
@@ -112,10 +115,10 @@ class Token:
         return Token(self.written, self.lower, self.initial, self.value, word=self.word, in_title=True)
 
     def as_letter(self) -> Token:
-        """The same where it is no article but a name of one letter."""
+        """The same where it is no article but a label: it has a place, but carries no matter, for that is a guess."""
         letter = copy(self)
         letter.is_article = False
-        letter.matter = letter.here = self.lower
+        letter.is_label = True
         return letter
 
     def without_unit(self, in_title: bool) -> Token:
@@ -133,7 +136,7 @@ def tokens_of(text: str) -> list[Token]:
     for place, token in enumerate(tokens):
         if token.word.unit and not _is_unit(token, tokens[place - 1] if place else None):
             tokens[place] = token.without_unit(titled)
-        elif token.lower == "a" and _is_letter(token, tokens[place + 1 : place + 2], titled):
+        elif token.lower == "a" and _is_label(tokens, place, titled):
             tokens[place] = token.as_letter()
     return tokens
 
@@ -234,8 +237,14 @@ def _is_unit(token: Token, before: Token | None) -> bool:
     return bool(before.value) or (before.lower in ("in", "per") and not token.written.isupper())
 
 
-def _is_letter(token: Token, following: Sequence[Token], titled: bool) -> bool:
-    """Whether an "a" is one, as in "list a" and "list A": nothing follows that it could be the article of."""
-    if not following or _NO_NOUN.fullmatch(following[0].lower):
+def _is_label(tokens: Sequence[Token], place: int, titled: bool) -> bool:
+    """Whether an "a" is one, as in "list a" and "list A": no noun follows, or there is a "list b" as well."""
+    if place + 1 == len(tokens) or _NO_NOUN.fullmatch(tokens[place + 1].lower):
         return True
-    return token.is_capital and not titled and not following[0].is_capital
+    if tokens[place].is_capital and not titled and not tokens[place + 1].is_capital:
+        return True
+    before = tokens[place - 1].lower if place else ""
+    return any(
+        len(label.lower) == 1 and label.lower not in "ai" and labelled.lower == before
+        for labelled, label in pairwise(tokens)
+    )

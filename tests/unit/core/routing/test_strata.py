@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vectorcache.routing.strata import ascending, score_slots
+from vectorcache.routing.strata import rank_ascending, score_slots
 
 SIDE = 11
 NUMBERED = [f"products-node-{number}" for number in range(SIDE)]
@@ -55,4 +55,4 @@ def test_a_score_depends_on_its_own_name_only() -> None:
 def test_of_equal_keys_the_first_one_comes_first() -> None:
     keys = np.random.default_rng(0).integers(0, 300, (3, 1000)).astype(np.uint64)
     distinct = keys * np.uint64(1000) + np.arange(1000, dtype=np.uint64)
-    np.testing.assert_array_equal(ascending(keys), ascending(distinct))
+    np.testing.assert_array_equal(rank_ascending(keys), rank_ascending(distinct))

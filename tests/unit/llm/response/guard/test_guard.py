@@ -93,6 +93,14 @@ PASSED = [
         "Do Alpha Centauri and Beta Centauri belong together?",
         "Do Beta Centauri and Alpha Centauri belong together?",
     ),
+    ("How do I write a while loop in C?", "How do I write while loops in C?"),
+    ("What's a by-product of photosynthesis?", "What are by-products of photosynthesis?"),
+    ("Is plan A better than plan B?", "is plan a better than plan b"),
+    ("How long does hepatitis A last?", "how long does hepatitis a last?"),
+    ("Is list a longer than list b?", "is list A longer than list B"),
+    ("On Windows, do I need to get Python with pip?", "With pip, do I need to get Python on Windows?"),
+    ("Is milk bad for cats? Is cheese bad for cats?", "Is cheese bad for cats? Is milk bad for cats?"),
+    ("Convert 3 tbsps of butter to grams", "Convert 3 tablespoons of butter to grams"),
     ("In New York, do I need a New Jersey licence?", "Do I need a New Jersey licence in New York?"),
     ("Write me A Short Poem", "Write me a short poem"),
     ("What is machine learning?", "What is ML?"),
@@ -155,10 +163,43 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=60) | st.lists(st.sampled
 )
 
 
+def test_what_is_only_written_like_a_unit_is_none() -> None:
+    assert not features_of("the tone of France, of a gale and of a mil").units
+    assert features_of("three kilogrammes, 2 tbsps").units == {"kilogram", "tablespoon"}
+
+
 @given(TEXTS, TEXTS)
 def test_any_two_texts_can_be_compared_both_ways(a: str, b: str) -> None:
     guard = Guard()
     assert guard.refuses(a, a) is None
+    assert (guard.refuses(a, b) is None) == (guard.refuses(b, a) is None)
+
+
+PLACES = (
+    "A",
+    "a",
+    "new",
+    "york",
+    "list",
+    "b",
+    "to",
+    "from",
+    "and",
+    "of",
+    "3",
+    "km",
+    "I",
+    "me",
+    "sells",
+    "so.",
+)
+
+
+@given(st.data())
+def test_the_same_words_in_two_orders_can_be_compared_both_ways(data: st.DataObject) -> None:
+    words = data.draw(st.lists(st.sampled_from(PLACES), max_size=9))
+    a, b = " ".join(words), " ".join(data.draw(st.permutations(words)))
+    guard = Guard()
     assert (guard.refuses(a, b) is None) == (guard.refuses(b, a) is None)
 
 
