@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -144,10 +143,12 @@ def test_a_fourth_node_takes_its_slots_warm(cache: Cache, searches: Searches, fi
 
 
 @pytest.fixture
-def many(settings: Settings, words: Cache) -> Iterator[Kubectl]:
+def many(settings: Settings, words: Cache) -> Kubectl:
+    """Where there is none yet. Those of a test go with their namespace, for one by one it takes a minute."""
     kubectl = Kubectl(settings.many)
-    yield kubectl
-    kubectl("delete", "vectorcache", "--all", "--wait=false")
+    kubectl("delete", "vectorcache", "--all", "--timeout=90s", seconds=120)
+    until(lambda: not kubectl.names("statefulset"), "earlier ones are gone", 120)
+    return kubectl
 
 
 def test_a_hundred_resources_at_once_and_an_idle_while(
