@@ -114,12 +114,12 @@ class Token:
         """The same where capitals tell no names."""
         return Token(self.written, self.lower, self.initial, self.value, word=self.word, in_title=True)
 
-    def as_letter(self) -> Token:
+    def as_label(self) -> Token:
         """The same where it is no article but a label: it has a place, but carries no matter, for that is a guess."""
-        letter = copy(self)
-        letter.is_article = False
-        letter.is_label = True
-        return letter
+        label = copy(self)
+        label.is_article = False
+        label.is_label = True
+        return label
 
     def without_unit(self, in_title: bool) -> Token:
         """The same where it does not stand for a unit."""
@@ -137,7 +137,7 @@ def tokens_of(text: str) -> list[Token]:
         if token.word.unit and not _is_unit(token, tokens[place - 1] if place else None):
             tokens[place] = token.without_unit(titled)
         elif token.lower == "a" and _is_label(tokens, place, titled):
-            tokens[place] = token.as_letter()
+            tokens[place] = token.as_label()
     return tokens
 
 
