@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
+from vectorcache.checksum import check_by_key
 from vectorcache.errors import CorruptData
 from vectorcache.layers.codec import Codec
 from vectorcache.metric import MAX_MAGNITUDE, Floats, largest_norm, metric_of
@@ -141,6 +142,10 @@ class ChunkCodec(Codec[Chunk]):
             )
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise CorruptData(f"{key!r} ({len(data)} bytes) is not a chunk: {error}") from error
+
+    def check_blob(self, key: str, data: bytes) -> None:
+        """Compare with the checksum in the key; ``CorruptData`` where they differ."""
+        check_by_key(key, data)
 
 
 def encode_chunk(table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int]) -> bytes:

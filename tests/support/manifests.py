@@ -11,7 +11,6 @@ def make_manifest(cells: tuple[int, ...] = (2, 1, 3)) -> Manifest:
     return Manifest(
         collection="words",
         version=7,
-        build="3f9c2a1b",
         metric="cosine",
         dimension=50,
         vectors=100,

@@ -7,7 +7,6 @@ without a manifest, which no reader opens and ``Catalog.delete_old`` removes.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from vectorcache.checksum import checksum
 from vectorcache.chunk import chunk_table, encode_chunk
 from vectorcache.gather import all_of
 from vectorcache.index.calibrate import calibrate, exact_neighbours
@@ -34,7 +34,6 @@ from vectorcache.index.manifest import (
     Manifest,
     PayloadColumn,
     check_collection,
-    checksum,
     chunk_key,
     lookup_key,
     version_prefix,
@@ -94,12 +93,10 @@ async def build_collection(
         version = await Catalog(blobs).claim(collection, msgspec.json.encode(asdict(settings)))
         layout = await asyncio.to_thread(lay_out, source, settings, progress)
         search = await asyncio.to_thread(_measure, source, layout, settings, progress)
-        build = secrets.token_hex(4)
-        writer = _Writer(blobs, version_prefix(collection, version), build, source, layout, settings)
+        writer = _Writer(blobs, version_prefix(collection, version), source, layout, settings)
         manifest = Manifest(
             collection=collection,
             version=version,
-            build=build,
             metric=settings.metric,
             dimension=source.vectors.shape[1],
             vectors=len(source.vectors),
@@ -156,14 +153,12 @@ class _Writer:
         self,
         blobs: BlobStore,
         prefix: str,
-        build: str,
         source: Source,
         layout: Layout,
         settings: BuildSettings,
     ) -> None:
         self._blobs = blobs
         self._prefix = prefix
-        self._build = build
         self._source = source
         self._layout = layout
         self._metric = settings.metric
@@ -176,7 +171,7 @@ class _Writer:
         async def write(number: int) -> ChunkInfo:
             async with gate:
                 info, data = await asyncio.to_thread(self._encode, number)
-                await self._blobs.put(chunk_key(self._prefix, self._build, number), data)
+                await self._blobs.put(chunk_key(self._prefix, number, info.checksum), data)
                 progress.advance()
                 return info
 
@@ -192,7 +187,7 @@ class _Writer:
         shards = await asyncio.to_thread(self._encode_lookup)
         return tuple(
             [
-                await self._put(lookup_key(self._prefix, self._build, number), data)
+                await self._put(lookup_key(self._prefix, number, checksum(data)), data)
                 for number, data in enumerate(shards)
             ]
         )

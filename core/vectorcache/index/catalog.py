@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from vectorcache.checksum import check
 from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound
 from vectorcache.gather import all_of
 from vectorcache.index.manifest import (
     Current,
     Manifest,
     check_collection,
-    checksum,
     claim_key,
     current_key,
     decode_manifest,
@@ -190,8 +190,7 @@ class Catalog:
         total = 0
         for key, wanted in expected.items():
             data = (await self._blobs.get(key)).data
-            if checksum(data) != wanted:
-                raise CorruptData(f"blob {key!r} is not what the build wrote: its checksum differs")
+            check(data, wanted, key)
             total += len(data)
         return total
 

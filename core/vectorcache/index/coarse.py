@@ -9,8 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
+from vectorcache.checksum import check
 from vectorcache.errors import CorruptData
-from vectorcache.index.manifest import Manifest, checksum
+from vectorcache.index.manifest import Manifest
 from vectorcache.metric import Floats
 from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
@@ -54,8 +55,7 @@ async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:
     """Read a version's centroids; ``CorruptData`` where they are not what the build wrote."""
     key = manifest.centroids_key
     data = (await blobs.get(key)).data
-    if checksum(data) != manifest.centroids.checksum:
-        raise CorruptData(f"blob {key!r} is not what the build wrote: its checksum differs")
+    check(data, manifest.centroids.checksum, key)
     return CoarseQuantizer(manifest, decode_centroids(data, key))
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vectorcache.arrow import read_ipc, whole, write_ipc
+from vectorcache.checksum import check_by_key
 from vectorcache.layers.codec import Codec
 
 SHARD_IDS = 16_384
@@ -60,6 +61,10 @@ class LookupCodec(Codec[LookupShard]):
     def decode(self, key: str, data: bytes) -> LookupShard:
         """The shard in an Arrow IPC file; ``CorruptData`` where it is not one."""
         return LookupShard(read_ipc(data, key), key)
+
+    def check_blob(self, key: str, data: bytes) -> None:
+        """Compare with the checksum in the key; ``CorruptData`` where they differ."""
+        check_by_key(key, data)
 
 
 def shard_count(vectors: int) -> int:

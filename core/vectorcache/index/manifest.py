@@ -4,22 +4,25 @@
 {collection}/v7/claim.json             says that a build took this number
 {collection}/v7/manifest.json          the last blob a build writes: a version without it does not exist
 {collection}/v7/centroids.arrow        one centroid per cell
-{collection}/v7/chunks/3f9c2a1b-000042.arrow    Arrow IPC, see ``vectorcache.chunk``
-{collection}/v7/ids/3f9c2a1b-000003.arrow       where the vector of an id stands, see ``vectorcache.index.lookup``
+{collection}/v7/chunks/000042-CHECKSUM.arrow    Arrow IPC, see ``vectorcache.chunk``
+{collection}/v7/ids/000003-CHECKSUM.arrow       where the vector of an id stands, see ``vectorcache.index.lookup``
+
+Every blob but ``current.json`` and ``claim.json`` is read together with a checksum: chunks and lookup shards have it
+in their keys (32 hexadecimal digits), the centroids' stands in the manifest, and the manifest ends with its own.
 """
 
 from __future__ import annotations
 
 import re
 
-import mmh3
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorcache.checksum import checksum
 from vectorcache.errors import CorruptData, InvalidInput
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -79,9 +82,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     collection: str
     version: int
-    build: str
-    """Eight hexadecimal digits, in every cached key: should numbers begin again, because somebody removed all of a
-    collection, no cache takes an old chunk for a new one."""
     metric: str
     dimension: int
     vectors: int
@@ -102,11 +102,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def chunk_key(self, chunk: int) -> str:
         """Key of a chunk's blob, which is also its key in every cache and on the ring."""
-        return chunk_key(self.prefix, self.build, chunk)
+        return chunk_key(self.prefix, chunk, self.chunks[chunk].checksum)
 
     def lookup_key(self, shard: int) -> str:
         """Key of a shard of the id lookup."""
-        return lookup_key(self.prefix, self.build, shard)
+        return lookup_key(self.prefix, shard, self.lookup[shard].checksum)
 
     @property
     def prefix(self) -> str:
@@ -132,14 +132,18 @@ class Current(msgspec.Struct, frozen=True):
     pinned: tuple[int, ...] = ()
 
 
-def chunk_key(prefix: str, build: str, chunk: int) -> str:
-    """Key of a chunk's blob, given what the keys of its version begin with."""
-    return f"{prefix}chunks/{build}-{chunk:06d}.arrow"
+def chunk_key(prefix: str, chunk: int, digest: str) -> str:
+    """Key of a chunk's blob, given what the keys of its version begin with and the checksum of its bytes.
+
+    The checksum tells damage wherever the blob is read. It also keeps caches right when version numbers begin again,
+    because somebody removed all of a collection: other content has another key.
+    """
+    return f"{prefix}chunks/{chunk:06d}-{digest}.arrow"
 
 
-def lookup_key(prefix: str, build: str, shard: int) -> str:
-    """Key of a shard of the id lookup."""
-    return f"{prefix}ids/{build}-{shard:06d}.arrow"
+def lookup_key(prefix: str, shard: int, digest: str) -> str:
+    """Key of a shard of the id lookup, given the checksum of its bytes as for ``chunk_key``."""
+    return f"{prefix}ids/{shard:06d}-{digest}.arrow"
 
 
 def current_key(collection: str) -> str:
@@ -171,22 +175,30 @@ def check_collection(name: str) -> str:
     return name
 
 
-def checksum(data: bytes) -> str:
-    """128-bit murmur3 in hexadecimal: tells damage, not malice."""
-    return mmh3.hash_bytes(data, x64arch=True).hex()
-
-
 def encode_manifest(manifest: Manifest) -> bytes:
-    """JSON, indented, because people read it."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    """JSON, indented, because people read it; its last field is the checksum of the others."""
+    fields = msgspec.to_builtins(manifest) | {"checksum": _checksum_of(manifest)}
+    return msgspec.json.format(msgspec.json.encode(fields), indent=1)
 
 
 def decode_manifest(data: bytes, key: str) -> Manifest:
     """The manifest in a blob; ``CorruptData`` where it is not one that this version reads."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
+        recorded = msgspec.json.decode(data, type=_Recorded).checksum
     except msgspec.MsgspecError as error:
         raise CorruptData(f"manifest {key!r} does not decode: {error}") from error
     if manifest.format != FORMAT:
         raise CorruptData(f"manifest {key!r} has format {manifest.format}; this version reads {FORMAT}")
+    if recorded != _checksum_of(manifest):
+        raise CorruptData(f"manifest {key!r} is not what the build wrote: its checksum differs")
     return manifest
+
+
+class _Recorded(msgspec.Struct, frozen=True):
+    checksum: str = ""
+
+
+def _checksum_of(manifest: Manifest) -> str:
+    """That of the fields, however the JSON around them is spaced."""
+    return checksum(msgspec.json.encode(manifest))

@@ -52,7 +52,7 @@ class BlobLayer(CacheLayer[V], Generic[V]):
 
         Raises:
             Unavailable: the store did not answer; try again.
-            CorruptData: the blob is not what the codec writes.
+            CorruptData: the blob is not what was written, or not what the codec writes.
         """
         start = self._clock()
         value = await self._read(key)
@@ -82,6 +82,7 @@ class BlobLayer(CacheLayer[V], Generic[V]):
         except NotFound:
             return None
         try:
+            self._codec.check_blob(key, blob.data)
             return self._codec.decode(key, blob.data)
         except CorruptData:
             self._counters.corrupt += 1

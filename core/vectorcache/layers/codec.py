@@ -23,6 +23,15 @@ class Codec(ABC, Generic[V]):
             CorruptData: the bytes are not what ``encode`` makes; ``key`` belongs into the message.
         """
 
+    def check_blob(self, key: str, data: bytes) -> None:
+        """Compare what a blob store returned with the checksum that was recorded for it, where one was.
+
+        Other layers need not: their files carry checksums of their own.
+
+        Raises:
+            CorruptData: the bytes are not those that were written.
+        """
+
 
 class BytesCodec(Codec[bytes]):
     """Values that are bytes already."""

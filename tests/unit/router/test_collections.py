@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.support.control import ControlledBlobs
 from tests.support.servers import until
 
-from vectorcache.errors import InvalidInput, NotFound, Unavailable
+from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.build import build_collection
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.layout import BuildSettings
@@ -240,3 +240,14 @@ async def test_ids_are_found_at_their_place(collections: Collections) -> None:
     places = await collections.places(manifest, [3, 199, 200, -1, 2**62])
     assert set(places) == {3, 199}
     assert all(0 <= place.chunk < len(manifest.chunks) for place in places.values())
+
+
+async def test_a_damaged_id_lookup_is_told(collections: Collections, blobs: ControlledBlobs) -> None:
+    manifest = (await collections.open("words")).manifest
+    key = manifest.lookup_key(0)
+    written = (await blobs.get(key)).data
+    await blobs.put(key, bytes([*written[:-30], written[-30] ^ 1, *written[-29:]]))
+    with pytest.raises(CorruptData, match=f"{key}' is not what the build wrote"):
+        await collections.places(manifest, [3])
+    await blobs.put(key, written)
+    assert set(await collections.places(manifest, [3])) == {3}

@@ -10,7 +10,6 @@ from vectorcache.index.manifest import (
     Current,
     Tradeoff,
     check_collection,
-    checksum,
     claim_key,
     current_key,
     decode_manifest,
@@ -26,13 +25,13 @@ def test_comes_back_as_it_was() -> None:
 
 
 def test_is_json_that_people_read() -> None:
-    assert encode_manifest(make_manifest()).startswith(b'{\n "format": 1,\n "collection": "words",')
+    assert encode_manifest(make_manifest()).startswith(b'{\n "format": 2,\n "collection": "words",')
 
 
 def test_names_its_blobs() -> None:
     manifest = make_manifest()
-    assert manifest.chunk_key(42) == "words/v7/chunks/3f9c2a1b-000042.arrow"
-    assert manifest.lookup_key(3) == "words/v7/ids/3f9c2a1b-000003.arrow"
+    assert manifest.chunk_key(2) == "words/v7/chunks/000002-ab.arrow"
+    assert manifest.lookup_key(0) == "words/v7/ids/000000-ef.arrow"
     assert manifest.centroids_key == "words/v7/centroids.arrow"
     assert current_key("words") == "words/current.json"
     assert claim_key("words", 7) == "words/v7/claim.json"
@@ -50,9 +49,20 @@ def test_other_bytes_are_corrupt(data: bytes) -> None:
         decode_manifest(data, KEY)
 
 
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [(b'"rows": 110', b'"rows": 111'), (b"0.96", b"0.97"), (b'\n "checksum"', b'\n "checksun"')],
+)
+def test_a_changed_value_is_corrupt(written: bytes, damaged: bytes) -> None:
+    data = encode_manifest(make_manifest())
+    assert data.count(written) >= 1
+    with pytest.raises(CorruptData, match=f"{KEY}' is not what the build wrote"):
+        decode_manifest(data.replace(written, damaged), KEY)
+
+
 def test_another_format_is_not_read() -> None:
-    newer = msgspec.structs.replace(make_manifest(), format=2)
-    with pytest.raises(CorruptData, match="has format 2; this version reads 1"):
+    newer = msgspec.structs.replace(make_manifest(), format=3)
+    with pytest.raises(CorruptData, match="has format 3; this version reads 2"):
         decode_manifest(encode_manifest(newer), KEY)
 
 
@@ -77,14 +87,6 @@ def test_nprobe_for_a_recall_is_the_smallest_that_reaches_it(recall: float, npro
 def test_nprobe_for_a_recall_that_none_reaches_is_the_largest() -> None:
     curve = (Tradeoff(1, 0.2, 0.1), Tradeoff(4, 0.9, 1.0))
     assert Calibration(4, 0.95, 10, 40, curve).nprobe_for(0.95) == 4
-
-
-def test_checksum_is_fixed() -> None:
-    """It stands in manifests, so it never changes."""
-    assert checksum(b"vectorcache") == checksum(b"vectorcache")
-    assert checksum(b"") == "00000000000000000000000000000000"
-    assert len(checksum(b"a")) == 32
-    assert checksum(b"a") != checksum(b"b")
 
 
 def test_the_pointer_is_small_json() -> None:

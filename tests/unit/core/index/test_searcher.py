@@ -113,6 +113,23 @@ async def test_a_corrupt_chunk_is_told(world: World) -> None:
     assert key in answer.reason
 
 
+async def test_a_flipped_bit_is_told_and_the_chunk_is_read_again(world: World) -> None:
+    """One in the middle of the vectors: the file still decodes, and only the checksum tells."""
+    key = world.manifest.chunk_key(0)
+    written = (await world.blobs.get(key)).data
+    for at in range(len(written) // 2, len(written) // 2 + 8):
+        damaged = bytearray(written)
+        damaged[at] ^= 1
+        await world.blobs.put(key, bytes(damaged))
+        answer = await world.searcher.search(query([0]))
+        assert (answer.failed.tolist(), answer.hits[0].rows) == ([0], [])
+        assert f"{key}' is not what the build wrote" in answer.reason
+    assert world.cache.layer_stats()[-1].corrupt == 8
+    await world.blobs.put(key, written)
+    answer = await world.searcher.search(query([0]))
+    assert (answer.failed.tolist(), len(answer.hits[0].rows)) == ([], 5)
+
+
 async def test_prefetch_fills_the_cache(world: World) -> None:
     assert await world.searcher.prefetch(NAME, 1, [0, 2], timeout=5) == 2
     before = world.blobs.control.calls["get"]

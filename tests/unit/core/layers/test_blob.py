@@ -56,6 +56,23 @@ async def test_a_corrupt_blob_is_an_error_and_stays() -> None:
     assert await blobs.head("a") is not None
 
 
+class Recorded(BytesCodec):
+    def check_blob(self, key: str, data: bytes) -> None:
+        if data != b"recorded":
+            raise CorruptData(f"{key}: another checksum")
+
+
+async def test_what_differs_from_its_recorded_checksum_is_corrupt() -> None:
+    blobs = MemoryBlobStore()
+    await blobs.put("a", b"recorded")
+    await blobs.put("b", b"something else")
+    layer = BlobLayer(blobs, Recorded())
+    assert await layer.get("a") == b"recorded"
+    with pytest.raises(CorruptData, match="b: another checksum"):
+        await layer.get("b")
+    assert (layer.stats().hits, layer.stats().corrupt) == (1, 1)
+
+
 async def test_errors_of_the_store_pass_through() -> None:
     blobs = ControlledBlobs(MemoryBlobStore())
     blobs.control.failures["get"] = Unavailable("down")
