@@ -45,10 +45,11 @@ format: venv ## Bring the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot come to build/benchmarks (13 minutes)
+bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot come to build/benchmarks (20 minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.lru
 	$(BIN)/python -m benchmarks.codes
+	$(BIN)/python -m benchmarks.codes_scan
 	$(BIN)/python -m benchmarks.exact_search
 	$(BIN)/python -m benchmarks.chunk_index
 	$(BIN)/python -m benchmarks.http_search
