@@ -17,7 +17,7 @@ help: ## List what there is to make
 
 venv: $(STAMP) ## Make the virtual environment in .venv (PYTHON=python3.11 chooses the Python)
 
-$(STAMP): pyproject.toml constraints.txt hatch_build.py core/vectorcache/native/scan.c
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard core/vectorcache/native/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,7 +49,6 @@ bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot com
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.lru
 	$(BIN)/python -m benchmarks.codes
-	$(BIN)/python -m benchmarks.codes_scan
 	$(BIN)/python -m benchmarks.exact_search
 	$(BIN)/python -m benchmarks.chunk_index
 	$(BIN)/python -m benchmarks.http_search

@@ -104,6 +104,7 @@ class AsyncClient:
         recall: float | None = None,
         version: int | None = None,
         payload: bool = False,
+        exact: bool = False,
         timeout: float | None = None,
     ) -> wire.SearchResponse:
         """The k nearest neighbours of one vector (d,) or of each of a batch (b, d); one result per vector.
@@ -116,6 +117,7 @@ class AsyncClient:
             recall: the recall@10 to reach, instead of ``nprobe``.
             version: of the collection; by default the one that is served now.
             payload: whether to return the neighbours' payload.
+            exact: whether to compare all vectors of these cells, where the collection has codes.
             timeout: seconds for the call. The answer is partial, and says so, where a part came too late.
         """
         queries = _as_batch(vectors)
@@ -126,6 +128,7 @@ class AsyncClient:
             recall=recall,
             version=version,
             payload=payload,
+            exact=exact,
             timeout=None if timeout is None else min(timeout * SERVER_SHARE, wire.MAX_TIMEOUT),
         )
         path = f"/v1/collections/{check_collection(collection)}/search"

@@ -42,6 +42,7 @@ class Client:
         recall: float | None = None,
         version: int | None = None,
         payload: bool = False,
+        exact: bool = False,
         timeout: float | None = None,
     ) -> wire.SearchResponse:
         """See ``AsyncClient.search``."""
@@ -54,6 +55,7 @@ class Client:
                 recall=recall,
                 version=version,
                 payload=payload,
+                exact=exact,
                 timeout=timeout,
             )
         )

@@ -1,15 +1,15 @@
 """A chunk: neighbouring cells stored together, and its encoding as an Arrow IPC file.
 
-The columns are ``__row`` (int64, the vector's number in its collection), ``id`` (int64 or string), ``vector``
-(fixed_size_list<float32>), and the payload's own columns. Rows of one cell stand together. The schema's
-metadata carries the metric, the number of the first cell, and where each cell begins, so that a chunk can be
-searched knowing nothing else. Decoding copies the file once, into a slab; vectors and
-ids are views of that.
+The columns are ``__codes`` (binary, only where the collection has codes), ``__row`` (int64, the vector's number in
+its collection), ``id`` (int64 or string), ``vector`` (fixed_size_list<float32>), and the payload's own columns. Rows
+of one cell stand together. All codes are the value of the first row, in the form that the scan reads
+(``vectorcache.codes.section``), and the other rows' are empty: codes and vectors are two ranges of the file. The
+schema's metadata carries the metric, the number of the first cell, where each cell begins, and how wide a code is.
+Decoding copies the file once, into a slab; codes, vectors and ids are views of that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,41 +18,49 @@ import pyarrow as pa
 
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
 from vectorcache.checksum import check_by_key
+from vectorcache.codes import section_bytes
 from vectorcache.errors import CorruptData
 from vectorcache.layers.codec import Codec
 from vectorcache.metric import MAX_MAGNITUDE, Floats, largest_norm, metric_of
 from vectorcache.slab import Slab
 from vectorcache.topk import Rows
 
-ROW, ID, VECTOR = "__row", "id", "vector"
-RESERVED_COLUMNS = frozenset({ROW, ID, VECTOR})
-_FORMAT = 1
+CODES, ROW, ID, VECTOR = "__codes", "__row", "id", "vector"
+RESERVED_COLUMNS = frozenset({CODES, ROW, ID, VECTOR})
+_FORMAT = 2
 _METADATA_KEY = b"vectorcache"
 _OBJECTS_OVERHEAD = 4096  # bytes of Python and Arrow objects around the buffers, measured
 
 
-class _Header(msgspec.Struct, frozen=True):
-    """What the schema's metadata says."""
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What the schema's metadata says.
 
-    format: int
+    Attributes:
+        metric: name of the metric that the collection is searched by.
+        first_cell: number of the first cell.
+        offsets: cells + 1 row numbers inside the chunk; cell ``first_cell + i`` is ``offsets[i]:offsets[i + 1]``.
+        code_width: bytes of a row's code; 0 where there are none.
+        format: of the file.
+    """
+
     metric: str
     first_cell: int
     offsets: list[int]
+    code_width: int = 0
+    format: int = _FORMAT
 
 
 class Chunk:
     """Neighbouring cells in memory, ready to be scanned. Immutable, so safe to share between threads.
 
     Attributes:
-        metric: name of the metric that the collection is searched by.
-        first_cell: number of the first cell.
-        offsets: cells + 1 row numbers inside the chunk; cell ``first_cell + i`` is ``offsets[i]:offsets[i + 1]``.
+        header: metric, cells, and how wide a code is.
         rows: (n,) int64, each vector's number in its collection.
         vectors: (n, d) float32.
         terms: (n,) float32, what the metric's fast form needs of each row.
         largest_norm: of any vector here.
         nbytes: bytes held in memory, overhead included.
-        addresses: of vectors, terms and rows in memory, for as long as the chunk lives.
+        addresses: for ``vectorcache.native.Cells``, for as long as the chunk lives.
     """
 
     __slots__ = (
@@ -60,38 +68,51 @@ class Chunk:
         "_payload",
         "_table",
         "addresses",
-        "first_cell",
+        "header",
         "largest_norm",
-        "metric",
         "nbytes",
-        "offsets",
         "rows",
         "terms",
         "vectors",
     )
 
-    def __init__(
-        self, table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int], key: str = "chunk"
-    ) -> None:
+    def __init__(self, table: pa.Table, header: Header, key: str = "chunk") -> None:
         self._table = table
+        self.header = header
         ids = whole(table, ID, key, pa.int64(), pa.string())
         # A number is read from numpy's array in a fifth of the time.
         self._ids = ids.to_numpy() if ids.type == pa.int64() else ids
         self._payload = table.select([name for name in table.column_names if name not in RESERVED_COLUMNS])
-        self.metric = metric
-        self.first_cell = first_cell
-        self.offsets = list(offsets)
         self.rows: Rows = whole(table, ROW, key, pa.int64()).to_numpy()
         self.vectors = to_vectors(whole(table, VECTOR, key), key)
-        self.terms = metric_of(metric).row_terms(self.vectors)
+        self.terms = metric_of(header.metric).row_terms(self.vectors)
         self.largest_norm = largest_norm(self.vectors)
-        self.addresses = tuple(array.ctypes.data for array in (self.vectors, self.terms, self.rows))
         self.nbytes = int(table.nbytes) + self.terms.nbytes + _OBJECTS_OVERHEAD
-        _check_offsets(self.offsets, len(self.rows), key)
+        _check_offsets(header.offsets, len(self.rows), key)
         if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
             raise CorruptData(
                 f"{key!r} holds vectors that no build writes: the largest norm is {self.largest_norm}"
             )
+        centroids, codes = self._codes(key)
+        self.addresses = (
+            *(array.ctypes.data for array in (self.vectors, self.terms, self.rows)),
+            *(codes, centroids, header.first_cell),
+        )
+
+    def _codes(self, key: str) -> tuple[int, int]:
+        """Addresses of centroids and codes, 0 where there are none; checked, since a scan reads without a bound."""
+        header, dimension = self.header, self.vectors.shape[1]
+        if not header.code_width or not len(self):
+            return 0, 0
+        column = whole(self._table, CODES, key, pa.binary())
+        cells = len(header.offsets) - 1
+        wanted = section_bytes(len(self), cells, dimension, header.code_width)
+        # A scalar of pyarrow holds a copy, so the place is looked up.
+        _, ends, data = column.buffers()
+        start, stop = np.frombuffer(ends, dtype=np.int32)[column.offset :][:2].tolist()
+        if header.code_width < 0 or stop - start != wanted:
+            raise CorruptData(f"{key!r} holds {stop - start} bytes of codes, not {wanted}")
+        return data.address + start, data.address + start + 4 * cells * dimension
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -99,7 +120,8 @@ class Chunk:
     @property
     def cells(self) -> range:
         """Numbers of the cells that stand here."""
-        return range(self.first_cell, self.first_cell + len(self.offsets) - 1)
+        header = self.header
+        return range(header.first_cell, header.first_cell + len(header.offsets) - 1)
 
     def id_at(self, position: int) -> int | str:
         """Id of the row at a position."""
@@ -126,20 +148,16 @@ class ChunkCodec(Codec[Chunk]):
 
     def encode(self, key: str, value: Chunk) -> bytes:
         """The chunk's Arrow IPC file."""
-        return encode_chunk(
-            value._table, metric=value.metric, first_cell=value.first_cell, offsets=value.offsets
-        )
+        return encode_chunk(value._table, value.header)
 
     def decode(self, key: str, data: bytes) -> Chunk:
         """The chunk in an Arrow IPC file; ``CorruptData`` where it is not one."""
         table = read_ipc(self._slab.hold(data), key)
         try:
-            header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=_Header)
+            header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=Header)
             if header.format != _FORMAT:
                 raise CorruptData(f"{key!r} has format {header.format}; this version reads {_FORMAT}")
-            return Chunk(
-                table, metric=header.metric, first_cell=header.first_cell, offsets=header.offsets, key=key
-            )
+            return Chunk(table, header, key)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise CorruptData(f"{key!r} ({len(data)} bytes) is not a chunk: {error}") from error
 
@@ -148,15 +166,19 @@ class ChunkCodec(Codec[Chunk]):
         check_by_key(key, data)
 
 
-def encode_chunk(table: pa.Table, *, metric: str, first_cell: int, offsets: Sequence[int]) -> bytes:
+def encode_chunk(table: pa.Table, header: Header) -> bytes:
     """Write rows in the order of their cells as one Arrow IPC file."""
-    header = _Header(format=_FORMAT, metric=metric, first_cell=first_cell, offsets=list(offsets))
     return write_ipc(table.replace_schema_metadata({_METADATA_KEY: msgspec.json.encode(header)}))
 
 
-def chunk_table(rows: Rows, ids: pa.Array, vectors: Floats, payload: pa.Table | None) -> pa.Table:
+def chunk_table(
+    rows: Rows, ids: pa.Array, vectors: Floats, payload: pa.Table | None, codes: bytes | None = None
+) -> pa.Table:
     """Put a chunk's columns together; payload columns keep their names."""
-    columns = {ROW: pa.array(rows, type=pa.int64()), ID: ids, VECTOR: from_vectors(vectors)}
+    columns = (
+        {} if codes is None else {CODES: pa.array([codes, *[b""] * len(rows)][: len(rows)], type=pa.binary())}
+    )
+    columns |= {ROW: pa.array(rows, type=pa.int64()), ID: ids, VECTOR: from_vectors(vectors)}
     if payload is not None:
         columns |= {name: payload.column(name) for name in payload.column_names}
     return pa.table(columns)

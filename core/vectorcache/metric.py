@@ -231,6 +231,11 @@ def largest_norm(vectors: Floats) -> float:
     return float(np.sqrt(max(squares, dimension * _SMALLEST_NORMAL)) * (1 + dimension * _UNIT_ROUNDOFF))
 
 
+def comparable(vectors: Floats, metric: str) -> Floats:
+    """Vectors as Euclidean clustering should see them: of length one where the metric is cosine."""
+    return METRICS["cosine"].prepare(vectors) if metric == "cosine" else vectors
+
+
 def as_floats(value: object, field: str) -> Floats:
     """Convert to float32, C-contiguous, of any shape; ``InvalidInput`` where it is ragged or not of numbers."""
     try:

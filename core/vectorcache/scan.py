@@ -31,12 +31,14 @@ class CellTable(NamedTuple):
         chunks: ascending by their numbers. The table keeps them alive.
         cells: the arrays in which the kernel reads; see ``vectorcache.native.Cells``.
         rows, largest_norm: upper bounds of how many rows the chunks have, and of their norms.
+        coding: how the chunks' codes are compared; None where they have none.
     """
 
     chunks: Sequence[Chunk]
     cells: native.Cells
     rows: int
     largest_norm: float
+    coding: native.Coding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Found:
         rows: (m,) int64, their numbers in the collection.
         distances: (m,) float64.
         places: for each, its chunk and its position there.
-        scanned: how many rows were compared.
+        scanned: how many rows were compared, by their codes or their vectors.
     """
 
     rows: Rows
@@ -61,7 +63,13 @@ class CellScan(ABC):
 
     @abstractmethod
     def scan(
-        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
+        self,
+        queries: Floats,
+        probes: Sequence[NDArray[np.int32]],
+        table: CellTable,
+        k: int,
+        *,
+        exact: bool = False,
     ) -> list[Found]:
         """The k nearest of each query among the rows of its cells.
 
@@ -71,14 +79,24 @@ class CellScan(ABC):
                 whose chunk is not in the table are passed over.
             table: where cells stand.
             k: how many; fewer come back where there are fewer distinct rows.
+            exact: compare vectors, even where the table's chunks have codes.
         """
 
 
 class NumpyScan(CellScan):
-    """One matrix-vector product per run of rows, into one buffer per query."""
+    """One matrix-vector product per run of rows, into one buffer per query. Codes are left alone.
+
+    A product of float32 takes BLAS less time than numpy needs to look a code's bytes up in tables.
+    """
 
     def scan(
-        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
+        self,
+        queries: Floats,
+        probes: Sequence[NDArray[np.int32]],
+        table: CellTable,
+        k: int,
+        *,
+        exact: bool = False,
     ) -> list[Found]:
         """See ``CellScan.scan``."""
         return [
@@ -87,26 +105,33 @@ class NumpyScan(CellScan):
 
 
 class NativeScan(CellScan):
-    """One call of the compiled kernel for all queries."""
+    """One call of the compiled kernel for all queries, over codes where the chunks have them."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     def scan(
-        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
+        self,
+        queries: Floats,
+        probes: Sequence[NDArray[np.int32]],
+        table: CellTable,
+        k: int,
+        *,
+        exact: bool = False,
     ) -> list[Found]:
         """See ``CellScan.scan``."""
         chunks = table.chunks
         if not table.rows or not chunks:
             return [_nothing() for _ in queries]
         nearest = self._kernel.nearest_in_cells(
-            metric_of(chunks[0].metric),
+            metric_of(chunks[0].header.metric),
             queries,
             table.cells,
             probes,
             min(k, table.rows),
             spare=_spare(k),
             largest_norm=table.largest_norm,
+            coding=None if exact else table.coding,
         )
         return [
             Found(
@@ -152,7 +177,7 @@ def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
     ends = list(accumulate(run.stop - run.start for run in runs))
     if not ends or not ends[-1]:
         return _nothing()
-    metric = metric_of(runs[0].chunk.metric)
+    metric = metric_of(runs[0].chunk.header.metric)
     prepared = metric.prepare(query)
     scores = np.empty(ends[-1], dtype=np.float32)
     begin = 0

@@ -31,6 +31,10 @@ Probes = Annotated[
     int, msgspec.Meta(ge=1, le=_INT32, description="Cells to scan; more finds more and takes longer.")
 ]
 Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
+Exact = Annotated[
+    bool,
+    msgspec.Meta(description="Compare all vectors of these cells, where a search would compare codes first."),
+]
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
 Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]
 Index = Annotated[int, msgspec.Meta(ge=0, le=_INT32)]
@@ -63,6 +67,7 @@ class SearchRequest(Message):
     recall: Recall | None = None
     version: Version | None = None
     payload: bool = False
+    exact: Exact = False
     timeout: Timeout | None = None
 
 
@@ -195,6 +200,7 @@ class NodeSearchRequest(Message):
     vectors: Vectors
     cells: list[bytes | list[Index]]
     payload: bool = False
+    exact: Exact = False
     timeout: Timeout = 30.0
 
 
@@ -325,6 +331,7 @@ def node_request(query: CellQuery) -> NodeSearchRequest:
         vectors=np.ascontiguousarray(query.vectors, dtype="<f4").tobytes(),
         cells=[cells.astype("<i4", copy=False).tobytes() for cells in query.cells],
         payload=query.payload,
+        exact=query.exact,
         timeout=min(query.timeout, MAX_TIMEOUT),
     )
 

@@ -65,8 +65,9 @@ class NodeApi:
             vectors,
             wire.cells_of(request.cells, len(vectors)),
             request.k,
-            request.payload,
-            request.timeout,
+            payload=request.payload,
+            exact=request.exact,
+            timeout=request.timeout,
         )
         return wire.node_response(await self._node.search(query))
 

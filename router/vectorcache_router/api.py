@@ -100,7 +100,15 @@ class RouterApi:
         timeout = request.timeout or self._settings.timeout
         nprobe = self._nprobe(request, manifest)
         self._check_probes(len(vectors), min(nprobe, manifest.cells))
-        answers = await self._cluster.search(coarse, vectors, k, nprobe, request.payload, timeout)
+        answers = await self._cluster.search(
+            coarse,
+            vectors,
+            k,
+            nprobe=nprobe,
+            payload=request.payload,
+            exact=request.exact,
+            timeout=timeout,
+        )
         searched = min(answer.searched for answer in answers)
         return wire.SearchResponse(
             collection=name,

@@ -40,6 +40,7 @@ class _Kind(NamedTuple):
     k: int
     nprobe: int
     payload: bool
+    exact: bool
     timeout: float
 
 
@@ -88,17 +89,32 @@ class Cluster:
         return self._ready().ring
 
     async def search(
-        self, coarse: CoarseQuantizer, vectors: Floats, k: int, nprobe: int, payload: bool, timeout: float
+        self,
+        coarse: CoarseQuantizer,
+        vectors: Floats,
+        k: int,
+        *,
+        nprobe: int,
+        payload: bool,
+        exact: bool,
+        timeout: float,
     ) -> list[Answer]:
         """Search over the present nodes, together with what else arrives; see ``ScatterSearch.search``."""
-        answers = await self._together.search(_Kind(coarse, k, nprobe, payload, timeout), vectors)
+        answers = await self._together.search(_Kind(coarse, k, nprobe, payload, exact, timeout), vectors)
         if any(answer.searched < 1.0 for answer in answers):
             self.partial_answers += 1
         return answers
 
     async def _search(self, kind: _Kind, vectors: Floats) -> list[Answer]:
-        coarse, k, nprobe, payload, timeout = kind
-        return await self._ready().search(coarse, vectors, k, nprobe=nprobe, payload=payload, timeout=timeout)
+        return await self._ready().search(
+            kind.coarse,
+            vectors,
+            kind.k,
+            nprobe=kind.nprobe,
+            payload=kind.payload,
+            exact=kind.exact,
+            timeout=kind.timeout,
+        )
 
     async def fetch(self, manifest: Manifest, chunk: int, positions: list[int]) -> list[StoredVector]:
         """Vectors by their place, from the chunk's owner or the next node that answers.

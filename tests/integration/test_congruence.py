@@ -134,6 +134,35 @@ async def test_the_index_in_process_and_the_nodes_agree(tmp_path: Path) -> None:
     await blobs.close()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+async def test_codes_hide_hardly_a_neighbour_however_many_nodes_there_are(
+    tmp_path: Path, metric: str
+) -> None:
+    blobs = FolderBlobStore(tmp_path / "blobs")
+    drawn = clustered(4100, 64)
+    vectors, queries = drawn[:4000], drawn[4000:]
+    manifest = (await build(blobs, vectors, metric=metric, codes="2", calibration_queries=400)).manifest
+    coarse = await load_coarse(blobs, manifest)
+    async with opened(blobs) as index:
+        expected = await index.search(queries, exact=True)
+        every = await index.search(queries, nprobe=ALL)
+    assert_answers(every, vectors, range(4000), queries, metric, 10)
+    for nodes in (1, 3):
+        make_cache = caches_on_disk(blobs, tmp_path / f"disks-{nodes}", ROOMY)
+        async with RingRouter(make_cache, Versions(blobs), real_nodes=nodes) as router:
+            exact = await router.search(coarse, queries, exact=True)
+            assert [(one.ids, one.distances) for one in exact] == [
+                (one.ids, one.distances) for one in expected
+            ]
+            assert [one.ids for one in await router.search(coarse, queries, nprobe=ALL)] == [
+                one.ids for one in every
+            ]
+            found = await router.search(coarse, queries)
+            shared = sum(len(set(one.ids) & set(two.ids)) for one, two in zip(found, exact, strict=True))
+            assert shared >= 995
+    await blobs.close()
+
+
 async def test_a_new_version_and_a_roll_back_under_load(tmp_path: Path) -> None:
     """Whatever version a search reads, its answer is that version's, whole."""
     blobs = FolderBlobStore(tmp_path / "blobs")

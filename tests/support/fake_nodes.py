@@ -68,7 +68,9 @@ class FakeNode(SearchNode):
         lost = np.array(sorted(self.lost), dtype=np.int32)
         kept = [cells[~np.isin(cells, lost)] for cells in query.cells]
         answer = await self._inner.search(
-            CellQuery(query.collection, query.version, query.vectors, kept, query.k, query.payload)
+            CellQuery(
+                query.collection, query.version, query.vectors, kept, query.k, query.payload, query.exact
+            )
         )
         named = np.unique(np.concatenate(list(query.cells)))
         return CellAnswer(answer.hits, named[np.isin(named, lost)], "lost", answer.scanned)

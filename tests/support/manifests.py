@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from vectorcache.index.manifest import BlobRef, Calibration, ChunkInfo, Manifest, PayloadColumn, Tradeoff
+from vectorcache.index.manifest import (
+    BlobRef,
+    Calibration,
+    ChunkInfo,
+    Codes,
+    Manifest,
+    PayloadColumn,
+    Tradeoff,
+)
 
 
 def make_manifest(cells: tuple[int, ...] = (2, 1, 3)) -> Manifest:
@@ -23,8 +31,13 @@ def make_manifest(cells: tuple[int, ...] = (2, 1, 3)) -> Manifest:
         ),
         centroids=BlobRef(10, "cd"),
         lookup=(BlobRef(20, "ef"),),
+        codes=Codes(bits=4, deviations=2.5, centre=bytes(200)),
         search=Calibration(
-            2, 0.95, 10, 40, (Tradeoff(1, 0.5, 0.1), Tradeoff(2, 0.96, 0.2), Tradeoff(6, 1.0, 1.1))
+            2,
+            0.95,
+            10,
+            40,
+            (Tradeoff(1, 0.5, 0.51, 0.1), Tradeoff(2, 0.96, 0.97, 0.2), Tradeoff(6, 1.0, 1.0, 1.1)),
         ),
         built_at="2026-01-01T00:00:00+00:00",
         build_seconds=1.5,

@@ -11,7 +11,7 @@ import typer
 
 from vectorcache import BuildResult, BuildSettings, Columns, build_collection, open_blob_store, progress_bars
 from vectorcache.index.sources import FORMATS
-from vectorcache_client.cli.options import print_facts, readable_bytes
+from vectorcache_client.cli.options import print_facts, readable_bytes, readable_codes
 
 EXAMPLE = "Example: vectorcache build words.npy --to ./blobs --collection words --attributes words.parquet"
 
@@ -28,7 +28,7 @@ def build(
     ],
     collection: Annotated[str, typer.Option(help="Name of the collection; the first build makes it.")],
     metric: Annotated[str, typer.Option(help="euclidean, cosine or dot.")] = "euclidean",
-    cells: Annotated[int | None, typer.Option(help="How many cells.", show_default="4 sqrt(vectors)")] = None,
+    cells: Annotated[int | None, typer.Option(help="How many cells.", show_default="3 sqrt(vectors)")] = None,
     chunk_bytes: Annotated[
         int, typer.Option(help="Size that a chunk should have.")
     ] = BuildSettings().chunk_bytes,
@@ -38,6 +38,10 @@ def build(
     recall: Annotated[
         float, typer.Option(help="Recall@10 that searches reach by default.")
     ] = BuildSettings().recall_target,
+    codes: Annotated[
+        str,
+        typer.Option(help="Bits per component by which vectors are compared first: 1, 2, 4, none or auto."),
+    ] = BuildSettings().codes,
     attributes: Annotated[
         Path | None, typer.Option(help="Parquet or Arrow file with ids and payload, a row for each vector.")
     ] = None,
@@ -51,6 +55,7 @@ def build(
         chunk_bytes=chunk_bytes,
         cells_per_chunk=cells_per_chunk,
         recall_target=recall,
+        codes=codes,
     )
     columns = Columns(id=id_column, vector=vector_column)
     print_result(asyncio.run(_build(to, collection, source, settings, columns, attributes)))
@@ -78,6 +83,7 @@ def print_result(result: BuildResult) -> None:
             ("cells", manifest.cells),
             ("chunks", len(manifest.chunks)),
             ("size", readable_bytes(sum(chunk.bytes for chunk in manifest.chunks))),
+            ("codes", readable_codes(manifest.codes)),
             ("nprobe", manifest.search.nprobe),
             ("recall@10", f"{measured.recall:.3f}, of {manifest.search.queries} held-out queries"),
             ("scanned", f"{measured.scanned:.1%} of the vectors for a search"),

@@ -17,6 +17,7 @@ from vectorcache_client.cli.options import (
     print_facts,
     print_table,
     readable_bytes,
+    readable_codes,
 )
 
 T = TypeVar("T")
@@ -52,17 +53,19 @@ def show(collection: Collection, blobs: Blobs, version: Version = None) -> None:
             ("cells", manifest.cells),
             ("chunks", f"{len(manifest.chunks):,}, {_size(manifest)}"),
             ("rows", f"{manifest.rows:,}, {manifest.rows / manifest.vectors:.2f} for each vector"),
+            ("codes", readable_codes(manifest.codes)),
             ("built", f"{manifest.built_at}, in {manifest.build_seconds:.1f} s"),
         ],
         title=f"collection {manifest.collection}",
     )
     chosen = manifest.search.nprobe
     print_table(
-        ("nprobe", "recall@10", "scanned", ""),
+        ("nprobe", "recall@10", "exact", "scanned", ""),
         (
             (
                 point.nprobe,
                 f"{point.recall:.4f}",
+                f"{point.exact_recall:.4f}",
                 f"{point.scanned:.2%}",
                 "default" if point.nprobe == chosen else "",
             )

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vectorcache.index.manifest import Codes
+
 Blobs: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -56,6 +58,13 @@ def shown(value: object) -> str:
             return f"{value:.4g}"
         case _:
             return str(value)
+
+
+def readable_codes(codes: Codes | None) -> str:
+    """How vectors are coded, for people."""
+    if codes is None:
+        return "none"
+    return f"{codes.bits} bit{'s' * (codes.bits > 1)} a component, bounds {codes.deviations:.1f} standard errors wide"
 
 
 def readable_bytes(size: int) -> str:

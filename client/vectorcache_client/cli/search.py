@@ -38,6 +38,9 @@ def search(
     recall: Annotated[float | None, typer.Option(help="Recall@10 to reach, instead of --nprobe.")] = None,
     version: Version = None,
     payload: Annotated[bool, typer.Option("--payload", help="Show the neighbours' payload.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare all vectors of these cells, not their codes first.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Find the nearest neighbours of one or more vectors."""
@@ -49,7 +52,14 @@ def search(
         async with AsyncClient(router) as client:
             queries = given if given is not None else await _by_ids(client, collection, ids or [], version)
             return await client.search(
-                collection, queries, k, nprobe=nprobe, recall=recall, version=version, payload=payload
+                collection,
+                queries,
+                k,
+                nprobe=nprobe,
+                recall=recall,
+                version=version,
+                payload=payload,
+                exact=exact,
             )
 
     found = asyncio.run(ask())

@@ -20,17 +20,19 @@ import numpy as np
 import pyarrow as pa
 
 from vectorcache.checksum import checksum
-from vectorcache.chunk import chunk_table, encode_chunk
+from vectorcache.chunk import Header, chunk_table, encode_chunk
+from vectorcache.codes import Coder, bits_for, section
 from vectorcache.gather import all_of
-from vectorcache.index.calibrate import calibrate, exact_neighbours
+from vectorcache.index.calibrate import calibrate, exact_neighbours, fit_bounds, hold_out
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.coarse import encode_centroids
-from vectorcache.index.layout import BuildSettings, Layout, comparable, lay_out
+from vectorcache.index.layout import BuildSettings, Layout, lay_out
 from vectorcache.index.lookup import LookupCodec, make_shards
 from vectorcache.index.manifest import (
     BlobRef,
     Calibration,
     ChunkInfo,
+    Codes,
     Manifest,
     PayloadColumn,
     check_collection,
@@ -40,7 +42,7 @@ from vectorcache.index.manifest import (
 )
 from vectorcache.index.progress import Progress, Silence
 from vectorcache.index.sources import Columns, Input, Source, check_payload, open_source
-from vectorcache.metric import Floats
+from vectorcache.metric import Floats, comparable
 from vectorcache.search import ExactVectorSearch
 from vectorcache.stores.base import BlobStore
 
@@ -92,8 +94,9 @@ async def build_collection(
         check_payload(source.payload)
         version = await Catalog(blobs).claim(collection, msgspec.json.encode(asdict(settings)))
         layout = await asyncio.to_thread(lay_out, source, settings, progress)
-        search = await asyncio.to_thread(_measure, source, layout, settings, progress)
-        writer = _Writer(blobs, version_prefix(collection, version), source, layout, settings)
+        coder = _coder(layout, settings)
+        search, codes = await asyncio.to_thread(_measure, source, layout, coder, settings, progress)
+        writer = _Writer(blobs, version_prefix(collection, version), source, layout, coder, settings)
         manifest = Manifest(
             collection=collection,
             version=version,
@@ -107,6 +110,7 @@ async def build_collection(
             chunks=await writer.chunks(progress),
             centroids=await writer.centroids(),
             lookup=await writer.lookup(progress),
+            codes=codes,
             search=search,
             built_at=datetime.now(UTC).isoformat(timespec="seconds"),
             build_seconds=round(clock() - started, 3),
@@ -115,8 +119,18 @@ async def build_collection(
     return BuildResult(manifest, published)
 
 
-def _measure(source: Source, layout: Layout, settings: BuildSettings, progress: Progress) -> Calibration:
-    """Recall and cost by nprobe, on a sample of the vectors as held-out queries."""
+def _coder(layout: Layout, settings: BuildSettings) -> Coder | None:
+    """What makes the codes, if there are to be any."""
+    bits = bits_for(settings.codes, layout.centroids.shape[1])
+    if bits is None:
+        return None
+    return Coder(bits, settings.metric, layout.centroids.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+def _measure(
+    source: Source, layout: Layout, coder: Coder | None, settings: BuildSettings, progress: Progress
+) -> tuple[Calibration, Codes | None]:
+    """Recall and cost by nprobe, and how wide codes' bounds are, on a sample of the vectors as held-out queries."""
     progress.stage("measuring recall", len(source.vectors))
     count = len(source.vectors)
     most = max(16, _CALIBRATION_CELLS // len(layout.centroids))
@@ -137,7 +151,14 @@ def _measure(source: Source, layout: Layout, settings: BuildSettings, progress: 
         inner_product=settings.metric == "dot",
     )
     centroids = ExactVectorSearch(layout.centroids, settings.metric)
-    return calibrate(centroids, layout.copies, count, queries, neighbours, recall=settings.recall_target)
+    held = hold_out(centroids, layout.copies, count, queries, neighbours)
+    if coder is None:
+        return calibrate(held, layout.copies, count, recall=settings.recall_target), None
+    deviations, lost = fit_bounds(
+        held, coder, lambda rows: np.ascontiguousarray(source.vectors[rows]), layout.centroids
+    )
+    search = calibrate(held, layout.copies, count, recall=settings.recall_target, lost=lost)
+    return search, Codes(coder.bits, round(deviations, 4), coder.centre.astype("<f4").tobytes())
 
 
 def _payload_columns(source: Source) -> tuple[PayloadColumn, ...]:
@@ -155,12 +176,14 @@ class _Writer:
         prefix: str,
         source: Source,
         layout: Layout,
+        coder: Coder | None,
         settings: BuildSettings,
     ) -> None:
         self._blobs = blobs
         self._prefix = prefix
         self._source = source
         self._layout = layout
+        self._coder = coder
         self._metric = settings.metric
 
     async def chunks(self, progress: Progress) -> tuple[ChunkInfo, ...]:
@@ -204,10 +227,20 @@ class _Writer:
         payload = self._source.payload.take(picked) if self._source.payload is not None else None
         ids = self._source.ids.take(picked).combine_chunks()
         vectors = np.ascontiguousarray(self._source.vectors[rows])
-        table = chunk_table(rows, ids, vectors, payload)
-        data = encode_chunk(
-            table, metric=self._metric, first_cell=first, offsets=(offsets - offsets[0]).tolist()
+        codes = None
+        if self._coder is not None:
+            centroids = self._layout.centroids[first:stop]
+            encoded = self._coder.encode(
+                vectors, centroids, np.repeat(np.arange(stop - first), np.diff(offsets))
+            )
+            codes = section(encoded, centroids)
+        header = Header(
+            metric=self._metric,
+            first_cell=first,
+            offsets=(offsets - offsets[0]).tolist(),
+            code_width=self._coder.width if self._coder is not None else 0,
         )
+        data = encode_chunk(chunk_table(rows, ids, vectors, payload, codes), header)
         info = ChunkInfo(
             first_cell=first, cells=stop - first, rows=len(rows), bytes=len(data), checksum=checksum(data)
         )

@@ -2,22 +2,29 @@
 
 The queries are vectors of the collection, each searched as if it were not there. No scan is needed to measure:
 the nearest neighbours are known exactly, and a neighbour is found as soon as one of its cells is probed. So the
-rank of that cell among the query's cells tells the recall at every nprobe at once.
+rank of that cell among the query's cells tells the recall at every nprobe at once. Where vectors have codes, a
+neighbour may be hidden by the lower bound of its distance; the bounds are made as wide as nearly all need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorcache.codes import Coder
 from vectorcache.index.cluster import Copies
 from vectorcache.index.manifest import Calibration, Tradeoff
 from vectorcache.metric import Floats
 from vectorcache.search import ExactVectorSearch
 
+LOST = 0.0005
+"""Share of true neighbours that the bounds of codes may hide."""
+
+_FEWEST_DEVIATIONS, _MOST_DEVIATIONS = 2.0, 6.0
 _SPARE_ERRORS = 2  # one-sided 97.7 %: what is measured on some queries has to hold for others
 
 
@@ -48,36 +55,90 @@ def exact_neighbours(
     return np.where(np.isinf(best_scores), -1, best_rows)
 
 
-def calibrate(
+class HeldOut(NamedTuple):
+    """Queries whose true neighbours are known, and where these stand.
+
+    Attributes:
+        queries: (b, d) float32.
+        neighbours: (b, k) rows, nearest first; -1 where there are fewer.
+        order: (b, cells) cells, the nearest first.
+        found_at: (b, k) the smallest nprobe that finds each neighbour; 0 where there is none.
+    """
+
+    queries: Floats
+    neighbours: NDArray[np.int64]
+    order: NDArray[np.int64]
+    found_at: NDArray[np.int64]
+
+
+def hold_out(
     centroids: ExactVectorSearch,
     copies: Copies,
     vectors: int,
     queries: Floats,
     neighbours: NDArray[np.int64],
-    *,
-    recall: float,
-) -> Calibration:
-    """Measure recall and cost for every nprobe, and choose the smallest that reaches the target.
-
-    Chosen with two standard errors to spare, so that other queries of the kind very likely reach the target too.
-    """
+) -> HeldOut:
+    """Find out at which nprobe each neighbour is found."""
     cells = len(centroids)
     order = centroids.search(queries, cells).indices
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(cells)[None], axis=1)
-    found_at = _found_at(ranks, copies, vectors, neighbours)
-    recalls, errors = _recall_curve(found_at, cells)
+    return HeldOut(queries, neighbours, order, _found_at(ranks, copies, vectors, neighbours))
+
+
+def fit_bounds(
+    held: HeldOut, coder: Coder, vectors_of: Callable[[NDArray[np.int64]], Floats], centroids: Floats
+) -> tuple[float, NDArray[np.bool_]]:
+    """How many standard errors wide the bounds of codes must be, and which neighbours (b, k) are lost still.
+
+    A neighbour counts as lost where the bound of its code lies beyond the last of the k neighbours, whatever else
+    would be found; so a search loses fewer than this.
+    """
+    lost = np.zeros(held.neighbours.shape, dtype=bool)
+    valid = held.found_at > 0
+    at, place = np.nonzero(valid)
+    if not len(at):
+        return _FEWEST_DEVIATIONS, lost
+    vectors, queries = vectors_of(held.neighbours[valid]), held.queries[at]
+    values = coder.values(queries, vectors)
+    last = np.full(len(held.queries), -np.inf)
+    np.maximum.at(last, at, values)
+    cells = held.order[at, held.found_at[valid] - 1]
+    widths = coder.needed_widths(queries, vectors, centroids, cells, last[at])
+    deviations = float(np.clip(np.quantile(widths, 1 - LOST), _FEWEST_DEVIATIONS, _MOST_DEVIATIONS))
+    lost[at, place] = widths > deviations
+    return deviations, lost
+
+
+def calibrate(
+    held: HeldOut, copies: Copies, vectors: int, *, recall: float, lost: NDArray[np.bool_] | None = None
+) -> Calibration:
+    """Measure recall and cost for every nprobe, and choose the smallest that reaches the target.
+
+    Chosen with two standard errors to spare, so that other queries of the kind very likely reach the target too.
+    ``lost`` are the neighbours (b, k) that codes hide, unless all cells are searched, which compares vectors.
+    """
+    cells = held.order.shape[1]
+    exact, errors = _recall_curve(held.found_at, cells)
+    recalls = exact
+    if lost is not None:
+        recalls, errors = _recall_curve(np.where(lost, cells, held.found_at), cells)
     sizes = np.bincount(copies.cells, minlength=cells)
-    scanned = np.cumsum(sizes[order], axis=1).mean(axis=0) / vectors
+    scanned = np.cumsum(sizes[held.order], axis=1).mean(axis=0) / vectors
     good = np.flatnonzero(recalls - _SPARE_ERRORS * errors >= recall)
     chosen = int(good[0]) + 1 if len(good) else cells
     return Calibration(
         nprobe=chosen,
         recall_target=recall,
-        at_k=neighbours.shape[1],
-        queries=len(queries),
+        at_k=held.neighbours.shape[1],
+        queries=len(held.queries),
         curve=tuple(
-            Tradeoff(n, round(float(recalls[n - 1]), 5), round(float(scanned[n - 1]), 6))
+            Tradeoff(
+                n,
+                round(float(recalls[n - 1]), 5),
+                round(float(exact[n - 1]), 5),
+                round(float(scanned[n - 1]), 6),
+            )
             for n in _grid(cells, chosen)
         ),
     )

@@ -11,11 +11,10 @@ from vectorcache.chunk import Chunk
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.manifest import Manifest
-from vectorcache.index.query import Answer, CellQuery, Cells, answers_of
+from vectorcache.index.query import Answer, CellQuery, answers_of
 from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import OpenVersion, Versions, check_queries
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.scan import CellScan
 from vectorcache.search import as_queries, check_k
@@ -82,6 +81,7 @@ class ChunkIndex:
         *,
         nprobe: int | None = None,
         payload: bool = False,
+        exact: bool = False,
         timeout: float = 30.0,
     ) -> list[Answer]:
         """The k nearest neighbours of one query (d,) or of each of a batch (b, d): one answer per query.
@@ -92,6 +92,7 @@ class ChunkIndex:
             nprobe: how many cells to scan; None takes what the build measured for its recall target, and the
                 number of all cells makes the search exact.
             payload: whether to return the neighbours' payload.
+            exact: whether to compare all vectors of these cells, where the collection has codes.
             timeout: seconds for loading; what is missing by then makes the answer partial.
 
         Raises:
@@ -101,7 +102,13 @@ class ChunkIndex:
         check_queries(vectors, self.manifest)
         probes = self.manifest.search.nprobe if nprobe is None else nprobe
         cells = await self._offload.run(self._coarse.work(len(vectors)), self._coarse.probe, vectors, probes)
-        query = self._query(vectors, cells, check_k(k), payload, timeout)
+        manifest = self.manifest
+        query = CellQuery(
+            *(manifest.collection, manifest.version, vectors, cells, check_k(k)),
+            payload=payload,
+            exact=exact or probes >= manifest.cells,
+            timeout=timeout,
+        )
         found = await self._searcher.search_in(self._version, query)
         return answers_of(found, cells)
 
@@ -116,7 +123,3 @@ class ChunkIndex:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _query(self, vectors: Floats, cells: list[Cells], k: int, payload: bool, timeout: float) -> CellQuery:
-        manifest = self.manifest
-        return CellQuery(manifest.collection, manifest.version, vectors, cells, k, payload, timeout)

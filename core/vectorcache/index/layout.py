@@ -9,12 +9,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorcache.codes import bits_for
 from vectorcache.errors import InvalidInput
 from vectorcache.index.cluster import Copies, close, split_cell, train_centroids
 from vectorcache.index.pack import offsets_of, pack_cells
 from vectorcache.index.progress import Progress
 from vectorcache.index.sources import Source
-from vectorcache.metric import METRICS, Floats, metric_of
+from vectorcache.metric import Floats, comparable, metric_of
 
 _SPLIT_ROUNDS = 4
 
@@ -33,6 +34,8 @@ class BuildSettings:
         iterations: of k-means.
         sample_per_cell: how many vectors per cell k-means sees.
         calibration_queries: how many held-out queries recall is measured on.
+        codes: bits per component by which vectors are compared first: "1", "2", "4" or "none"; "auto" takes what
+            the dimension lets expect the fastest search.
         seed: of all random choices; the same input and settings give the same collection.
     """
 
@@ -45,6 +48,7 @@ class BuildSettings:
     iterations: int = 8
     sample_per_cell: int = 64
     calibration_queries: int = 1000
+    codes: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +61,7 @@ class BuildSettings:
         _whole("sample_per_cell", self.sample_per_cell, 1, 1 << 20)
         _whole("calibration_queries", self.calibration_queries, 1, 100_000)
         _whole("seed", self.seed, 0, (1 << 31) - 1)
+        bits_for(self.codes, 1)
         if not 0 < self.recall_target < 1:
             raise InvalidInput("recall_target", self.recall_target, "a number above 0 and below 1")
         if not 0 <= self.spread <= 1:
@@ -98,11 +103,6 @@ def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layo
         centroids = larger
         copies = _assign(source, centroids, settings, progress)
     return _numbered(centroids, copies, settings, row_bytes)
-
-
-def comparable(vectors: Floats, metric: str) -> Floats:
-    """Vectors as Euclidean clustering should see them: of length one where the metric is cosine."""
-    return METRICS["cosine"].prepare(vectors) if metric == "cosine" else vectors
 
 
 def _train(source: Source, settings: BuildSettings, progress: Progress) -> Floats:

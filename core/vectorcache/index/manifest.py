@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vectorcache.checksum import checksum
+from vectorcache.codes import Coder
 from vectorcache.errors import CorruptData, InvalidInput
 
-FORMAT = 2
+FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -48,6 +49,9 @@ class Tradeoff(msgspec.Struct, frozen=True):
 
     nprobe: int
     recall: float
+    """With codes, where there are any."""
+    exact_recall: float
+    """Where the vectors themselves are compared."""
     scanned: float
     """Share of all vectors that are compared."""
 
@@ -67,6 +71,21 @@ class Calibration(msgspec.Struct, frozen=True):
             if point.recall >= recall:
                 return point.nprobe
         return self.curve[-1].nprobe
+
+
+class Codes(msgspec.Struct, frozen=True):
+    """How vectors are coded, see ``vectorcache.codes``."""
+
+    bits: int
+    """Per component."""
+    deviations: float
+    """How many standard errors below its estimate the lower bound of a distance lies."""
+    centre: bytes
+    """(d,) float32, little-endian; base64 in JSON."""
+
+    def coder(self, metric: str) -> Coder:
+        """What made the codes."""
+        return Coder(self.bits, metric, np.frombuffer(self.centre, dtype="<f4").astype(np.float32))
 
 
 class PayloadColumn(msgspec.Struct, frozen=True):
@@ -96,6 +115,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     centroids: BlobRef
     lookup: tuple[BlobRef, ...]
     """The id lookup's shards."""
+    codes: Codes | None
+    """None where the vectors have none."""
     search: Calibration
     built_at: str
     build_seconds: float

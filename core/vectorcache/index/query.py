@@ -26,6 +26,7 @@ class CellQuery:
         cells: for each query, the cells to scan.
         k: how many neighbours each query wants.
         payload: whether the neighbours' payload is wanted.
+        exact: whether vectors are compared even where there are codes.
         timeout: seconds that the whole may take; what was not loaded by then is told as failed.
     """
 
@@ -35,6 +36,7 @@ class CellQuery:
     cells: Sequence[Cells]
     k: int
     payload: bool = False
+    exact: bool = False
     timeout: float = 30.0
 
 

@@ -55,7 +55,10 @@ class CellSearcher:
         table, failed, reason = await self._load(version, wanted, query.timeout)
         pairs = sum(map(len, query.cells))
         found = await self._offload.run(
-            version.work(len(query.cells), pairs), self._scan.scan, vectors, query.cells, table, query.k
+            version.work(len(query.cells), pairs, exact=query.exact),
+            self._scan.scan,
+            *(vectors, query.cells, table, query.k),
+            exact=query.exact,
         )
         hits = [_hits_of(one, query.payload) for one in found]
         return CellAnswer(hits, failed, reason, sum(one.scanned for one in found))

@@ -22,7 +22,10 @@ from vectorcache.stores.base import BlobStore
 
 QUERY_WORK = 2e5
 """A query takes as long as so many multiplications, however few rows it is compared with: 60 us measured."""
+CODES_WORK = 1 / 8
+"""Codes are compared in about this share of the time that their vectors take."""
 
+_FIELDS = 6  # of a block, see vectorcache.native.Cells
 _KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
 
 
@@ -37,6 +40,8 @@ class OpenVersion:
     __slots__ = (
         "_addresses",
         "_blocks",
+        "_code_width",
+        "_coding",
         "_largest_norm",
         "_learned",
         "_shapes",
@@ -58,8 +63,13 @@ class OpenVersion:
         self._stops = np.zeros(manifest.cells, dtype=np.int64)
         self._addresses = native.addresses(self.chunk_of_cell, self._starts, self._stops)
         # Addresses of the chunks as they were last seen, and the objects that told them, known by identity.
-        self._blocks = np.zeros((len(manifest.chunks), 3), dtype=np.int64)
+        self._blocks = np.zeros((len(manifest.chunks), _FIELDS), dtype=np.int64)
         self._largest_norm = 0.0
+        codes = manifest.codes
+        self._coding = (
+            None if codes is None else native.Coding(codes.coder(manifest.metric), codes.deviations)
+        )
+        self._code_width = 0 if self._coding is None else self._coding.width
         self._learned: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
 
     def table(self, numbers: Sequence[int], chunks: Sequence[Chunk]) -> CellTable:
@@ -75,7 +85,7 @@ class OpenVersion:
         place = native.Cells(
             *(self.chunk_of_cell, self._starts, self._stops), self._addresses, self._blocks[present], present
         )
-        return CellTable(chunks, place, self.manifest.rows, self._largest_norm)
+        return CellTable(chunks, place, self.manifest.rows, self._largest_norm, self._coding)
 
     def _learn(self, number: int, chunk: Chunk) -> None:
         told = self.manifest.chunks[number]
@@ -84,12 +94,16 @@ class OpenVersion:
             raise CorruptData(
                 f"{self.keys[number]!r} holds vectors of shape {chunk.vectors.shape}, not what its manifest says"
             )
+        if chunk.header.code_width != self._code_width:
+            raise CorruptData(
+                f"{self.keys[number]!r} holds codes of {chunk.header.code_width} bytes, not {self._code_width}"
+            )
         if chunk.cells != range(told.first_cell, told.first_cell + told.cells):
             raise CorruptData(f"{self.keys[number]!r} holds {chunk.cells}, not what its manifest says")
         # A scan in another thread may read these right now: the build's chunks are immutable, so they do not change.
         if self._learned[number] is None:
-            self._starts[chunk.cells] = chunk.offsets[:-1]
-            self._stops[chunk.cells] = chunk.offsets[1:]
+            self._starts[chunk.cells] = chunk.header.offsets[:-1]
+            self._stops[chunk.cells] = chunk.header.offsets[1:]
         self._blocks[number] = chunk.addresses
         self._learned[number] = chunk.addresses
         self._largest_norm = max(self._largest_norm, chunk.largest_norm)
@@ -98,10 +112,11 @@ class OpenVersion:
         """The chunks of cells, ascending, once each; the cells ascend, and so do their chunks."""
         return list(dict.fromkeys(self.chunk_of_cell[cells].tolist()))
 
-    def work(self, queries: int, cells: int) -> float:
+    def work(self, queries: int, cells: int, *, exact: bool = False) -> float:
         """About how long a scan takes, in multiplications; ``cells`` are those of all queries together."""
         rows = cells * self.manifest.rows / self.manifest.cells
-        return queries * QUERY_WORK + rows * self.manifest.dimension
+        share = CODES_WORK if self._coding is not None and not exact else 1.0
+        return queries * QUERY_WORK + rows * self.manifest.dimension * share
 
 
 class Versions:

@@ -16,23 +16,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorcache.codes import ROUNDS, Coder, signs
 from vectorcache.metric import SMALLEST_NORM, Doubles, Floats, Metric
 
 LIBRARY = Path(__file__).with_name("_scan.so")
 
 _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cosine", "dot"))}
-# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned}.
+# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned,
+# scored}.
 # Plain arrays, since numpy takes as long for the address of records as for a whole small call.
-_NEIGHBOUR, _OUTCOME = 4, 2
+_NEIGHBOUR, _OUTCOME = 4, 3
 _FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
+# Candidates held for each neighbour that is wanted, by bits: enough for nearly all queries (decision 0011).
+_CANDIDATES = {1: 60, 2: 15, 4: 6}
 
 
 class Cells(NamedTuple):
     """Where the cells of a version stand, and those of its chunks that are here.
 
     Cell c is the rows ``starts[c]:stops[c]`` of chunk ``chunk_of_cell[c]``; ``addresses`` are those of these three
-    arrays. ``blocks`` (n, 3) int64 are the addresses of the vectors (float32), terms (float32) and row numbers
-    (int64) of the chunks ``numbers`` (n,) int64, ascending. Who calls keeps alive what they point to.
+    arrays. ``blocks`` (n, 6) int64 are, of the chunks ``numbers`` (n,) int64, ascending: the addresses of the vectors
+    (float32), terms (float32), row numbers (int64), codes and centroids (0 where there are none), and the first cell.
+    Who calls keeps alive what they point to.
     """
 
     chunk_of_cell: NDArray[np.int32]
@@ -47,7 +52,8 @@ class Nearest(NamedTuple):
     """The k distinct nearest rows of one query, nearest first, ties in the order of their numbers.
 
     ``rows`` (m,) int64, ``distances`` (m,) float64, and where each stands: ``blocks`` (m,) int64, its index among the
-    chunks that are here, and ``positions`` (m,) int64 in that; ``scanned``: how many rows were compared.
+    chunks that are here, and ``positions`` (m,) int64 in that; ``scanned``: how many rows were compared, and
+    ``scored``: how many of these by their vectors in double precision.
     """
 
     rows: NDArray[np.int64]
@@ -55,6 +61,30 @@ class Nearest(NamedTuple):
     blocks: NDArray[np.int64]
     positions: NDArray[np.int64]
     scanned: int
+    scored: int
+
+
+class Coding:
+    """How codes are compared: what the kernel needs of a ``Coder``, and how far its bounds are trusted.
+
+    Args:
+        coder: that made the codes.
+        deviations: how many standard errors below the estimate a lower bound lies.
+    """
+
+    __slots__ = ("_centre", "_fields", "_signs", "address", "bits", "width")
+
+    def __init__(self, coder: Coder, deviations: float) -> None:
+        dimension = len(coder.centre)
+        self.bits, self.width = coder.bits, coder.width
+        self._centre = np.ascontiguousarray(coder.centre, dtype=np.float32)
+        self._signs = signs(dimension)
+        size = 1 << (dimension.bit_length() - 1)
+        self._fields = np.array(
+            [coder.bits, coder.width, size, _address(self._centre), _address(self._signs), ROUNDS, 0]
+        )
+        self._fields[-1:].view(np.float64)[0] = deviations
+        self.address = _address(self._fields)
 
 
 class Kernel:
@@ -71,6 +101,8 @@ class Kernel:
         self._scan_cells.argtypes = [pointer, pointer, pointer, *shared]
         self._scan_table = library.vectorcache_scan_table
         self._scan_table.argtypes = [pointer, integer, pointer, *shared]
+        self._scan_codes = library.vectorcache_scan_codes
+        self._scan_codes.argtypes = [pointer, pointer, pointer, pointer, *shared]
 
     def nearest_in_cells(
         self,
@@ -82,8 +114,11 @@ class Kernel:
         *,
         spare: int,
         largest_norm: float,
+        coding: Coding | None = None,
     ) -> list[Nearest]:
         """The k nearest of each query (b, d) among the rows of its cells, proved complete as ``select_nearest`` does.
+
+        With ``coding`` the codes are scanned, which all blocks have then, and the proof is as good as their bounds.
 
         Args:
             metric: of the comparison.
@@ -93,10 +128,13 @@ class Kernel:
             k: how many.
             spare: how many more than k are scored at once.
             largest_norm: of any of the rows.
+            coding: how codes are compared; None compares the vectors.
 
         Raises:
             MemoryError: there is not enough.
         """
+        if coding is not None:
+            spare = k * _CANDIDATES[coding.bits] + spare
         place = np.array(
             [*cells.addresses, _address(cells.blocks), _address(cells.numbers), len(cells.numbers)]
         )
@@ -106,7 +144,11 @@ class Kernel:
             flat = np.ascontiguousarray(some[0] if len(some) == 1 else np.concatenate(some), dtype=np.int32)
             ends = np.array([*accumulate(map(len, some))])
             answers = _Answers(metric, queries[part], k, spare, largest_norm)
-            status = self._scan_cells(_address(place), _address(flat), _address(ends), *answers.arguments)
+            named = (_address(place), _address(flat), _address(ends))
+            if coding is None:
+                status = self._scan_cells(*named, *answers.arguments)
+            else:
+                status = self._scan_codes(*named, coding.address, *answers.arguments)
             nearest += answers.nearest(status)
         return nearest
 
@@ -126,7 +168,7 @@ class Kernel:
 
         ``dots``, if they are known already, are the inner products (b, n) of the prepared queries with the vectors.
         """
-        block = np.array([_address(vectors), _address(terms), 0])
+        block = np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
         nearest: list[Nearest] = []
         for part in _parts(len(queries), k):
             known = None if dots is None else _address(dots[part])
@@ -156,9 +198,10 @@ class _Answers:
             raise MemoryError("the scan found no room for its candidates")
         return [
             Nearest(
-                rows[:count, 1], rows[:count, 0].view(np.float64), rows[:count, 2], rows[:count, 3], scanned
+                *(rows[:count, 1], rows[:count, 0].view(np.float64), rows[:count, 2], rows[:count, 3]),
+                *(scanned, scored),
             )
-            for rows, (count, scanned) in zip(self._found, self._outcomes.tolist(), strict=True)
+            for rows, (count, scanned, scored) in zip(self._found, self._outcomes.tolist(), strict=True)
         ]
 
 

@@ -4,6 +4,9 @@
  * The fast form of every row goes through a bounded heap; what remains in it is scored by the direct form in double
  * precision, sorted, and freed from copies. Sums are taken in fixed lanes, so that a row's distance is the same to the
  * last bit wherever the row stands, and one library serves every processor of an architecture.
+ *
+ * Where rows have codes these are scanned instead (see codes.h), and rows are scored directly in the order of their
+ * lower bounds, until the next bound lies beyond the k-th distance.
  */
 #include <float.h>
 #include <math.h>
@@ -17,10 +20,13 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+#include "codes.h"
+
 /* Sixteen floats and eight doubles, at any address. */
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
 typedef float half_lanes __attribute__((vector_size(32), aligned(4)));
 typedef float quarter_lanes __attribute__((vector_size(16), aligned(4)));
+typedef int32_t int_lanes __attribute__((vector_size(64), aligned(4)));
 typedef double wide_lanes __attribute__((vector_size(64), aligned(8)));
 enum { LANES = 16, WIDE_LANES = 8 };
 
@@ -30,6 +36,9 @@ struct block { /* rows that stand together: a chunk, or a table */
     const float *vectors; /* row by row */
     const float *terms;   /* what the fast form needs of each row */
     const int64_t *rows;  /* each row's number in its collection; a null pointer where it is the position */
+    const uint8_t *codes; /* blocks of codes, see codes.h; a null pointer where there are none */
+    const float *centroids; /* of the cells here, where there are codes */
+    int64_t first_cell;
 };
 
 struct candidate {
@@ -45,9 +54,9 @@ struct neighbour {
     int64_t position;
 };
 
-/* What came of one query: how many neighbours, and how many rows were compared. */
+/* What came of one query: how many neighbours, how many rows were compared, and how many of these directly. */
 struct outcome {
-    int64_t count, scanned;
+    int64_t count, scanned, scored;
 };
 
 /* The sum of lanes i, i + 4, i + 8 and i + 12. */
@@ -450,7 +459,7 @@ INLINE int scan_one(const struct task *task, const struct space *space, int64_t 
         struct heap heap = {room->entries, 0, take, INFINITY};
         int64_t scanned = scan_space(&heap, space, number, &query, task->metric);
         int64_t count = settle(&heap, blocks, &measure, task->k, room->scored, found);
-        task->outcomes[number] = (struct outcome){count, scanned};
+        task->outcomes[number] = (struct outcome){count, scanned, heap.count};
         if (take >= scanned || (count == task->k && bound(&measure, found[count - 1].distance) < heap.rest))
             return take > first ? make_room(room, first) : 0;
     }
@@ -468,6 +477,252 @@ INLINE int scan_all(const struct task *task, const struct space *space)
     free(exact);
     free(room.entries);
     free(room.scored);
+    return status;
+}
+
+/* Candidates by the lower bounds of their values. When there are four times as many as wanted, the lowest stay. */
+struct sieve {
+    struct candidate *entries;
+    int64_t count, take;
+    float limit; /* bounds from here on are left out */
+};
+
+/* Brings the lowest to the front (Hoare's quickselect); the largest of them is the limit from now on. */
+INLINE void keep_lowest(struct sieve *sieve)
+{
+    struct candidate *all = sieve->entries;
+    int64_t left = 0, right = sieve->count - 1, wanted = sieve->take - 1;
+    while (left < right) {
+        float pivot = all[(left + right) / 2].fast;
+        int64_t up = left, down = right;
+        while (up <= down) {
+            while (all[up].fast < pivot)
+                up++;
+            while (all[down].fast > pivot)
+                down--;
+            if (up <= down) {
+                struct candidate other = all[up];
+                all[up++] = all[down];
+                all[down--] = other;
+            }
+        }
+        if (wanted <= down)
+            right = down;
+        else if (wanted >= up)
+            left = up;
+        else
+            break;
+    }
+    sieve->limit = all[wanted].fast;
+    sieve->count = sieve->take;
+}
+
+/* A query as codes are compared with it. */
+struct probe {
+    const struct coding *coding;
+    const struct tables *tables;
+    block_sums *sums;
+    const struct query *query;
+};
+
+enum { BLOCK_BYTES = FACTORS * BLOCK_ROWS * sizeof(float) };
+
+/* Offers the rows start to stop of a block, which are those of one cell. */
+INLINE void sift_cell(struct sieve *sieve, const struct block *block, int32_t number, int64_t start, int64_t stop,
+                      int64_t cell, const struct probe *probe)
+{
+    int64_t d = probe->query->d, stride = BLOCK_BYTES + BLOCK_ROWS * probe->coding->width;
+    const float *centroid = block->centroids + (cell - block->first_cell) * d, *values = probe->query->values;
+    lanes sum = {0};
+    int64_t i = 0;
+    for (; i + LANES <= d; i += LANES) {
+        lanes difference = load(values + i) - load(centroid + i);
+        sum += difference * difference;
+    }
+    float gap = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        gap += sum[lane];
+    for (; i < d; i++)
+        gap += (values[i] - centroid[i]) * (values[i] - centroid[i]);
+    float wide = 2.0f * (float)probe->coding->deviations, root = wide * sqrtf(gap), below = gap * (1 - 0x1p-20f);
+    float step = 2 * probe->tables->step, offset = 2 * probe->tables->offset + wide * probe->tables->rounding;
+    for (int64_t first = start - start % BLOCK_ROWS; first < stop; first += BLOCK_ROWS) {
+        const uint8_t *codes = block->codes + first / BLOCK_ROWS * stride;
+        const float *factors = (const float *)codes;
+        int32_t sums[BLOCK_ROWS];
+        float bounds[BLOCK_ROWS];
+        probe->sums(codes + BLOCK_BYTES, probe->tables->entries, probe->coding->width, sums);
+        int_lanes any = {0};
+        for (int half = 0; half < BLOCK_ROWS; half += LANES) {
+            lanes products = __builtin_convertvector(*(const int_lanes *)(sums + half), lanes) * step + offset;
+            lanes bound = load(factors + half) + below - load(factors + BLOCK_ROWS + half) * products
+                - load(factors + 2 * BLOCK_ROWS + half) * root;
+            *(lanes *)(bounds + half) = bound;
+            any |= bound < sieve->limit;
+        }
+        int32_t some = 0;
+        for (int lane = 0; lane < LANES; lane++)
+            some |= any[lane];
+        if (!some)
+            continue;
+        int64_t from = start > first ? start : first, to = stop < first + BLOCK_ROWS ? stop : first + BLOCK_ROWS;
+        for (int64_t row = from; row < to; row++)
+            if (bounds[row - first] < sieve->limit)
+                sieve->entries[sieve->count++] = (struct candidate){bounds[row - first], number, row};
+        if (sieve->count >= 4 * sieve->take)
+            keep_lowest(sieve);
+    }
+}
+
+/* As scan_probes, by codes. */
+INLINE int64_t sift_probes(struct sieve *sieve, const struct cells *cells, const int32_t *probes, int64_t count,
+                           const struct probe *probe)
+{
+    int64_t scanned = 0, block = 0;
+    for (int64_t at = 0; at < count; at++) {
+        int32_t cell = probes[at], chunk = cells->chunk_of_cell[cell];
+        while (block < cells->count && cells->numbers[block] < chunk)
+            block++;
+        if (block == cells->count)
+            break;
+        if (cells->numbers[block] != chunk)
+            continue;
+        int64_t start = cells->starts[cell], stop = cells->stops[cell];
+        if (start < stop) /* a chunk without rows has no centroids */
+            sift_cell(sieve, &cells->blocks[block], (int32_t)block, start, stop, cell, probe);
+        scanned += stop - start;
+    }
+    return scanned;
+}
+
+/* A heap whose first entry is the lowest. */
+INLINE void sink(struct candidate *heap, int64_t count, int64_t at)
+{
+    struct candidate moved = heap[at];
+    for (;;) {
+        int64_t child = 2 * at + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && heap[child + 1].fast < heap[child].fast)
+            child++;
+        if (heap[child].fast >= moved.fast)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moved;
+}
+
+/* What codes bound, of a row at this distance. */
+INLINE double value_of(const struct measure *measure, double distance)
+{
+    if (measure->metric == EUCLIDEAN)
+        return distance * distance;
+    return measure->metric == COSINE ? 2 * distance - 1 : measure->length * measure->length + 2 * distance;
+}
+
+/* Inserts a neighbour among count that are sorted, if it is near enough and no copy; returns how many there are then. */
+INLINE int64_t insert(struct neighbour *found, int64_t count, int64_t k, struct neighbour one)
+{
+    if (count == k && nearer(&one, &found[k - 1]) >= 0)
+        return count;
+    int64_t low = 0, high = count;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (nearer(&found[middle], &one) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < count && nearer(&found[low], &one) == 0)
+        return count;
+    count += count < k;
+    memmove(&found[low + 1], &found[low], sizeof(struct neighbour) * (size_t)(count - 1 - low));
+    found[low] = one;
+    return count;
+}
+
+/* Scores candidates directly, the lowest bound first, until none that is left can belong to the k nearest. Returns
+ * whether that was proved: where all are scored, one that was left out could be nearer. */
+INLINE int settle_bounds(struct sieve *sieve, const struct block *blocks, const struct measure *measure, int64_t k,
+                         struct neighbour *found, struct outcome *outcome)
+{
+    struct candidate *heap = sieve->entries;
+    int64_t left = sieve->count, d = measure->d;
+    for (int64_t at = left / 2 - 1; at >= 0; at--)
+        sink(heap, left, at);
+    while (left) {
+        struct candidate next = heap[0];
+        if (outcome->count == k && next.fast > value_of(measure, found[k - 1].distance))
+            return 1;
+        heap[0] = heap[--left];
+        if (left) {
+            sink(heap, left, 0);
+            const float *later = blocks[heap[0].block].vectors + heap[0].position * d;
+            for (int64_t i = 0; i < d && i < 1024; i += LANES)
+                __builtin_prefetch(later + i);
+        }
+        const struct block *block = &blocks[next.block];
+        const float *values = block->vectors + next.position * d;
+        double distance = direct_form(measure->metric, values, measure->exact, d, measure->smallest_norm);
+        struct neighbour one = {distance, block->rows[next.position], next.block, next.position};
+        outcome->count = insert(found, outcome->count, k, one);
+        outcome->scored++;
+    }
+    return sieve->take >= outcome->scanned;
+}
+
+/* Answers one query by codes; takes four times as many candidates for as long as the answer is not proved. */
+INLINE int sift_one(const struct task *task, const struct space *space, const struct coding *coding, block_sums *sums,
+                    int64_t number, float *prepared, double *exact, float *rotated, struct tables *tables,
+                    struct candidate **entries)
+{
+    int64_t d = task->d, first = number ? space->ends[number - 1] : 0, take = task->spare;
+    struct measure measure = prepare(task, task->queries + number * d, prepared, exact);
+    struct query query = {prepared, {0}, d, d};
+    for (int64_t i = 0; i < d; i++)
+        rotated[i] = prepared[i] - coding->centre[i];
+    rotate(rotated, d, coding);
+    make_tables(tables, rotated, coding);
+    struct probe probe = {coding, tables, sums, &query};
+    struct outcome *outcome = &task->outcomes[number];
+    for (;; take *= 4) {
+        struct candidate *more = realloc(*entries, sizeof(struct candidate) * (size_t)(4 * take + BLOCK_ROWS));
+        if (!more)
+            return -1;
+        *entries = more;
+        struct sieve sieve = {more, 0, take, INFINITY};
+        *outcome = (struct outcome){0, 0, 0};
+        outcome->scanned = sift_probes(&sieve, space->cells, space->probes + first, space->ends[number] - first, &probe);
+        if (sieve.count > take)
+            keep_lowest(&sieve);
+        if (settle_bounds(&sieve, space->cells->blocks, &measure, task->k, task->found + number * task->k, outcome))
+            return 0;
+    }
+}
+
+/* The nearest of each query among the rows of its cells, by codes: spare is how many candidates are held at first.
+ * Returns as below. */
+VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *probes, const int64_t *ends,
+                                    const struct coding *coding, const float *queries, int64_t count, int64_t d,
+                                    int metric, double smallest_norm, double largest_norm, int64_t k, int64_t spare,
+                                    struct neighbour *found, struct outcome *outcomes)
+{
+    struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, spare, found, outcomes};
+    struct space space = {cells, probes, ends, 0, 0, 0};
+    float *prepared = malloc(sizeof(float) * (size_t)d);
+    double *exact = malloc(sizeof(double) * (size_t)d);
+    float *rotated = calloc((size_t)(coding->width * 8), sizeof(float));
+    struct tables tables = {malloc((size_t)(2 * ENTRIES * coding->width)), 0, 0, 0};
+    struct candidate *entries = 0;
+    int status = prepared && exact && rotated && tables.entries ? 0 : -1;
+    for (int64_t number = 0; !status && number < count; number++)
+        status = sift_one(&task, &space, coding, best_block_sums(), number, prepared, exact, rotated, &tables, &entries);
+    free(prepared);
+    free(exact);
+    free(rotated);
+    free(tables.entries);
+    free(entries);
     return status;
 }
 

@@ -127,6 +127,7 @@ class RingRouter(Router):
         *,
         nprobe: int | None = None,
         payload: bool = False,
+        exact: bool = False,
         timeout: float = 30.0,
     ) -> list[Answer]:
         """Search over all nodes; see ``ChunkIndex.search`` and ``ScatterSearch.search``."""
@@ -134,7 +135,7 @@ class RingRouter(Router):
         check_queries(queries, coarse.manifest)
         probes = coarse.manifest.search.nprobe if nprobe is None else nprobe
         return await self._scatter.search(
-            coarse, queries, check_k(k), nprobe=probes, payload=payload, timeout=timeout
+            coarse, queries, check_k(k), nprobe=probes, payload=payload, exact=exact, timeout=timeout
         )
 
     async def __aenter__(self) -> Self:

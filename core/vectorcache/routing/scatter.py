@@ -67,6 +67,7 @@ class _Request:
     vectors: Floats
     k: int
     payload: bool
+    exact: bool
     deadline: float
     turn: int
 
@@ -110,6 +111,7 @@ class ScatterSearch:
         *,
         nprobe: int,
         payload: bool = False,
+        exact: bool = False,
         timeout: float = 2.0,
     ) -> list[Answer]:
         """The k nearest neighbours of each query: one answer per query.
@@ -119,6 +121,7 @@ class ScatterSearch:
             vectors: (b, d) float32, checked already.
             k, nprobe: at least 1.
             payload: whether to return the neighbours' payload.
+            exact: whether to compare vectors even where there are codes; so does a search of all cells.
             timeout: seconds; an answer that is not complete by then is partial.
 
         Raises:
@@ -130,7 +133,8 @@ class ScatterSearch:
         deadline = self._clock() + timeout
         cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
         self._turn += 1
-        request = _Request(coarse, vectors, k, payload, deadline, self._turn)
+        exact = exact or nprobe >= coarse.manifest.cells
+        request = _Request(coarse, vectors, k, payload, exact, deadline, self._turn)
         outcome = await self._ask(request, _Part(list(range(len(vectors))), cells), ())
         return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, k)
 
@@ -198,8 +202,9 @@ class ScatterSearch:
             request.vectors if len(part.queries) == len(request.vectors) else request.vectors[part.queries],
             part.cells,
             request.k,
-            request.payload,
-            left * _NODE_SHARE,
+            payload=request.payload,
+            exact=request.exact,
+            timeout=left * _NODE_SHARE,
         )
         try:
             answer = await self._nodes[name].search(query)

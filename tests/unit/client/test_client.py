@@ -45,11 +45,19 @@ async def test_a_batch_gives_a_result_for_each_vector(client: AsyncClient) -> No
 async def test_vectors_travel_as_raw_float32_and_settings_as_they_are(
     client: AsyncClient, router: FakeRouter
 ) -> None:
-    await client.search("words", [1, 2], k=np.int64(3), nprobe=4, version=7, payload=True, timeout=2.0)  # type: ignore[arg-type]
+    await client.search(
+        "words", [1, 2], k=np.int64(3), nprobe=4, version=7, payload=True, exact=True, timeout=2.0
+    )  # type: ignore[arg-type]
     await client.search("words", [1, 2], recall=0.9)
     first, second = router.requests
     assert first == wire.SearchRequest(
-        vectors=np.array([1, 2], "<f4").tobytes(), k=3, nprobe=4, version=7, payload=True, timeout=1.8
+        vectors=np.array([1, 2], "<f4").tobytes(),
+        k=3,
+        nprobe=4,
+        version=7,
+        payload=True,
+        exact=True,
+        timeout=1.8,
     )
     assert (second.k, second.nprobe, second.recall, second.timeout) == (None, None, 0.9, None)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import datetime
 import decimal
 import json
@@ -13,7 +14,8 @@ from tests.support.chunks import make_chunk
 from tests.support.vector_search_contract import random_vectors
 
 from vectorcache.arrow import read_ipc, write_ipc
-from vectorcache.chunk import Chunk, ChunkCodec, encode_chunk
+from vectorcache.chunk import Chunk, ChunkCodec, Header, encode_chunk
+from vectorcache.codes import section_bytes
 from vectorcache.errors import CorruptData
 from vectorcache.metric import METRICS, largest_norm
 from vectorcache.slab import Slab
@@ -39,8 +41,8 @@ def assert_usable(chunk: Chunk) -> None:
     """Everything that a search does with a chunk works without an error."""
     for position in range(len(chunk)):
         json.dumps([chunk.id_at(position), chunk.payload_at(position)])
-    assert len(chunk.terms) == len(chunk.vectors) == len(chunk.rows) == chunk.offsets[-1]
-    assert len(chunk.cells) == len(chunk.offsets) - 1
+    assert len(chunk.terms) == len(chunk.vectors) == len(chunk.rows) == chunk.header.offsets[-1]
+    assert len(chunk.cells) == len(chunk.header.offsets) - 1
     assert np.isfinite(chunk.largest_norm)
 
 
@@ -48,7 +50,7 @@ def assert_usable(chunk: Chunk) -> None:
 def test_comes_back_as_it_was(metric: str) -> None:
     chunk = sample(metric)
     back = CODEC.decode(KEY, CODEC.encode(KEY, chunk))
-    assert (back.metric, back.first_cell, back.offsets) == (metric, 7, [0, 1, 1, 4])
+    assert back.header == Header(metric=metric, first_cell=7, offsets=[0, 1, 1, 4])
     assert list(back.cells) == [7, 8, 9]
     assert back.rows.tolist() == [9, 4, 2**40, 0]
     assert back.vectors.tolist() == chunk.vectors.tolist()
@@ -138,7 +140,7 @@ def test_payload_beyond_the_years_of_python_is_text(kind: pa.DataType) -> None:
 
 
 def header(**change: object) -> bytes:
-    fields: dict[str, object] = {"format": 1, "metric": "dot", "first_cell": 0, "offsets": [0, 2]}
+    fields: dict[str, object] = {"format": 2, "metric": "dot", "first_cell": 0, "offsets": [0, 2]}
     return msgspec.json.encode(fields | change)
 
 
@@ -166,7 +168,7 @@ def test_the_bytes_that_bad_ones_are_made_of_are_good() -> None:
         b"[]",
         b"\xff",
         b"{}",
-        header(format=2),
+        header(format=1),
         header(format="1"),
         header(metric="l1"),
         header(first_cell=None),
@@ -178,7 +180,7 @@ def test_the_bytes_that_bad_ones_are_made_of_are_good() -> None:
         header(offsets=[0, 3, 2]),
         header(offsets=[0, -1, 2]),
         header(offsets=[0, 1.5, 2]),
-        b'{"format":1,"metric":"dot","first_cell":0,"offsets":[0,%d,2]}' % 2**70,
+        b'{"format":2,"metric":"dot","first_cell":0,"offsets":[0,%d,2]}' % 2**70,
     ],
 )
 def test_other_metadata_is_corrupt(metadata: bytes | None) -> None:
@@ -272,7 +274,7 @@ def test_a_flipped_byte_is_never_worse_than_corrupt(flip: int) -> None:
 
 def test_encoding_is_one_record_batch() -> None:
     table = pa.concat_tables([pa.table(columns()), pa.table(columns(__row=pa.array([2, 3])))])
-    data = encode_chunk(table, metric="dot", first_cell=0, offsets=[0, 4])
+    data = encode_chunk(table, Header(metric="dot", first_cell=0, offsets=[0, 4]))
     assert all(column.num_chunks == 1 for column in read_ipc(data, KEY).columns)
     assert CODEC.decode(KEY, data).rows.tolist() == [0, 1, 2, 3]
 
@@ -281,3 +283,55 @@ def test_a_chunk_may_be_empty() -> None:
     chunk = make_chunk(np.empty((0, 3), dtype=np.float32), [0, 0])
     back = CODEC.decode(KEY, CODEC.encode(KEY, chunk))
     assert (len(back), list(back.cells), back.largest_norm) == (0, [0, 1], 0.0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_codes_come_back_as_they_were_and_stand_beside_the_vectors(metric: str) -> None:
+    chunk = make_chunk(random_vectors(70, 20), [40, 0, 30], first_cell=3, metric=metric, bits=4)
+    data = CODEC.encode(KEY, chunk)
+    back = CODEC.decode(KEY, data)
+    assert back.header == chunk.header
+    assert back.header.code_width == 10
+    written = coded_section(chunk)
+    assert len(written) == section_bytes(70, 3, 20, 10)
+    assert coded_section(back) == written
+    assert back.addresses[5] == 3
+    assert back.payload_at(0) == {}
+    assert data.index(written) < data.index(chunk.vectors.tobytes())  # two ranges of the file
+    assert CODEC.encode(KEY, back) == data
+
+
+def coded_section(chunk: Chunk) -> bytes:
+    """What the kernel reads by address: centroids and codes."""
+    codes, centroids = chunk.addresses[3:5]
+    cells, dimension = len(chunk.cells), chunk.vectors.shape[1]
+    assert codes == centroids + 4 * cells * dimension
+    size = section_bytes(len(chunk), cells, dimension, chunk.header.code_width)
+    return ctypes.string_at(centroids, size)
+
+
+@pytest.mark.parametrize(
+    ("codes", "width"),
+    [
+        (None, 1),
+        ([b"", b""], 1),
+        ([b"x" * 424, b""], 2),
+        ([b"x" * 423, b""], 1),
+        ([b"x" * 425, b""], 1),
+        ([b"", b"x" * 424], 1),
+        ([b"x" * 424, None], 1),
+        ([b"x" * 424, b""], -1),
+        (["x" * 424, ""], 1),
+    ],
+)
+def test_codes_of_another_size_are_corrupt(codes: list[bytes] | None, width: int) -> None:
+    """One cell of two components, and a block of 32 rows: 8 + 32 (12 + 1) bytes."""
+    assert section_bytes(2, 1, 2, 1) == 424
+    with pytest.raises(CorruptData, match=KEY):
+        CODEC.decode(KEY, blob(columns(__codes=codes), header(code_width=width)))
+    assert CODEC.decode(KEY, blob(columns(__codes=[b"x" * 424, b""]), header(code_width=1))).addresses[3]
+
+
+def test_a_chunk_without_rows_has_no_codes() -> None:
+    chunk = make_chunk(np.empty((0, 3), dtype=np.float32), [0, 0], bits=1)
+    assert CODEC.decode(KEY, CODEC.encode(KEY, chunk)).addresses[3:5] == (0, 0)

@@ -140,9 +140,12 @@ def test_a_bad_field_is_named(kind: type[Message], fields: dict[str, object], pa
 
 def test_a_query_comes_to_a_node_as_it_was() -> None:
     cells = [np.array([1, 4], dtype=np.int32), np.array([], dtype=np.int32)]
-    query = CellQuery("words", 3, np.asfortranarray(QUERIES), cells, 7, payload=True, timeout=9999.0)
+    query = CellQuery(
+        "words", 3, np.asfortranarray(QUERIES), cells, 7, payload=True, exact=True, timeout=9999.0
+    )
     for request in both(node_request(query), NodeSearchRequest):
         assert (request.collection, request.version, request.k, request.payload) == ("words", 3, 7, True)
+        assert request.exact
         assert request.timeout == 600.0
         assert vectors_of(request.vectors, 2, most=2).tolist() == QUERIES.tolist()
         assert [found.tolist() for found in cells_of(request.cells, 2)] == [[1, 4], []]

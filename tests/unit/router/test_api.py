@@ -120,6 +120,7 @@ BAD_SEARCHES: list[tuple[dict[str, Any], str, str]] = [
     ({"timeout": 0}, "timeout", "`float` > 0"),
     ({"timeout": 601}, "timeout", "`float` <= 600"),
     ({"payload": 1}, "payload", "`bool`"),
+    ({"exact": "yes"}, "exact", "`bool`"),
     ({"vectors": []}, "vectors", "1 to 50 queries"),
     ({"vectors": [[0.0] * 16] * 51}, "vectors", "1 to 50 queries"),
     ({"vectors": [[0.0] * 16, [0.0] * 17]}, "vectors[1]", "16 numbers"),

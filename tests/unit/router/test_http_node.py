@@ -44,7 +44,7 @@ def query(
 ) -> CellQuery:
     vectors = np.array([[first + 100 * n, 0] for n in range(count)], dtype=np.float32)
     cells = [np.array([n, n + 1], dtype=np.int32) for n in range(count)]
-    return CellQuery(collection, 1, vectors, cells, k, payload, timeout)
+    return CellQuery(collection, 1, vectors, cells, k, payload, timeout=timeout)
 
 
 def ids(answer: CellAnswer) -> list[list[int | str]]:

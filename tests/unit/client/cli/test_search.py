@@ -66,11 +66,11 @@ def test_standard_input_that_holds_no_vectors(search, router: FakeRouter, text: 
 
 
 def test_settings_reach_the_router(search, router: FakeRouter) -> None:
-    search("--id", "east", "--nprobe", 3, "--version", 7, "-k", 2)
+    search("--id", "east", "--nprobe", 3, "--version", 7, "-k", 2, "--exact")
     search("--id", "east", "--recall", 0.5)
     first, second = router.requests
-    assert (first.nprobe, first.version, first.k, first.payload) == (3, 7, 2, False)
-    assert (second.nprobe, second.recall, second.k) == (None, 0.5, None)
+    assert (first.nprobe, first.version, first.k, first.payload, first.exact) == (3, 7, 2, False, True)
+    assert (second.nprobe, second.recall, second.k, second.exact) == (None, 0.5, None, False)
 
 
 def test_payload_has_columns_of_its_own(search) -> None:

@@ -65,7 +65,11 @@ async def test_chunks_hold_every_vector_with_its_id_and_payload() -> None:
     for number, info in enumerate(manifest.chunks):
         key = manifest.chunk_key(number)
         chunk = ChunkCodec().decode(key, (await blobs.get(key)).data)
-        assert (chunk.first_cell, len(chunk.cells), len(chunk)) == (info.first_cell, info.cells, info.rows)
+        assert (chunk.header.first_cell, len(chunk.cells), len(chunk)) == (
+            info.first_cell,
+            info.cells,
+            info.rows,
+        )
         for at, row in enumerate(chunk.rows.tolist()):
             seen.add(row)
             assert chunk.id_at(at) == IDS[row]
@@ -275,3 +279,38 @@ async def test_a_version_that_is_not_there_cannot_be_opened() -> None:
     with pytest.raises(NotFound, match="words/v2"):
         async with opened(blobs, version=2):
             pass
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "dot"])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+async def test_codes_are_in_every_chunk_and_in_the_manifest(metric: str, bits: int) -> None:
+    blobs = MemoryBlobStore()
+    vectors = clustered(800, 40)
+    manifest, _ = await build(blobs, vectors, metric=metric, codes=str(bits))
+    codes = manifest.codes
+    assert codes is not None
+    assert codes.bits == bits
+    assert 2 <= codes.deviations <= 6
+    coder = codes.coder(metric)
+    assert coder.centre.shape == (40,)
+    for number in range(len(manifest.chunks)):
+        key = manifest.chunk_key(number)
+        chunk = ChunkCodec().decode(key, (await blobs.get(key)).data)
+        assert chunk.header.code_width == coder.width
+    for point in manifest.search.curve[:-1]:
+        assert point.exact_recall - 0.01 <= point.recall <= point.exact_recall
+    assert manifest.search.curve[-1].recall == 1.0  # all cells: the vectors are compared
+
+
+@pytest.mark.parametrize(("dimension", "bits"), [(95, None), (96, 2)])
+async def test_the_dimension_decides_whether_there_are_codes(dimension: int, bits: int | None) -> None:
+    manifest, _ = await build(MemoryBlobStore(), clustered(100, dimension))
+    assert (manifest.codes and manifest.codes.bits) == bits
+    plain, _ = await build(MemoryBlobStore(), clustered(100, dimension), codes="none")
+    assert plain.codes is None
+    assert all(point.recall == point.exact_recall for point in plain.search.curve)
+
+
+async def test_other_settings_of_codes_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^codes: '3'"):
+        await build(MemoryBlobStore(), VECTORS, codes="3")

@@ -8,9 +8,10 @@ from tests.support.vector_search_contract import METRICS
 
 from vectorcache.index.build import _measure
 from vectorcache.index.calibrate import _grid, _recall_curve, exact_neighbours
-from vectorcache.index.layout import BuildSettings, comparable, lay_out
+from vectorcache.index.layout import BuildSettings, lay_out
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import open_source
+from vectorcache.metric import comparable
 
 
 @pytest.mark.parametrize("block", [7, 1000])
@@ -44,7 +45,7 @@ def test_the_curve_is_what_searches_at_each_nprobe_give(
     settings = BuildSettings(**{**SMALL, "metric": metric, "spread": 0.3})  # type: ignore[arg-type]
     source = open_source(vectors, tmp_path_factory.mktemp("spool"))
     layout = lay_out(source, settings, Silence())
-    measured = _measure(source, layout, settings, Silence())
+    measured, _ = _measure(source, layout, None, settings, Silence())
     generator = np.random.default_rng(settings.seed + 1)
     own = np.sort(generator.choice(700, settings.calibration_queries, replace=False))
     cells = len(layout.centroids)
@@ -73,7 +74,7 @@ def test_the_chosen_nprobe_reaches_the_target(
 ) -> None:
     settings = BuildSettings(**{**SMALL, "recall_target": recall})  # type: ignore[arg-type]
     source = open_source(clustered(700), tmp_path_factory.mktemp("spool"))
-    measured = _measure(source, lay_out(source, settings, Silence()), settings, Silence())
+    measured, _ = _measure(source, lay_out(source, settings, Silence()), None, settings, Silence())
     chosen = next(point for point in measured.curve if point.nprobe == measured.nprobe)
     assert chosen.recall >= recall
     assert measured.recall_target == recall
@@ -83,7 +84,7 @@ def test_the_chosen_nprobe_reaches_the_target(
 def test_tiny_collections_are_measured_too(count: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = BuildSettings()
     source = open_source(clustered(count), tmp_path_factory.mktemp("spool"))
-    measured = _measure(source, lay_out(source, settings, Silence()), settings, Silence())
+    measured, _ = _measure(source, lay_out(source, settings, Silence()), None, settings, Silence())
     assert measured.nprobe == 1
     assert measured.curve[-1].recall == 1.0
     assert measured.queries == count

@@ -198,3 +198,43 @@ async def test_indexes_share_a_cache() -> None:
             answers = await index.search(QUERIES, nprobe=ALL)
             assert_answers(answers, part, range(len(part)), QUERIES, "euclidean", 10)
     await cache.close()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bits", [1, 2, 4])
+async def test_codes_lose_no_more_than_the_build_says(metric: str, bits: int) -> None:
+    """Searched as the build measured: held-out vectors of the collection, at the default, each but for itself."""
+    blobs, vectors = MemoryBlobStore(), clustered(1500, 48)
+    await build(blobs, vectors, metric=metric, codes=str(bits), calibration_queries=200)
+    own = np.sort(np.random.default_rng(1).choice(1500, 200, replace=False))
+    async with opened(blobs) as index:
+        search = index.manifest.search
+        every = await index.search(vectors[own], 11, nprobe=ALL)
+        exact = await index.search(vectors[own], 11, exact=True)
+        found = await index.search(vectors[own], 11)
+    point = {one.nprobe: one for one in search.curve}[search.nprobe]
+    truth = [set(answer.ids) - {row} for answer, row in zip(every, own.tolist(), strict=True)]
+    recalls = [
+        sum(len(set(one.ids) & wanted) for one, wanted in zip(answers, truth, strict=True)) / 2000
+        for answers in (found, exact)
+    ]
+    if metric != "dot":  # by inner product a vector need not be the nearest to itself
+        assert recalls[1] == pytest.approx(point.exact_recall, abs=1e-5)
+        assert point.recall - 1e-5 <= recalls[0] <= recalls[1]
+    assert recalls[1] - recalls[0] < 0.005
+
+
+@pytest.mark.parametrize("metric", METRICS)
+async def test_an_exact_search_is_as_without_codes(metric: str) -> None:
+    coded, plain = MemoryBlobStore(), MemoryBlobStore()
+    vectors = clustered(1000, 40)
+    for blobs, codes in ((coded, "1"), (plain, "none")):
+        await build(blobs, vectors, metric=metric, codes=codes)
+    queries = clustered(20, 40, seed=3)
+    async with opened(coded) as one, opened(plain) as other:
+        expected = await other.search(queries, 30, nprobe=5)
+        assert await one.search(queries, 30, nprobe=5, exact=True) == expected
+        by_codes = await one.search(queries, 30, nprobe=5)
+        assert [answer.scanned for answer in by_codes] == [answer.scanned for answer in expected]
+        answers = await one.search(queries, 30, nprobe=ALL)  # exact, though it does not say so
+        assert_answers(answers, vectors, range(1000), queries, metric, 30)

@@ -10,9 +10,10 @@ from tests.support.collections import SMALL, clustered
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
-from vectorcache.index.layout import BuildSettings, Layout, comparable, lay_out
+from vectorcache.index.layout import BuildSettings, Layout, lay_out
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import Source
+from vectorcache.metric import comparable
 
 
 def source_of(vectors: NDArray[np.float32]) -> Source:

@@ -25,7 +25,7 @@ def test_comes_back_as_it_was() -> None:
 
 
 def test_is_json_that_people_read() -> None:
-    assert encode_manifest(make_manifest()).startswith(b'{\n "format": 2,\n "collection": "words",')
+    assert encode_manifest(make_manifest()).startswith(b'{\n "format": 3,\n "collection": "words",')
 
 
 def test_names_its_blobs() -> None:
@@ -61,8 +61,8 @@ def test_a_changed_value_is_corrupt(written: bytes, damaged: bytes) -> None:
 
 
 def test_another_format_is_not_read() -> None:
-    newer = msgspec.structs.replace(make_manifest(), format=3)
-    with pytest.raises(CorruptData, match="has format 3; this version reads 2"):
+    newer = msgspec.structs.replace(make_manifest(), format=4)
+    with pytest.raises(CorruptData, match="has format 4; this version reads 3"):
         decode_manifest(encode_manifest(newer), KEY)
 
 
@@ -85,7 +85,7 @@ def test_nprobe_for_a_recall_is_the_smallest_that_reaches_it(recall: float, npro
 
 
 def test_nprobe_for_a_recall_that_none_reaches_is_the_largest() -> None:
-    curve = (Tradeoff(1, 0.2, 0.1), Tradeoff(4, 0.9, 1.0))
+    curve = (Tradeoff(1, 0.2, 0.2, 0.1), Tradeoff(4, 0.9, 0.9, 1.0))
     assert Calibration(4, 0.95, 10, 40, curve).nprobe_for(0.95) == 4
 
 

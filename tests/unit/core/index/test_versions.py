@@ -80,8 +80,8 @@ async def test_a_table_says_where_each_cell_stands_in_the_chunks_that_are_here()
             if number in here:
                 chunk = chunks[number]
                 place = (table.cells.starts[cell], table.cells.stops[cell])
-                at = cell - chunk.first_cell
-                assert place == (chunk.offsets[at], chunk.offsets[at + 1])
+                at = cell - chunk.header.first_cell
+                assert place == (chunk.header.offsets[at], chunk.header.offsets[at + 1])
     await versions.close()
 
 
@@ -109,4 +109,19 @@ async def test_a_chunk_of_another_shape_is_corrupt_whenever_it_comes() -> None:
     opened.table([0], [own])
     with pytest.raises(CorruptData, match="shape"):
         opened.table([0], [other])
+    await versions.close()
+
+
+async def test_a_chunk_with_other_codes_than_its_manifest_says_is_corrupt() -> None:
+    coded, plain = MemoryBlobStore(), MemoryBlobStore()
+    await build(coded, clustered(400), codes="2")
+    manifest = (await build(plain, clustered(400))).manifest
+    versions = Versions(coded)
+    opened = await versions.open(NAME, 1)
+    other = ChunkCodec().decode(manifest.chunk_key(0), (await plain.get(manifest.chunk_key(0))).data)
+    with pytest.raises(CorruptData, match="codes of 0 bytes, not 2"):
+        opened.table([0], [other])
+    own = ChunkCodec().decode(opened.keys[0], (await coded.get(opened.keys[0])).data)
+    assert opened.table([0], [own]).coding is not None
+    assert opened.work(1, 24) < opened.work(1, 24, exact=True)
     await versions.close()

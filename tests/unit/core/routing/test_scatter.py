@@ -118,6 +118,15 @@ async def test_payload_is_handed_on(world: World) -> None:
     assert all(query.payload for node in world.nodes.values() for query in node.queries)
 
 
+async def test_exact_is_handed_on_and_all_cells_are_searched_exactly(world: World) -> None:
+    cells = world.coarse.manifest.cells
+    for nprobe, wanted, exact in ((3, False, False), (3, True, True), (cells, False, True)):
+        for node in world.nodes.values():
+            node.queries.clear()
+        await world.scatter().search(world.coarse, QUERIES, 10, nprobe=nprobe, exact=wanted, timeout=FOREVER)
+        assert {query.exact for node in world.nodes.values() for query in node.queries} == {exact}
+
+
 async def test_no_queries_have_no_answers(world: World) -> None:
     world.health.failed("node-0")
     assert await world.scatter().search(world.coarse, QUERIES[:0], 10, nprobe=3) == []

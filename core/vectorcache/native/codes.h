@@ -1,0 +1,185 @@
+/* Sums of table entries for blocks of codes, and the tables that a query makes. See vectorcache/codes.py.
+ *
+ * A code is nibbles; a query has 16 inner products for each, in 7 bits. One byte shuffle looks up a nibble of 16 or 32
+ * rows at once (fast scan: Andre et al. 2015). A block is 32 rows: base, scale and error of each (float32), then for
+ * each byte of a code the 32 rows' bytes.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { BLOCK_ROWS = 32, FACTORS = 3, FLUSH = 256, ENTRIES = 16, LARGEST_ENTRY = 127 };
+
+struct coding {
+    int64_t bits, width; /* bits of a component, bytes of a code */
+    int64_t size;        /* how many components a round of the rotation transforms */
+    const float *centre; /* (d) */
+    const float *signs;  /* (rounds, d) */
+    int64_t rounds;
+    double deviations; /* how many standard errors a lower bound lies below the estimate */
+};
+
+/* Tables of one query: width pairs of nibbles, 16 entries for the lower one, 16 for the upper. */
+struct tables {
+    uint8_t *entries;
+    float step, offset; /* the inner product is step * sum + offset */
+    float rounding;     /* standard error of that, since entries are rounded */
+};
+
+typedef void block_sums(const uint8_t *codes, const uint8_t *tables, int64_t width, int32_t *sums);
+
+/* Both nibbles' entries fit into a byte; bytes are added in pairs as words, FLUSH of which do not overflow: the sum of
+ * words is that of the even bytes plus 256 times that of the odd ones, which is kept apart too. */
+#if defined(__GNUC__) && !defined(__clang__)
+typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1)));
+typedef uint16_t words8 __attribute__((vector_size(16), aligned(1)));
+
+static void block_sums_16(const uint8_t *codes, const uint8_t *tables, int64_t width, int32_t *sums)
+{
+    memset(sums, 0, sizeof(int32_t) * BLOCK_ROWS);
+    for (int64_t first = 0; first < width; first += FLUSH) {
+        int64_t last = first + FLUSH < width ? first + FLUSH : width;
+        for (int half = 0; half < BLOCK_ROWS; half += 16) {
+            words8 both = {0}, odd = {0};
+            for (int64_t at = first; at < last; at++) {
+                bytes16 code = *(const bytes16 *)(codes + BLOCK_ROWS * at + half);
+                bytes16 lower = *(const bytes16 *)(tables + 2 * ENTRIES * at);
+                bytes16 upper = *(const bytes16 *)(tables + 2 * ENTRIES * at + ENTRIES);
+                words8 sum = (words8)(__builtin_shuffle(lower, code & 15) + __builtin_shuffle(upper, code >> 4));
+                both += sum;
+                odd += sum >> 8;
+            }
+            words8 even = both - (odd << 8);
+            for (int i = 0; i < 8; i++) {
+                sums[half + 2 * i] += even[i];
+                sums[half + 2 * i + 1] += odd[i];
+            }
+        }
+    }
+}
+#else
+static void block_sums_16(const uint8_t *codes, const uint8_t *tables, int64_t width, int32_t *sums)
+{
+    memset(sums, 0, sizeof(int32_t) * BLOCK_ROWS);
+    for (int64_t at = 0; at < width; at++)
+        for (int i = 0; i < BLOCK_ROWS; i++) {
+            uint8_t code = codes[BLOCK_ROWS * at + i];
+            sums[i] += tables[2 * ENTRIES * at + (code & 15)] + tables[2 * ENTRIES * at + ENTRIES + (code >> 4)];
+        }
+}
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(VECTORCACHE_PORTABLE)
+#include <immintrin.h>
+
+__attribute__((target("avx2"))) static void block_sums_32(const uint8_t *codes, const uint8_t *tables, int64_t width,
+                                                          int32_t *sums)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i total[4];
+    for (int i = 0; i < 4; i++)
+        total[i] = _mm256_setzero_si256();
+    for (int64_t first = 0; first < width; first += FLUSH) {
+        int64_t last = first + FLUSH < width ? first + FLUSH : width;
+        __m256i both = _mm256_setzero_si256(), odd = both;
+        for (int64_t at = first; at < last; at++) {
+            __m256i code = _mm256_loadu_si256((const __m256i *)(codes + BLOCK_ROWS * at));
+            const __m128i *pair = (const __m128i *)(tables + 2 * ENTRIES * at);
+            __m256i lower = _mm256_broadcastsi128_si256(_mm_loadu_si128(pair));
+            __m256i upper = _mm256_broadcastsi128_si256(_mm_loadu_si128(pair + 1));
+            __m256i sum = _mm256_add_epi8(
+                _mm256_shuffle_epi8(lower, _mm256_and_si256(code, low)),
+                _mm256_shuffle_epi8(upper, _mm256_and_si256(_mm256_srli_epi16(code, 4), low)));
+            both = _mm256_add_epi16(both, sum);
+            odd = _mm256_add_epi16(odd, _mm256_srli_epi16(sum, 8));
+        }
+        __m256i even = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
+        __m256i less = _mm256_unpacklo_epi16(even, odd), more = _mm256_unpackhi_epi16(even, odd);
+        total[0] = _mm256_add_epi32(total[0], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(less)));
+        total[1] = _mm256_add_epi32(total[1], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(more)));
+        total[2] = _mm256_add_epi32(total[2], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(less, 1)));
+        total[3] = _mm256_add_epi32(total[3], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(more, 1)));
+    }
+    for (int i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(sums + 8 * i), total[i]);
+}
+
+static block_sums *best_block_sums(void)
+{
+    return __builtin_cpu_supports("avx2") ? block_sums_32 : block_sums_16;
+}
+#else
+static block_sums *best_block_sums(void)
+{
+    return block_sums_16;
+}
+#endif
+
+static const float LEVELS_1[] = {-0.7979f, 0.7979f};
+static const float LEVELS_2[] = {-1.5104f, -0.4528f, 0.4528f, 1.5104f};
+static const float LEVELS_4[] = {-2.7326f, -2.0690f, -1.6181f, -1.2562f, -0.9424f, -0.6568f, -0.3881f, -0.1284f,
+                                 0.1284f,  0.3881f,  0.6568f,  0.9424f,  1.2562f,  1.6181f,  2.0690f,  2.7326f};
+
+/* Walsh-Hadamard transform of size components, a power of two, in place, of length unchanged. */
+INLINE void hadamard(float *values, int64_t size)
+{
+    for (int64_t half = 1; half < size; half *= 2)
+        for (int64_t first = 0; first < size; first += 2 * half)
+            for (int64_t i = first; i < first + half; i++) {
+                float a = values[i], b = values[i + half];
+                values[i] = a + b;
+                values[i + half] = a - b;
+            }
+    float scale = 1.0f / sqrtf((float)size);
+    for (int64_t i = 0; i < size; i++)
+        values[i] *= scale;
+}
+
+/* vectorcache.codes.rotated, in place. */
+INLINE void rotate(float *values, int64_t d, const struct coding *coding)
+{
+    for (int64_t round = 0; round < coding->rounds; round++) {
+        for (int64_t i = 0; i < d; i++)
+            values[i] *= coding->signs[round * d + i];
+        hadamard(round % 2 ? values + d - coding->size : values, coding->size);
+    }
+}
+
+/* The tables of a rotated query, whose values are padded with zeros up to the whole width. A nibble's products lie
+ * symmetrically about zero, from -reach to reach. */
+INLINE void make_tables(struct tables *tables, const float *rotated, const struct coding *coding)
+{
+    const float *levels = coding->bits == 1 ? LEVELS_1 : coding->bits == 2 ? LEVELS_2 : LEVELS_4;
+    int64_t components = 4 / coding->bits, count = 1 << coding->bits, mask = count - 1;
+    float largest = levels[count - 1], farthest = 0;
+    tables->offset = 0;
+    for (int64_t nibble = 0; nibble < 2 * coding->width; nibble++) {
+        float reach = 0;
+        for (int64_t i = 0; i < components; i++)
+            reach += fabsf(rotated[nibble * components + i]) * largest;
+        tables->offset -= reach;
+        farthest = reach > farthest ? reach : farthest;
+    }
+    tables->step = farthest > 0 ? 2 * farthest / LARGEST_ENTRY : 1.0f;
+    tables->rounding = tables->step * sqrtf((float)coding->width / 6);
+    float inverse = 1.0f / tables->step;
+    float of_entry[4][ENTRIES];
+    for (int64_t i = 0; i < components; i++)
+        for (int64_t entry = 0; entry < ENTRIES; entry++)
+            of_entry[i][entry] = levels[(entry >> (coding->bits * i)) & mask] * inverse;
+    for (int64_t nibble = 0; nibble < 2 * coding->width; nibble++) {
+        float products[ENTRIES], reach = 0;
+        for (int64_t entry = 0; entry < ENTRIES; entry++)
+            products[entry] = 0.5f; /* to the nearest whole number */
+        for (int64_t i = 0; i < components; i++) {
+            float value = rotated[nibble * components + i];
+            reach += fabsf(value) * largest * inverse;
+            for (int64_t entry = 0; entry < ENTRIES; entry++)
+                products[entry] += of_entry[i][entry] * value;
+        }
+        for (int64_t entry = 0; entry < ENTRIES; entry++) {
+            float value = products[entry] + reach;
+            tables->entries[nibble * ENTRIES + entry] = (uint8_t)(value > 0 ? (int32_t)value : 0);
+        }
+    }
+}
