@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RELATIVE = 1e-5
-ABSOLUTE = {"euclidean": 0.0, "cosine": 1e-15, "dot": 1e-12}
-"""1 - cos cancels where vectors are parallel, and x.q where it is about zero: there the truth itself is rounded."""
+CANCELLED = 1e-14
+"""Share of the sum of absolute values: 1 - cos cancels where vectors are parallel, x.q where it is about zero."""
 
 
 def distances(vectors: ArrayLike, query: ArrayLike, metric: str) -> NDArray[np.float64]:
@@ -33,7 +33,14 @@ def assert_nearest(
     truth = distances(vectors, query, metric)
     wanted = np.sort(truth)[:k]
     assert len(set(rows.tolist())) == len(rows) == len(got) == len(wanted)
-    scale = ABSOLUTE[metric] * max(1.0, float(np.abs(truth).max(initial=0.0)))
+    scale = 0.0 if metric == "euclidean" else CANCELLED * _largest_sum(vectors, query, metric)
     np.testing.assert_allclose(got, wanted, rtol=RELATIVE, atol=scale)
     np.testing.assert_allclose(truth[rows], wanted, rtol=RELATIVE, atol=scale)
     assert (np.diff(got) >= 0).all()
+
+
+def _largest_sum(vectors: ArrayLike, query: ArrayLike, metric: str) -> float:
+    if metric == "cosine":
+        return 1.0
+    rows, wide = (np.abs(np.asarray(values, dtype=np.float64)) for values in (vectors, query))
+    return float((rows * wide).sum(axis=-1).max(initial=0.0))

@@ -21,7 +21,9 @@ NAME = "[a-z][a-z0-9-]{0,31}"
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request with one field of each kind that matters."""
 
-    vector: Annotated[list[float], msgspec.Meta(min_length=1, max_length=16)]
+    vector: Annotated[
+        list[Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]], msgspec.Meta(min_length=1, max_length=16)
+    ]
     k: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     raw: bytes = b""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
+from tests.support.brute_force import assert_nearest
 from tests.support.vector_search_contract import VectorSearchContract, random_vectors
 
 from vectorcache import search as module
@@ -55,3 +56,15 @@ def test_as_queries_tells_one_from_a_batch() -> None:
     assert (single, many) == (True, False)
     assert one.tolist() == batch.tolist() == [[1, 2]]
     assert one.dtype == np.float32
+
+
+@pytest.mark.parametrize("with_kernel", [True, False])
+def test_products_that_cancel_are_as_near_to_the_truth_as_float64_comes(
+    with_kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not with_kernel:
+        monkeypatch.setattr(module, "kernel", lambda: None)
+    vectors = np.array([[-1e12, 182, 0, -1e12]], dtype=np.float32)
+    query = np.array([1e12, 181, 181, -1e12], dtype=np.float32)
+    indices, distances = ExactVectorSearch(vectors, "dot").search(query, 1)
+    assert_nearest(indices, distances, vectors, query, "dot", 1)
