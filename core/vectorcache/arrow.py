@@ -19,14 +19,16 @@ def write_ipc(table: pa.Table) -> bytes:
     return data
 
 
-def read_ipc(data: bytes | memoryview, key: str) -> pa.Table:
+def read_ipc(data: bytes | memoryview, key: str, *, validate: bool = True) -> pa.Table:
     """The table in an Arrow IPC file, its columns views of the bytes; ``CorruptData`` names the key.
 
-    Every offset and every text is looked at: Arrow trusts them later, and would read outside of its buffers.
+    Every offset and every text is looked at, unless these bytes were validated before: Arrow trusts them later, and
+    would read outside of its buffers.
     """
     try:
         table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-        table.validate(full=True)
+        if validate:
+            table.validate(full=True)
         return table
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptData(f"{key!r} ({len(data)} bytes) is not an Arrow IPC file: {error}") from error

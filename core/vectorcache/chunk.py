@@ -5,11 +5,13 @@ its collection), ``id`` (int64 or string), ``vector`` (fixed_size_list<float32>)
 of one cell stand together. All codes are the value of the first row, in the form that the scan reads
 (``vectorcache.codes.section``), and the other rows' are empty: codes and vectors are two ranges of the file. The
 schema's metadata carries the metric, the number of the first cell, where each cell begins, and how wide a code is.
-Decoding copies the file once, into a slab; codes, vectors and ids are views of that.
+Decoding copies the file once, into a slab; codes, vectors and ids are views of that. A chunk over a mapped file
+copies its codes only, and leaves vectors, ids and payload where they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -57,13 +59,20 @@ class Chunk:
         header: metric, cells, and how wide a code is.
         rows: (n,) int64, each vector's number in its collection.
         vectors: (n, d) float32.
-        terms: (n,) float32, what the metric's fast form needs of each row.
-        largest_norm: of any vector here.
-        nbytes: bytes held in memory, overhead included.
+        terms: (n,) float32, what the metric's fast form needs of each row; None until it is measured.
+        largest_norm: of any vector here; 0 until it is measured.
+        nbytes: bytes held in memory, overhead included, a mapped file not.
         addresses: for ``vectorcache.native.Cells``, for as long as the chunk lives.
+
+    Args:
+        table: the columns.
+        header: what belongs to them.
+        key: for the errors.
+        hold: keeps a copy of the codes. The columns are a mapped file's then, and are not read here.
     """
 
     __slots__ = (
+        "_codes",
         "_ids",
         "_payload",
         "_table",
@@ -76,7 +85,14 @@ class Chunk:
         "vectors",
     )
 
-    def __init__(self, table: pa.Table, header: Header, key: str = "chunk") -> None:
+    def __init__(
+        self,
+        table: pa.Table,
+        header: Header,
+        key: str = "chunk",
+        *,
+        hold: Callable[[memoryview], memoryview] | None = None,
+    ) -> None:
         self._table = table
         self.header = header
         ids = whole(table, ID, key, pa.int64(), pa.string())
@@ -85,25 +101,44 @@ class Chunk:
         self._payload = table.select([name for name in table.column_names if name not in RESERVED_COLUMNS])
         self.rows: Rows = whole(table, ROW, key, pa.int64()).to_numpy()
         self.vectors = to_vectors(whole(table, VECTOR, key), key)
-        self.terms = metric_of(header.metric).row_terms(self.vectors)
-        self.largest_norm = largest_norm(self.vectors)
-        self.nbytes = int(table.nbytes) + self.terms.nbytes + _OBJECTS_OVERHEAD
+        self.terms: Floats | None = None
+        self.largest_norm = 0.0
         _check_offsets(header.offsets, len(self.rows), key)
-        if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
-            raise CorruptData(
-                f"{key!r} holds vectors that no build writes: the largest norm is {self.largest_norm}"
-            )
-        centroids, codes = self._codes(key)
+        section = self._section(key)
+        self._codes = (
+            None if section is None else np.frombuffer(section if hold is None else hold(section), np.uint8)
+        )
+        centroids = 0 if self._codes is None else self._codes.ctypes.data
+        codes = 0 if self._codes is None else centroids + 4 * len(self.cells) * self.vectors.shape[1]
         self.addresses = (
-            *(array.ctypes.data for array in (self.vectors, self.terms, self.rows)),
+            *(self.vectors.ctypes.data, 0, self.rows.ctypes.data),
             *(codes, centroids, header.first_cell),
         )
+        held = int(table.nbytes) if hold is None else len(section or b"")
+        self.nbytes = held + 4 * len(self) + _OBJECTS_OVERHEAD
+        if hold is None:
+            self.measure()
+            if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
+                raise CorruptData(
+                    f"{key!r} holds vectors that no build writes: the largest norm is {self.largest_norm}"
+                )
 
-    def _codes(self, key: str) -> tuple[int, int]:
-        """Addresses of centroids and codes, 0 where there are none; checked, since a scan reads without a bound."""
+    def measure(self) -> Floats:
+        """Read all vectors for what an exact scan needs, and keep it; the terms. Any thread may call this."""
+        terms = self.terms
+        if terms is None:
+            terms = metric_of(self.header.metric).row_terms(self.vectors)
+            self.largest_norm = largest_norm(self.vectors)
+            vectors, _, *others = self.addresses
+            self.terms = terms
+            self.addresses = (vectors, terms.ctypes.data, *others)
+        return terms
+
+    def _section(self, key: str) -> memoryview | None:
+        """Centroids and codes; None where there are none. Checked, since a scan reads without a bound."""
         header, dimension = self.header, self.vectors.shape[1]
         if not header.code_width or not len(self):
-            return 0, 0
+            return None
         column = whole(self._table, CODES, key, pa.binary())
         cells = len(header.offsets) - 1
         wanted = section_bytes(len(self), cells, dimension, header.code_width)
@@ -112,7 +147,7 @@ class Chunk:
         start, stop = np.frombuffer(ends, dtype=np.int32)[column.offset :][:2].tolist()
         if header.code_width < 0 or stop - start != wanted:
             raise CorruptData(f"{key!r} holds {stop - start} bytes of codes, not {wanted}")
-        return data.address + start, data.address + start + 4 * cells * dimension
+        return memoryview(data)[start:stop]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -152,14 +187,24 @@ class ChunkCodec(Codec[Chunk]):
 
     def decode(self, key: str, data: bytes) -> Chunk:
         """The chunk in an Arrow IPC file; ``CorruptData`` where it is not one."""
-        table = read_ipc(self._slab.hold(data), key)
+        return self._chunk(key, read_ipc(self._slab.hold(data), key), None)
+
+    def maps(self, value: Chunk) -> bool:
+        """Whether it has codes: these are what a search reads of most rows."""
+        return value.header.code_width > 0
+
+    def map(self, key: str, data: memoryview) -> Chunk:
+        """The chunk in a mapped Arrow IPC file."""
+        return self._chunk(key, read_ipc(data, key, validate=False), self._slab.hold)
+
+    def _chunk(self, key: str, table: pa.Table, hold: Callable[[memoryview], memoryview] | None) -> Chunk:
         try:
             header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=Header)
             if header.format != _FORMAT:
                 raise CorruptData(f"{key!r} has format {header.format}; this version reads {_FORMAT}")
-            return Chunk(table, header, key)
+            return Chunk(table, header, key, hold=hold)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise CorruptData(f"{key!r} ({len(data)} bytes) is not a chunk: {error}") from error
+            raise CorruptData(f"{key!r} is not a chunk: {error}") from error
 
     def check_blob(self, key: str, data: bytes) -> None:
         """Compare with the checksum in the key; ``CorruptData`` where they differ."""

@@ -178,6 +178,7 @@ def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
     if not ends or not ends[-1]:
         return _nothing()
     metric = metric_of(runs[0].chunk.header.metric)
+    terms = np.concatenate([run.chunk.measure()[run.start : run.stop] for run in runs])
     prepared = metric.prepare(query)
     scores = np.empty(ends[-1], dtype=np.float32)
     begin = 0
@@ -195,7 +196,7 @@ def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
         return rows, metric.direct(vectors, query)
 
     top = select_nearest(
-        metric.fast(scores, np.concatenate([run.chunk.terms[run.start : run.stop] for run in runs])),
+        metric.fast(scores, terms),
         k,
         score=score,
         bound_of=lambda distance: metric.bound(distance, query, largest_norm),

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from vectorcache.codes import section_bytes
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.versions import OpenVersion
@@ -33,7 +34,7 @@ FILLED = 0.9
 
 
 TERM_BYTES, OBJECT_BYTES = 4, 4352
-"""What a chunk takes in memory beside its blob: for each row, and for itself."""
+"""What a chunk takes in memory beside its blob or its codes: for each row, and for itself."""
 
 
 class RingFile(msgspec.Struct, frozen=True):
@@ -46,11 +47,18 @@ class RingFile(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class OwnedChunk:
-    """A chunk to load: its key, the bytes of its blob, and about how many it takes in memory."""
+    """A chunk to load.
+
+    Attributes:
+        key, size: of its blob.
+        weight: about how many bytes it takes in memory.
+        mapped: whether memory holds its codes, and the rest is read from the disk.
+    """
 
     key: str
     size: int
     weight: int
+    mapped: bool
 
 
 @dataclass(slots=True)
@@ -153,7 +161,13 @@ class WarmUp:
 
     async def _load(self, plan: Plan) -> None:
         storage = self._node.storage
-        await self._all(plan.memory, lambda chunk: _found(storage.get(chunk.key, chunk.size)))
+
+        async def warm(chunk: OwnedChunk) -> bool:
+            if chunk.mapped:  # by way of the disk, so that memory never holds the whole
+                await storage.sink(chunk.key, chunk.size)
+            return await _found(storage.get(chunk.key, chunk.size))
+
+        await self._all(plan.memory, warm)
         await self._all(plan.disk, lambda chunk: storage.sink(chunk.key, chunk.size))
 
     async def _all(self, chunks: list[OwnedChunk], load: Callable[[OwnedChunk], Awaitable[bool]]) -> None:
@@ -203,9 +217,11 @@ def _owned(ring: HashRing, name: str, versions: list[OpenVersion]) -> Iterator[O
     for place in range(min(ring.replication, len(ring.nodes))):
         for version, owners in zip(versions, tables, strict=True):
             for number in np.flatnonzero(owners[place] == mine).tolist():
-                size, rows = version.sizes[number], version.manifest.chunks[number].rows
-                weight = size + rows * TERM_BYTES + OBJECT_BYTES
-                yield OwnedChunk(version.keys[number], size, weight)
+                size, told = version.sizes[number], version.manifest.chunks[number]
+                width, dimension = version.code_width, version.manifest.dimension
+                held = section_bytes(told.rows, told.cells, dimension, width) if width else size
+                weight = held + told.rows * TERM_BYTES + OBJECT_BYTES
+                yield OwnedChunk(version.keys[number], size, weight, mapped=width > 0)
 
 
 def _read_ring(path: Path, name: str) -> HashRing:

@@ -147,8 +147,8 @@ async def test_codes_hide_hardly_a_neighbour_however_many_nodes_there_are(
         expected = await index.search(queries, exact=True)
         every = await index.search(queries, nprobe=ALL)
     assert_answers(every, vectors, range(4000), queries, metric, 10)
-    for nodes in (1, 3):
-        make_cache = caches_on_disk(blobs, tmp_path / f"disks-{nodes}", ROOMY)
+    for nodes, memory_bytes in ((1, ROOMY), (3, ROOMY), (3, HARDLY_A_CHUNK), (2, 10 * HARDLY_A_CHUNK)):
+        make_cache = caches_on_disk(blobs, tmp_path / f"disks-{nodes}", memory_bytes)
         async with RingRouter(make_cache, Versions(blobs), real_nodes=nodes) as router:
             exact = await router.search(coarse, queries, exact=True)
             assert [(one.ids, one.distances) for one in exact] == [

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
 from vectorcache.layers import CacheLayer, LayerStats
+from vectorcache.layers.codec import Codec
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore, FileInfo, FileStore
 
 PATIENCE = 5.0
@@ -70,6 +71,10 @@ class ControlledFiles(FileStore):
     async def read(self, name: str) -> bytes | None:
         await self.control.check("read")
         return await self.inner.read(name)
+
+    async def map(self, name: str) -> memoryview | None:
+        await self.control.check("map")
+        return await self.inner.map(name)
 
     async def write(self, name: str, data: bytes) -> None:
         await self.control.check("write")
@@ -144,9 +149,10 @@ class ControlledLayer(CacheLayer[bytes]):
         await self.control.check("get")
         return value
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: str, value: bytes) -> bytes:
         await self.control.check("put")
         self.values[key] = value
+        return value
 
     async def delete(self, key: str) -> bool:
         await self.control.check("delete")
@@ -158,3 +164,23 @@ class ControlledLayer(CacheLayer[bytes]):
 
     def stats(self) -> LayerStats:
         return LayerStats(self._name, items=len(self.values))
+
+
+class Mapped(bytes):
+    """A value over a mapped file, as ``MappingCodec`` makes it."""
+
+
+class MappingCodec(Codec[bytes]):
+    """Bytes. Those that begin with "map" are best read where their file is mapped."""
+
+    def encode(self, key: str, value: bytes) -> bytes:
+        return bytes(value)
+
+    def decode(self, key: str, data: bytes) -> bytes:
+        return data
+
+    def maps(self, value: bytes) -> bool:
+        return value.startswith(b"map")
+
+    def map(self, key: str, data: memoryview) -> bytes:
+        return Mapped(data)

@@ -44,6 +44,24 @@ class FileStoreContract:
         await store.write("collection/v7/000042.arrow", data)
         assert await store.read("collection/v7/000042.arrow") == data
 
+    @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 8192], ids=["empty", "small", "2 MiB"])
+    async def test_maps_what_was_written(self, store: FileStore, data: bytes) -> None:
+        assert await store.map("collection/v7/000042.arrow") is None
+        await store.write("collection/v7/000042.arrow", data)
+        view = await store.map("collection/v7/000042.arrow")
+        assert view is not None
+        assert (view.readonly, bytes(view)) == (True, data)
+
+    async def test_what_was_mapped_stays_as_it_is(self, store: FileStore) -> None:
+        await store.write("a", b"first")
+        first = await store.map("a")
+        await store.write("a", b"second")
+        second = await store.map("a")
+        await store.delete("a")
+        assert first is not None
+        assert second is not None
+        assert (bytes(first), bytes(second), await store.map("a")) == (b"first", b"second", None)
+
     async def test_a_write_replaces(self, store: FileStore) -> None:
         await store.write("a", b"a long first content")
         await store.write("a", b"second")

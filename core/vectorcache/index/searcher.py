@@ -52,7 +52,7 @@ class CellSearcher:
         """The same, where the version is open already."""
         vectors = _of_shape(query.vectors, len(query.cells), version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
-        table, failed, reason = await self._load(version, wanted, query.timeout)
+        table, failed, reason = await self._load(version, wanted, query)
         pairs = sum(map(len, query.cells))
         found = await self._offload.run(
             version.work(len(query.cells), pairs, exact=query.exact),
@@ -96,7 +96,7 @@ class CellSearcher:
         return [StoredVector(value.id_at(at), value.vectors[at], value.payload_at(at)) for at in positions]
 
     async def _load(
-        self, version: OpenVersion, wanted: Cells, timeout: float
+        self, version: OpenVersion, wanted: Cells, query: CellQuery
     ) -> tuple[CellTable, Cells, str]:
         """The chunks of cells, the cells whose chunk is missing, and why."""
         numbers = version.chunks_of(wanted)
@@ -105,11 +105,14 @@ class CellSearcher:
         if len(found) < len(keys):
             absent = [n for n in numbers if version.keys[n] not in found]
             loaded = await self._chunks.get_many(
-                [version.keys[n] for n in absent], [version.sizes[n] for n in absent], timeout=timeout
+                [version.keys[n] for n in absent], [version.sizes[n] for n in absent], timeout=query.timeout
             )
             found, errors = found | loaded.found, loaded.failed
         present = [n for n in numbers if version.keys[n] in found]
-        table = version.table(present, [found[version.keys[n]] for n in present])
+        chunks = [found[version.keys[n]] for n in present]
+        if query.exact and any(chunk.terms is None for chunk in chunks):
+            await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
+        table = version.table(present, chunks)
         if len(present) == len(numbers):
             return table, no_cells(), ""
         return table, wanted[~np.isin(version.chunk_of_cell[wanted], present)], _reason(errors)
@@ -132,6 +135,11 @@ def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:
         bad = distinct[0] if distinct[0] < 0 else distinct[-1]
         raise InvalidInput("cells", int(bad), f"cells from 0 to {version.manifest.cells - 1}")
     return distinct
+
+
+def _measure(chunks: Sequence[Chunk]) -> None:
+    for chunk in chunks:
+        chunk.measure()
 
 
 def _check_chunk(version: OpenVersion, number: int, field: str) -> None:

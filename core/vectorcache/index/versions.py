@@ -35,12 +35,12 @@ class OpenVersion:
     Attributes:
         chunk_of_cell: (cells,) int32, the number of the chunk of each cell.
         keys, sizes: of the chunks.
+        code_width: bytes of a row's code; 0 where there are none.
     """
 
     __slots__ = (
         "_addresses",
         "_blocks",
-        "_code_width",
         "_coding",
         "_largest_norm",
         "_learned",
@@ -48,6 +48,7 @@ class OpenVersion:
         "_starts",
         "_stops",
         "chunk_of_cell",
+        "code_width",
         "keys",
         "manifest",
         "sizes",
@@ -69,11 +70,13 @@ class OpenVersion:
         self._coding = (
             None if codes is None else native.Coding(codes.coder(manifest.metric), codes.deviations)
         )
-        self._code_width = 0 if self._coding is None else self._coding.width
+        self.code_width = 0 if self._coding is None else self._coding.width
         self._learned: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
 
     def table(self, numbers: Sequence[int], chunks: Sequence[Chunk]) -> CellTable:
         """Where cells stand in chunks, whose numbers ascend.
+
+        For an exact scan the chunks must have been measured.
 
         Raises:
             CorruptData: a chunk has other cells, rows or dimension than the manifest says.
@@ -94,9 +97,9 @@ class OpenVersion:
             raise CorruptData(
                 f"{self.keys[number]!r} holds vectors of shape {chunk.vectors.shape}, not what its manifest says"
             )
-        if chunk.header.code_width != self._code_width:
+        if chunk.header.code_width != self.code_width:
             raise CorruptData(
-                f"{self.keys[number]!r} holds codes of {chunk.header.code_width} bytes, not {self._code_width}"
+                f"{self.keys[number]!r} holds codes of {chunk.header.code_width} bytes, not {self.code_width}"
             )
         if chunk.cells != range(told.first_cell, told.first_cell + told.cells):
             raise CorruptData(f"{self.keys[number]!r} holds {chunk.cells}, not what its manifest says")

@@ -89,8 +89,11 @@ class CacheLayer(ABC, Generic[V]):
         """The value, marked as used, or None where the layer does not have it."""
 
     @abstractmethod
-    async def put(self, key: str, value: V) -> None:
-        """Keep a value, replacing one of the same key; others may have to leave for it."""
+    async def put(self, key: str, value: V) -> V:
+        """Keep a value, replacing one of the same key; others may have to leave for it.
+
+        Returns the value as the layer has it, which may take less memory; usually the same object.
+        """
 
     @abstractmethod
     async def delete(self, key: str) -> bool:

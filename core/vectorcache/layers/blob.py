@@ -60,9 +60,10 @@ class BlobLayer(CacheLayer[V], Generic[V]):
         self._counters.found(value)
         return value
 
-    async def put(self, key: str, value: V) -> None:
+    async def put(self, key: str, value: V) -> V:
         """Write the blob, replacing one of the same key."""
         await self._blobs.put(key, self._codec.encode(key, value))
+        return value
 
     async def delete(self, key: str) -> bool:
         """Delete the blob; say whether there was one."""

@@ -23,6 +23,17 @@ class Codec(ABC, Generic[V]):
             CorruptData: the bytes are not what ``encode`` makes; ``key`` belongs into the message.
         """
 
+    def maps(self, value: V) -> bool:
+        """Whether a value like this one takes less memory as ``map`` makes it, over a file on a local disk."""
+        return False
+
+    def map(self, key: str, data: memoryview) -> V:
+        """The value over bytes that stay where they are, as those of a mapped file.
+
+        They were decoded before, so nothing about them is checked again.
+        """
+        return self.decode(key, bytes(data))
+
     def check_blob(self, key: str, data: bytes) -> None:
         """Compare what a blob store returned with the checksum that was recorded for it, where one was.
 

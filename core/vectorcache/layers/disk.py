@@ -38,6 +38,11 @@ class DiskLayer(CacheLayer[V], Generic[V]):
     than a late return. A file whose writing failed is deleted; one whose deletion failed is not served, and
     deleted with the next ``put`` or at ``close``.
 
+    A value that its codec ``maps`` is handed out over its mapped file: only a part of it is in memory, and the
+    system reads the rest as it is used. Such a file is verified once, when it is written or first read. Its blocks on
+    the disk are free only when nobody holds the value any more, so ``on_unmapped`` hears of the key when the file
+    leaves. Where a file cannot be mapped, it is read whole.
+
     The LRU (``LRU[str, int]``; ``file_weight`` is its natural ``weigh``) belongs to this layer from now on,
     its removal callback too. The store stays its maker's to close. ``clock`` gives seconds for the load
     times.
@@ -50,6 +55,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         codec: Codec[V],
         *,
         name: str = "disk",
+        on_unmapped: Callable[[str], object] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._files = files
@@ -57,6 +63,8 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._index.on_removal = self._removed
         self._codec = codec
         self._name = name
+        self._on_unmapped = on_unmapped
+        self._mapped: dict[str, str] = {}  # names of verified files whose values are mapped, and their keys
         self._clock = clock
         self._counters = Counters()
         self._opened = False
@@ -104,7 +112,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._counters.found(value)
         return value
 
-    async def put(self, key: str, value: V) -> None:
+    async def put(self, key: str, value: V) -> V:
         """Keep a value; one whose file outweighs the whole capacity is not kept, and an older one is gone.
 
         Raises:
@@ -112,7 +120,9 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         """
         if not self._opened:
             raise Unavailable(f"the {self._name} layer is not open")
-        await self._tasks.complete(self._put(file_name(key), pack(key, self._codec.encode(key, value))))
+        name = file_name(key)
+        await self._tasks.complete(self._put(name, pack(key, self._codec.encode(key, value))))
+        return await self._over_file(name, key, value)
 
     async def delete(self, key: str) -> bool:
         """Delete a key's file; say whether there was one.
@@ -126,6 +136,10 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         """Whether there is a file; whether it is right is seen when it is read."""
         return file_name(key) in self._index
 
+    def touch(self, keys: Iterable[str]) -> None:
+        """Mark keys as used, whose values are in use elsewhere."""
+        self._index.get_many(map(file_name, keys))
+
     def stats(self) -> LayerStats:
         """The layer's counters at this moment. ``bytes`` are the files', as the LRU weighs them."""
         return self._counters.stats(
@@ -133,6 +147,9 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         )
 
     def _removed(self, name: str, size: int, reason: Removal) -> None:
+        key = self._mapped.pop(name, None)
+        if key is not None and self._on_unmapped is not None:
+            self._on_unmapped(key)
         if reason is Removal.EVICTED:
             self._counters.evictions += 1
             self._doomed[name] = None
@@ -148,15 +165,39 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         """Under the name's lock: only evictions happen meanwhile."""
         if self._index.get(name) is None:
             return None
+        if name in self._mapped:
+            value = await self._map(name, key)
+            if value is not None:
+                return value
         content = await self._files.read(name)
         if content is None:  # somebody else deleted it
             self._index.delete(name)
             return None
         try:
-            return self._codec.decode(key, unpack(key, content))
+            value = self._codec.decode(key, unpack(key, content))
         except CorruptData:
             self._counters.corrupt += 1
             self._doom(name)
+            return None
+        return await self._over_file(name, key, value)
+
+    async def _over_file(self, name: str, key: str, value: V) -> V:
+        """The value of a verified file over its mapping, where that takes less memory; else as it is."""
+        if not self._codec.maps(value) or name not in self._index:
+            return value
+        mapped = await self._map(name, key)
+        if mapped is None or name not in self._index:
+            return value
+        self._mapped[name] = key
+        return mapped
+
+    async def _map(self, name: str, key: str) -> V | None:
+        """The value over its mapped file; None where that is not possible."""
+        try:
+            view = await self._files.map(name)
+            return None if view is None else self._codec.map(key, unpack(key, view, verify=False))
+        except (Unavailable, CorruptData):  # too many mappings; a file that belongs to another key
+            self._mapped.pop(name, None)
             return None
 
     async def _put(self, name: str, content: bytes) -> None:

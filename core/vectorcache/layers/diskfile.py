@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import lru_cache
+from typing import TypeVar
 
 import mmh3
 
@@ -28,7 +30,10 @@ _VERSION = 1
 _NAME = re.compile(r"[0-9a-f]{32}")
 _BLOCK = 4096
 
+Content = TypeVar("Content", bytes, memoryview)
 
+
+@lru_cache(maxsize=1 << 16)
 def file_name(key: str) -> str:
     """The name of a key's file: a hash, as a key may be longer than a name may be, or a folder of others."""
     return mmh3.mmh3_x64_128_digest(key.encode()).hex()
@@ -52,8 +57,8 @@ def pack(key: str, payload: bytes) -> bytes:
     return b"".join((header, key_bytes, payload))
 
 
-def unpack(key: str, content: bytes) -> bytes:
-    """The payload of a key's file.
+def unpack(key: str, content: Content, *, verify: bool = True) -> Content:
+    """The payload of a key's file; ``verify`` compares its checksum.
 
     Raises:
         CorruptData: this is not the whole and unchanged content of this key's file.
@@ -70,6 +75,6 @@ def unpack(key: str, content: bytes) -> bytes:
     payload = content[start:]
     if len(payload) != length:
         raise CorruptData(f"file of {key!r}: {len(payload)} bytes of {length}")
-    if mmh3.mmh3_x64_128_digest(payload) != checksum:
+    if verify and mmh3.mmh3_x64_128_digest(payload) != checksum:
         raise CorruptData(f"file of {key!r}: the checksum is wrong")
     return payload

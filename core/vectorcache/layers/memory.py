@@ -44,9 +44,10 @@ class MemoryLayer(CacheLayer[V], Generic[V]):
         self._counters.found(value)
         return value
 
-    async def put(self, key: str, value: V) -> None:
+    async def put(self, key: str, value: V) -> V:
         """Keep a value, unless it outweighs the whole capacity."""
         self._lru.put(key, value)
+        return value
 
     async def delete(self, key: str) -> bool:
         """Forget a key; say whether it was there."""

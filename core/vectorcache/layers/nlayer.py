@@ -41,7 +41,8 @@ class NLayerCache(CacheLayer[V], Generic[V]):
     """Layers of one cache, the fastest first; the last one is the guarantee: what it has not does not exist.
 
     A read goes down until a layer has the value, and copies it to every layer above: to the first before
-    the answer, to the others behind it. Concurrent reads of a key share one such load (see
+    the answer, to the others behind it. Where one of these has the value in a form of its own, which takes less
+    memory, the first gets that one then. Concurrent reads of a key share one such load (see
     ``SingleFlight``). Loads are bounded in number and in the bytes that callers expect of them; a load
     counts until its last copy is made, so that slow copies slow down new loads instead of piling up.
 
@@ -133,7 +134,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         failed = await self._load_many(missing, found, timeout)
         return Loaded(found, failed)
 
-    async def put(self, key: str, value: V) -> None:
+    async def put(self, key: str, value: V) -> V:
         """Write a value to the guarantee, then to every layer above.
 
         Raises:
@@ -141,6 +142,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
                 forget the key.
         """
         await self._tasks.complete(self._write(key, lambda layer: layer.put(key, value)))
+        return value
 
     async def delete(self, key: str) -> bool:
         """Delete a key in every layer; say whether one had it.
@@ -202,7 +204,9 @@ class NLayerCache(CacheLayer[V], Generic[V]):
             await self._copy(key, value, above[:1], flight)
             self._counters.waited(self._clock() - start)
             flight.answer.set_result(value)
-            await self._copy(key, value, above[1:], flight)
+            kept = await self._copy(key, value, above[1:], flight)
+            if kept is not value:
+                await self._copy(key, kept, above[:1], flight)
 
     async def _find(self, key: str) -> tuple[int, V | None]:
         """The value and the depth of the layer that has it, beginning with a second look at the first."""
@@ -214,16 +218,16 @@ class NLayerCache(CacheLayer[V], Generic[V]):
 
     async def _copy(
         self, key: str, value: V | None, layers: Iterable[CacheLayer[V]], flight: Flight[V | None]
-    ) -> None:
-        if value is None:
-            return
+    ) -> V | None:
+        """Put a value into layers; return it as the last of them has it."""
         for layer in layers:
             lock = self._locks[key]
-            if lock.locked():  # by a write, which overtakes this flight
-                return
+            if value is None or lock.locked():  # by a write, which overtakes this flight
+                break
             async with lock:
                 if not flight.overtaken:
-                    await layer.put(key, value)
+                    value = await layer.put(key, value)
+        return value
 
     async def _write(self, key: str, step: Callable[[CacheLayer[V]], Awaitable[T]]) -> list[T]:
         """Take a step at the guarantee, then at each layer above, from the lowest up: no reader goes back.

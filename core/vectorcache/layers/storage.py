@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from vectorcache.layers.blob import BlobLayer
@@ -59,10 +59,11 @@ class EfficientVectorStorage(NLayerCache[V], Generic[V]):
         if disk_bytes is None:
             disk_bytes = DISK_TIMES_MEMORY * memory_bytes
         disk_lru = LRU[str, int](max_bytes=disk_bytes, weigh=file_weight)
+        self._disk = DiskLayer(files, disk_lru, codec, on_unmapped=memory_lru.delete, clock=clock)
         super().__init__(
             [
                 MemoryLayer(memory_lru),
-                DiskLayer(files, disk_lru, codec, clock=clock),
+                self._disk,
                 BlobLayer(blobs, codec, clock=clock),
             ],
             name="storage",
@@ -71,3 +72,9 @@ class EfficientVectorStorage(NLayerCache[V], Generic[V]):
             expected_bytes=expected_bytes,
             clock=clock,
         )
+
+    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+        """Those in memory. Their files are in use as well: what is mapped is read there."""
+        found = super().at_hand(keys)
+        self._disk.touch(found)
+        return found

@@ -42,13 +42,14 @@ class TolerantLayer(CacheLayer[V], Generic[V]):
         """The value, or None."""
         return await self._tolerate(self._layer.get(key), None)
 
-    async def put(self, key: str, value: V) -> None:
+    async def put(self, key: str, value: V) -> V:
         """Keep a value, or at least no older one."""
         try:
-            await self._layer.put(key, value)
+            return await self._layer.put(key, value)
         except Exception:  # noqa: BLE001 - as in _tolerate
             self._errors += 1
             await self.delete(key)
+            return value
 
     async def delete(self, key: str) -> bool:
         """Forget a key; False also where that failed."""

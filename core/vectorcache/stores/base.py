@@ -64,6 +64,13 @@ class FileStore(_Closing):
         """Return the whole file and mark it as used now, or None where there is none."""
 
     @abstractmethod
+    async def map(self, name: str) -> memoryview | None:
+        """The whole file, read as it is used, or None where there is none; valid for as long as it is held.
+
+        What was mapped stays as it is when the file is replaced or deleted, and takes its space till it is dropped.
+        """
+
+    @abstractmethod
     async def write(self, name: str, data: bytes) -> None:
         """Create or replace a file; a reader sees the old content or the new one, never a mixture."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow as pa
+
 from vectorcache.stores.base import FileInfo, FileStore
 from vectorcache.stores.filesystem import TEMPORARY_SUFFIX, stat_of, temporary_beside, walk, written
 from vectorcache.stores.names import check_name, is_part
@@ -35,6 +37,10 @@ class DiskFileStore(FileStore):
     async def read(self, name: str) -> bytes | None:
         """Return the whole file and mark it as used now, or None where there is none."""
         return await self._threads.run(_read_and_touch, self._path(name))
+
+    async def map(self, name: str) -> memoryview | None:
+        """The whole file, read as it is used, or None where there is none; valid for as long as it is held."""
+        return await self._threads.run(_map_and_touch, self._path(name))
 
     async def write(self, name: str, data: bytes) -> None:
         """Create or replace a file; a reader sees the old content or the new one, never a mixture."""
@@ -71,6 +77,16 @@ def _read_and_touch(path: Path) -> bytes | None:
         with path.open("rb", buffering=0) as file:
             os.utime(file.fileno())
             return file.readall()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _map_and_touch(path: Path) -> memoryview | None:
+    try:
+        os.utime(path)
+        # The mapping outlives its file object, which would hold a descriptor.
+        with pa.memory_map(str(path)) as file:
+            return memoryview(file.read_buffer())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

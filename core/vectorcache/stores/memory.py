@@ -36,6 +36,11 @@ class MemoryFileStore(FileStore):
         self._files[name] = (data, self._clock())
         return data
 
+    async def map(self, name: str) -> memoryview | None:
+        """The whole file, or None where there is none."""
+        data = await self.read(name)
+        return None if data is None else memoryview(data)
+
     async def write(self, name: str, data: bytes) -> None:
         """Create or replace a file."""
         check_name(name)

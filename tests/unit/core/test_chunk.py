@@ -335,3 +335,38 @@ def test_codes_of_another_size_are_corrupt(codes: list[bytes] | None, width: int
 def test_a_chunk_without_rows_has_no_codes() -> None:
     chunk = make_chunk(np.empty((0, 3), dtype=np.float32), [0, 0], bits=1)
     assert CODEC.decode(KEY, CODEC.encode(KEY, chunk)).addresses[3:5] == (0, 0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_over_a_mapped_file_only_codes_are_in_memory(metric: str) -> None:
+    chunk = make_chunk(
+        random_vectors(500, 64), [300, 200], metric=metric, bits=2, ids=[str(at) for at in range(500)]
+    )
+    data = CODEC.encode(KEY, chunk)
+    mapped = CODEC.map(KEY, memoryview(data))
+    start = np.frombuffer(data, dtype=np.uint8).ctypes.data
+    stop = start + len(data)
+    vectors, terms, rows, codes, centroids, first_cell = mapped.addresses
+    assert start <= vectors < stop
+    assert start <= rows < stop
+    assert not start <= codes < stop
+    assert not start <= centroids < stop
+    assert (terms, first_cell, mapped.terms) == (0, 0, None)
+    assert coded_section(mapped) == coded_section(chunk)
+    size = section_bytes(500, 2, 64, mapped.header.code_width)
+    assert size < mapped.nbytes <= size + 500 * 4 + 5000 < chunk.nbytes / 4
+    assert (mapped.id_at(7), mapped.rows[7], mapped.vectors[7].tolist()) == (
+        "7",
+        7,
+        chunk.vectors[7].tolist(),
+    )
+    for _ in range(2):
+        assert mapped.measure().tolist() == METRICS[metric].row_terms(chunk.vectors).tolist()
+        assert mapped.largest_norm == chunk.largest_norm
+        assert mapped.terms is not None
+        assert mapped.addresses[1] == mapped.terms.ctypes.data
+
+
+def test_chunks_with_codes_are_mapped_and_others_are_not() -> None:
+    assert CODEC.maps(make_chunk(random_vectors(4, 8), bits=1))
+    assert not CODEC.maps(make_chunk(random_vectors(4, 8)))

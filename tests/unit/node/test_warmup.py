@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
+from tests.support.collections import NAME, build, clustered
 from tests.support.control import PATIENCE
 from tests.support.servers import METRICS, Words, local_node, node_settings, server
 from tests.support.servers import until as until_async
@@ -20,6 +21,7 @@ from tests.support.waiting import until
 
 from vectorcache.layers.diskfile import file_weight
 from vectorcache.routing.ring import HashRing
+from vectorcache.stores.folder import FolderBlobStore
 from vectorcache_node import CacheNode, open_node
 from vectorcache_node.metrics import WarmUpMetrics
 from vectorcache_node.warmup import WarmUp, plan_of, warming
@@ -140,6 +142,29 @@ async def test_layers_are_not_filled_to_the_brim(words: Words, tmp_path: Path, r
         for name in ("memory", "disk"):
             assert layer(node, name).evictions == 0
             assert layer(node, name).bytes > 0.7 * layer(node, name).capacity_bytes
+
+
+async def test_codes_of_all_chunks_come_to_memory_that_could_not_hold_a_fifth_of_the_chunks(
+    words: Words, tmp_path: Path, ring_file: Path
+) -> None:
+    blobs = FolderBlobStore(tmp_path / "blobs")
+    manifest = (await build(blobs, clustered(6000, 128), codes="2", chunk_bytes=64 << 10)).manifest
+    size = sum(chunk.bytes for chunk in manifest.chunks)
+    settings = node_settings(words, tmp_path / "data", "--name", NAMES[0])
+    settings = replace(settings, blob_url=str(tmp_path / "blobs"), memory=size // 5, disk=2 * size)
+    async with open_node(settings, {}) as node:
+        ring = HashRing(NAMES, 1000, 2)
+        keys = [manifest.chunk_key(number) for number in range(len(manifest.chunks))]
+        owned = {key for key in keys if NAMES[0] in ring.owners(key)}
+        warm_up = warm_up_of(node, ring_file)
+        await warm_up.run()
+        assert warm_up.loaded == len(owned) > 20
+        assert set(node.storage.at_hand(owned)) == owned
+        assert (layer(node, "memory").evictions, layer(node, "blob").hits) == (0, len(owned))
+        plan = plan_of(ring, NAMES[0], [await node.versions.open(NAME, 1)], 1e9, 1e9)
+        weights = sum(chunk.weight for chunk in plan.memory)
+        assert layer(node, "memory").bytes == pytest.approx(weights, rel=0.02)
+    await blobs.close()
 
 
 CONTENTS = [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.support.vector_search_contract import METRICS
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.chunk_index import ChunkIndex
+from vectorcache.stores.disk import DiskFileStore
 from vectorcache.stores.memory import MemoryBlobStore, MemoryFileStore
 
 VECTORS = clustered(1500)
@@ -238,3 +240,42 @@ async def test_an_exact_search_is_as_without_codes(metric: str) -> None:
         assert [answer.scanned for answer in by_codes] == [answer.scanned for answer in expected]
         answers = await one.search(queries, 30, nprobe=ALL)  # exact, though it does not say so
         assert_answers(answers, vectors, range(1000), queries, metric, 30)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+async def test_over_mapped_files_answers_are_the_same(metric: str, tmp_path: Path) -> None:
+    """By codes and exactly, from memory that holds a part of the codes, after a restart too."""
+    blobs, vectors = MemoryBlobStore(), clustered(1500, 48)
+    ids = [f"wörd {row}" for row in range(1500)]
+    await build(blobs, table_of(vectors, ids), metric=metric, codes="2")
+    queries = clustered(10, 48, seed=3)
+    async with opened(blobs) as index:
+        expected = [await index.search(queries, nprobe=nprobe, payload=True) for nprobe in (3, ALL)]
+        chunks = len(index.manifest.chunks)
+    async with DiskFileStore(tmp_path) as files:
+        for memory_bytes in (64 << 20, 120_000, 120_000):
+            async with opened(blobs, files, memory_bytes=memory_bytes) as index:
+                for _ in ("cold", "warm"):
+                    for answers, nprobe in zip(expected, (3, ALL), strict=True):
+                        assert await index.search(queries, nprobe=nprobe, payload=True) == answers
+        assert len(await files.list()) == chunks
+
+
+async def test_memory_holds_the_codes_of_what_is_on_disk(tmp_path: Path) -> None:
+    blobs, vectors = MemoryBlobStore(), clustered(4000, 128)
+    manifest = (await build(blobs, vectors, codes="2")).manifest
+    async with DiskFileStore(tmp_path) as files:
+        cache = storage(blobs, files)
+        await cache.open()
+        async with await ChunkIndex.open(blobs, NAME, cache) as index:
+            await index.search(vectors[:5], nprobe=ALL)
+        await cache.close()  # the last copies are made
+        await cache.open()
+        async with await ChunkIndex.open(blobs, NAME, cache) as index:
+            await index.search(vectors[:5], nprobe=ALL)
+        memory, disk, _ = cache.layer_stats()
+        assert (memory.items, disk.items) == (len(manifest.chunks), len(manifest.chunks))
+        assert memory.bytes is not None
+        assert disk.bytes is not None
+        assert memory.bytes < disk.bytes / 5
+        await cache.close()

@@ -2,21 +2,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from tests.support.chunks import make_table
 from tests.support.collections import NAME, build, clustered, storage, table_of
 from tests.support.control import ControlledBlobs
 
-from vectorcache.chunk import Chunk
+from vectorcache.chunk import Chunk, ChunkCodec
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
+from vectorcache.index.catalog import Catalog
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import CellQuery
 from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.offload import Offload
+from vectorcache.scan import NumpyScan, best_scan
 from vectorcache.stores.memory import MemoryBlobStore
 
 VECTORS = clustered(800)
@@ -162,3 +166,24 @@ async def test_refuses_places_that_there_are_not(world: World) -> None:
     await world.blobs.delete(world.manifest.chunk_key(1))
     with pytest.raises(NotFound, match=f"chunk '{world.manifest.chunk_key(1)}'"):
         await world.searcher.fetch(NAME, 1, 1, [0])
+
+
+async def test_an_exact_search_measures_what_is_mapped_in_the_executor() -> None:
+    blobs = MemoryBlobStore()
+    await build(blobs, clustered(800, 40), codes="2")
+    codec, key = ChunkCodec(), (await Catalog(blobs).manifest(NAME)).chunk_key(0)
+    mapped = codec.map(key, memoryview((await blobs.get(key)).data))
+    cache = storage(blobs)
+    await cache.open()
+    await cache._uppers[0].put(key, mapped)
+    query = CellQuery(NAME, 1, clustered(1, 40), [np.array([0], dtype=np.int32)], 5)
+    with ThreadPoolExecutor(1, "scan") as executor:
+        searcher = CellSearcher(Versions(blobs), cache, offload=Offload(executor, inline_work=0))
+        await searcher.search(query)
+        assert mapped.terms is None or type(best_scan()) is NumpyScan
+        exact = await searcher.search(replace(query, exact=True))
+        assert mapped.terms is not None
+    whole = codec.decode(key, (await blobs.get(key)).data)
+    (found,) = NumpyScan().scan(query.vectors, query.cells, make_table([whole]), 5)
+    assert exact.hits[0].rows == found.rows.tolist()
+    await cache.close()

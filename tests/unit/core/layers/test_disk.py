@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.control import ControlledFiles
+from tests.support.control import ControlledFiles, Mapped, MappingCodec
 from tests.support.layer_contract import LayerContract, opened
 
 from vectorcache.errors import CorruptData, Unavailable
@@ -413,14 +413,19 @@ class TestRaces:
 CALLS = st.tuples(st.sampled_from(["get", "put", "delete", "corrupt"]), st.sampled_from("abcd"))
 
 
+@pytest.mark.parametrize("value", [b"plain", b"map me"])
 @settings(max_examples=60)
-@given(calls=st.lists(CALLS, min_size=1, max_size=40), failing=st.sets(st.sampled_from(["write", "delete"])))
+@given(
+    calls=st.lists(CALLS, min_size=1, max_size=40),
+    failing=st.sets(st.sampled_from(["write", "delete", "map"])),
+)
 def test_whatever_runs_at_once_the_index_agrees_with_the_files(
-    calls: list[tuple[str, str]], failing: set[str]
+    value: bytes, calls: list[tuple[str, str]], failing: set[str]
 ) -> None:
     async def scenario() -> None:
         files = ControlledFiles(MemoryFileStore(Clock()))
-        async with opened(layer := disk(files, items=2)):
+        layer = DiskLayer(files, LRU[str, int](max_items=2, weigh=int), MappingCodec())
+        async with opened(layer):
             files.control.failures.update({call: Unavailable(call) for call in failing})
             running = [asyncio.create_task(run(layer, files, *call)) for call in calls]
             for task in running[::3]:
@@ -429,18 +434,117 @@ def test_whatever_runs_at_once_the_index_agrees_with_the_files(
             await asyncio.wait(running)
             files.control.failures.clear()
         await assert_consistent(layer, files.inner)
+        assert {name for name in layer._mapped if name not in layer._index} == set()
 
     async def run(layer: DiskLayer[bytes], files: ControlledFiles, call: str, key: str) -> None:
         try:
             if call == "put":
-                await layer.put(key, key.encode())
+                await layer.put(key, value + key.encode())
             elif call == "delete":
                 await layer.delete(key)
             elif call == "get":
-                assert await layer.get(key) in (None, key.encode())
+                assert await layer.get(key) in (None, value + key.encode())
             elif await layer.contains(key):
                 await files.inner.write(file_name(key), pack(key, b"?")[:-1] + b"!")
         except Unavailable:
             pass
 
     asyncio.run(scenario())
+
+
+class TestMappedFiles:
+    """Values that are best read where their file is mapped."""
+
+    @pytest.fixture
+    def gone(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    async def layer(self, files: ControlledFiles, gone: list[str]) -> AsyncIterator[DiskLayer[bytes]]:
+        lru = LRU[str, int](max_items=2, weigh=int)
+        async with opened(layer := DiskLayer(files, lru, MappingCodec(), on_unmapped=gone.append)):
+            yield layer
+        await assert_consistent(layer, files.inner)
+
+    async def test_a_put_returns_the_value_over_its_file(
+        self, layer: DiskLayer[bytes], files: ControlledFiles
+    ) -> None:
+        value = b"map me"
+        kept = await layer.put("a", value)
+        assert (kept, type(kept)) == (value, Mapped)
+        assert type(await layer.get("a")) is Mapped
+        assert files.control.calls["read"] == 0
+        plain = b"plain"
+        assert await layer.put("b", plain) is plain
+        assert type(await layer.get("b")) is bytes
+
+    async def test_a_survivor_is_verified_once(self, layer: DiskLayer[bytes], files: ControlledFiles) -> None:
+        await layer.put("a", b"map me")
+        restarted = DiskLayer(files, LRU[str, int](max_items=2, weigh=int), MappingCodec())
+        async with opened(restarted):
+            for _ in range(3):
+                assert type(await restarted.get("a")) is Mapped
+        assert files.control.calls["read"] == 1
+
+    @pytest.mark.parametrize(
+        "damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?", lambda data: b""]
+    )
+    async def test_a_survivor_that_is_damaged_is_a_miss(
+        self, layer: DiskLayer[bytes], files: ControlledFiles, damage: Callable[[bytes], bytes]
+    ) -> None:
+        await layer.put("a", b"map me")
+        restarted = DiskLayer(files, LRU[str, int](max_items=2, weigh=int), MappingCodec())
+        await files.write(file_name("a"), damage(pack("a", b"map me")))
+        async with opened(restarted):
+            assert await restarted.get("a") is None
+            assert restarted.stats().corrupt == 1
+        await layer.delete("a")
+
+    async def test_the_key_is_told_when_its_file_leaves(
+        self, layer: DiskLayer[bytes], gone: list[str]
+    ) -> None:
+        for key in ("a", "b", "c"):
+            await layer.put(key, b"map me")
+        assert gone == ["a"]
+        await layer.delete("c")
+        assert gone == ["a", "c"]
+        await layer.put("b", b"map another")
+        assert gone == ["a", "c", "b"]
+        await layer.put("d", b"plain")
+        await layer.delete("d")
+        assert gone == ["a", "c", "b"]
+
+    async def test_what_is_touched_stays(self, layer: DiskLayer[bytes], gone: list[str]) -> None:
+        await layer.put("a", b"map me")
+        await layer.put("b", b"map me")
+        layer.touch(["a", "unknown"])
+        await layer.put("c", b"map me")
+        assert gone == ["b"]
+        assert layer.stats().hits == 0
+
+    async def test_a_file_that_cannot_be_mapped_is_read_whole(
+        self, layer: DiskLayer[bytes], files: ControlledFiles, gone: list[str]
+    ) -> None:
+        await layer.put("a", b"map me")
+        files.control.failures["map"] = Unavailable("no more mappings")
+        assert type(await layer.get("a")) is bytes
+        value = b"map me too"
+        assert await layer.put("b", value) is value
+        assert type(await layer.get("b")) is bytes
+        del files.control.failures["map"]
+        assert type(await layer.get("b")) is Mapped
+        assert layer.stats().corrupt == 0
+
+    async def test_a_file_that_somebody_else_deleted_is_a_miss(
+        self, layer: DiskLayer[bytes], files: ControlledFiles, gone: list[str]
+    ) -> None:
+        await layer.put("a", b"map me")
+        await files.inner.delete(file_name("a"))
+        assert await layer.get("a") is None
+        assert gone == ["a"]
+
+    async def test_what_has_no_room_is_not_mapped(self, files: ControlledFiles) -> None:
+        layer = DiskLayer(files, LRU[str, int](max_bytes=10, weigh=int), MappingCodec())
+        async with opened(layer):
+            value = b"map me"
+            assert await layer.put("a", value) is value

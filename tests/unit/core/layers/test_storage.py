@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.control import ControlledBlobs, ControlledFiles
+from tests.support.control import ControlledBlobs, ControlledFiles, Mapped, MappingCodec
 from tests.support.layer_contract import LayerContract, opened
 
 from vectorcache.errors import InvalidInput, Unavailable
@@ -132,3 +132,66 @@ async def test_without_a_working_disk_everything_is_answered() -> None:
     memory, disk, blob = cache.layer_stats()
     assert disk.errors > 0
     assert (memory.errors, blob.errors) == (0, 0)
+
+
+class TestMappedFiles:
+    """Values that take memory only for a part once they are on disk."""
+
+    @staticmethod
+    def storage(
+        blobs: BlobStore, files: FileStore, *, disk_bytes: int = 1 << 20
+    ) -> EfficientVectorStorage[bytes]:
+        return EfficientVectorStorage(
+            blobs,
+            files,
+            MappingCodec(),
+            memory_bytes=10 * (ENTRY_BYTES + 50),
+            disk_bytes=disk_bytes,
+            weigh=lambda value: 1 if isinstance(value, Mapped) else len(value),
+        )
+
+    async def test_memory_holds_what_is_mapped_as_soon_as_it_is_on_disk(self) -> None:
+        blobs, files = MemoryBlobStore(), ControlledFiles(MemoryFileStore())
+        gate = files.control.hold("write")
+        for at in range(10):
+            await blobs.put(f"k{at}", b"map" + bytes(47))
+        async with opened(cache := self.storage(blobs, files)):
+            assert type(await cache.get("k0")) is bytes  # the answer does not wait for the disk
+            assert type(cache.at_hand(["k0"])["k0"]) is bytes
+            gate.open()
+            await settle()
+            assert type(cache.at_hand(["k0"])["k0"]) is Mapped
+            for at in range(10):
+                await cache.get(f"k{at}")
+            await settle()
+            assert cache.layer_stats()[0].bytes == 10 * (ENTRY_BYTES + 1)
+
+    async def test_memory_holds_the_whole_where_the_disk_fails(self) -> None:
+        blobs, files = MemoryBlobStore(), ControlledFiles(MemoryFileStore())
+        files.control.failures["write"] = Unavailable("broken")
+        await blobs.put("a", b"map me")
+        async with opened(cache := self.storage(blobs, files)):
+            for _ in range(2):
+                assert type(await cache.get("a")) is bytes
+                await settle()
+        assert cache.layer_stats()[1].errors > 0
+
+    async def test_what_memory_serves_stays_on_disk_and_what_leaves_the_disk_leaves_memory(self) -> None:
+        blobs, files = MemoryBlobStore(), MemoryFileStore()
+        for key in ("a", "b", "c"):
+            await blobs.put(key, b"map me")
+        async with opened(cache := self.storage(blobs, files, disk_bytes=2 * 4096)):  # two files
+            for key in ("a", "b"):
+                await cache.get(key)
+                await settle()
+            assert set(cache.at_hand(["a"])) == {"a"}
+            await cache.get("c")
+            await settle()
+            assert set(cache.at_hand(["a", "b", "c"])) == {"a", "c"}
+            assert {info.name for info in await files.list()} == {file_name("a"), file_name("c")}
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(50):
+        await asyncio.sleep(0)
