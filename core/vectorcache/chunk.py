@@ -5,14 +5,12 @@ its collection), ``id`` (int64 or string), ``vector`` (fixed_size_list<float32>)
 of one cell stand together. All codes are the value of the first row, in the form that the scan reads
 (``vectorcache.codes.section``), and the other rows' are empty: codes and vectors are two ranges of the file. The
 schema's metadata carries the metric, the number of the first cell, where each cell begins, and how wide a code is.
-Decoding copies the file once, into a slab; codes, vectors and ids are views of that. A chunk over a mapped file
-copies its codes only, and leaves vectors, ids and payload where they are.
+Decoding copies the file once, into a slab, or a mapped file stays where it is; codes, vectors and ids are views.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -31,7 +29,8 @@ CODES, ROW, ID, VECTOR = "__codes", "__row", "id", "vector"
 RESERVED_COLUMNS = frozenset({CODES, ROW, ID, VECTOR})
 _FORMAT = 2
 _METADATA_KEY = b"vectorcache"
-_OBJECTS_OVERHEAD = 4096  # bytes of Python and Arrow objects around the buffers, measured
+OBJECTS_BYTES = 8192
+"""What Python's and Arrow's objects around a chunk's buffers take, measured."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,18 +60,17 @@ class Chunk:
         vectors: (n, d) float32.
         terms: (n,) float32, what the metric's fast form needs of each row; None until it is measured.
         largest_norm: of any vector here; 0 until it is measured.
-        nbytes: bytes held in memory, overhead included, a mapped file not.
+        nbytes: bytes held in memory, overhead included, a mapped file's not.
         addresses: for ``vectorcache.native.Cells``, for as long as the chunk lives.
 
     Args:
         table: the columns.
         header: what belongs to them.
         key: for the errors.
-        hold: keeps a copy of the codes. The columns are a mapped file's then, and are not read here.
+        mapped: whether the columns are a mapped file's, which is not read here.
     """
 
     __slots__ = (
-        "_codes",
         "_ids",
         "_payload",
         "_table",
@@ -91,7 +89,7 @@ class Chunk:
         header: Header,
         key: str = "chunk",
         *,
-        hold: Callable[[memoryview], memoryview] | None = None,
+        mapped: bool = False,
     ) -> None:
         self._table = table
         self.header = header
@@ -104,19 +102,13 @@ class Chunk:
         self.terms: Floats | None = None
         self.largest_norm = 0.0
         _check_offsets(header.offsets, len(self.rows), key)
-        section = self._section(key)
-        self._codes = (
-            None if section is None else np.frombuffer(section if hold is None else hold(section), np.uint8)
-        )
-        centroids = 0 if self._codes is None else self._codes.ctypes.data
-        codes = 0 if self._codes is None else centroids + 4 * len(self.cells) * self.vectors.shape[1]
+        centroids, codes = self._section(key)
         self.addresses = (
             *(self.vectors.ctypes.data, 0, self.rows.ctypes.data),
             *(codes, centroids, header.first_cell),
         )
-        held = int(table.nbytes) if hold is None else len(section or b"")
-        self.nbytes = held + 4 * len(self) + _OBJECTS_OVERHEAD
-        if hold is None:
+        self.nbytes = (0 if mapped else int(table.nbytes)) + 4 * len(self) + OBJECTS_BYTES
+        if not mapped:
             self.measure()
             if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
                 raise CorruptData(
@@ -134,11 +126,11 @@ class Chunk:
             self.addresses = (vectors, terms.ctypes.data, *others)
         return terms
 
-    def _section(self, key: str) -> memoryview | None:
-        """Centroids and codes; None where there are none. Checked, since a scan reads without a bound."""
+    def _section(self, key: str) -> tuple[int, int]:
+        """Addresses of centroids and codes, 0 where there are none; checked, since a scan reads without a bound."""
         header, dimension = self.header, self.vectors.shape[1]
         if not header.code_width or not len(self):
-            return None
+            return 0, 0
         column = whole(self._table, CODES, key, pa.binary())
         cells = len(header.offsets) - 1
         wanted = section_bytes(len(self), cells, dimension, header.code_width)
@@ -147,7 +139,7 @@ class Chunk:
         start, stop = np.frombuffer(ends, dtype=np.int32)[column.offset :][:2].tolist()
         if header.code_width < 0 or stop - start != wanted:
             raise CorruptData(f"{key!r} holds {stop - start} bytes of codes, not {wanted}")
-        return memoryview(data)[start:stop]
+        return data.address + start, data.address + start + 4 * cells * dimension
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -187,22 +179,24 @@ class ChunkCodec(Codec[Chunk]):
 
     def decode(self, key: str, data: bytes) -> Chunk:
         """The chunk in an Arrow IPC file; ``CorruptData`` where it is not one."""
-        return self._chunk(key, read_ipc(self._slab.hold(data), key), None)
+        return self._chunk(key, read_ipc(self._slab.hold(data), key), mapped=False)
 
-    def maps(self, value: Chunk) -> bool:
-        """Whether it has codes: these are what a search reads of most rows."""
-        return value.header.code_width > 0
+    mappable: ClassVar[bool] = True
 
     def map(self, key: str, data: memoryview) -> Chunk:
         """The chunk in a mapped Arrow IPC file."""
-        return self._chunk(key, read_ipc(data, key, validate=False), self._slab.hold)
+        return self._chunk(key, read_ipc(data, key, validate=False), mapped=True)
 
-    def _chunk(self, key: str, table: pa.Table, hold: Callable[[memoryview], memoryview] | None) -> Chunk:
+    def is_best_mapped(self, value: Chunk) -> bool:
+        """Whether it has codes. Without them a scan reads all vectors, a tenth faster in the slab's large pages."""
+        return value.header.code_width > 0
+
+    def _chunk(self, key: str, table: pa.Table, *, mapped: bool) -> Chunk:
         try:
             header = msgspec.json.decode(table.schema.metadata[_METADATA_KEY], type=Header)
             if header.format != _FORMAT:
                 raise CorruptData(f"{key!r} has format {header.format}; this version reads {_FORMAT}")
-            return Chunk(table, header, key, hold=hold)
+            return Chunk(table, header, key, mapped=mapped)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise CorruptData(f"{key!r} is not a chunk: {error}") from error
 

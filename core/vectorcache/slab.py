@@ -34,7 +34,7 @@ class Slab:
         self._left: deque[tuple[_Region, int, int]] = deque()
         self._lock = Lock()
 
-    def hold(self, data: bytes | memoryview) -> memoryview:
+    def hold(self, data: bytes) -> memoryview:
         """A copy of the data that begins on a cache line; its place is taken for as long as views of it live."""
         size = -(-len(data) // _GRAIN) * _GRAIN
         if not data or size > self._region_bytes // _LARGEST_SHARE:

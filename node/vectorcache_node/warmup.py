@@ -18,12 +18,13 @@ import msgspec
 import numpy as np
 import structlog
 
-from vectorcache.codes import section_bytes
+from vectorcache.chunk import OBJECTS_BYTES
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.versions import OpenVersion
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.diskfile import file_weight
+from vectorcache.layers.storage import ENTRY_BYTES
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import owner_tables
 from vectorcache_node.node import CacheNode
@@ -33,8 +34,8 @@ FILLED = 0.9
 """How much of a layer's capacity is warmed: sizes in manifests are not quite those in a cache."""
 
 
-TERM_BYTES, OBJECT_BYTES = 4, 4352
-"""What a chunk takes in memory beside its blob or its codes: for each row, and for itself."""
+TERM_BYTES = 4
+"""What a row takes in memory beside its part of the blob or of the codes."""
 
 
 class RingFile(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ class OwnedChunk:
     Attributes:
         key, size: of its blob.
         weight: about how many bytes it takes in memory.
-        mapped: whether memory holds its codes, and the rest is read from the disk.
+        mapped: whether it is read where its file is mapped.
     """
 
     key: str
@@ -218,10 +219,9 @@ def _owned(ring: HashRing, name: str, versions: list[OpenVersion]) -> Iterator[O
         for version, owners in zip(versions, tables, strict=True):
             for number in np.flatnonzero(owners[place] == mine).tolist():
                 size, told = version.sizes[number], version.manifest.chunks[number]
-                width, dimension = version.code_width, version.manifest.dimension
-                held = section_bytes(told.rows, told.cells, dimension, width) if width else size
-                weight = held + told.rows * TERM_BYTES + OBJECT_BYTES
-                yield OwnedChunk(version.keys[number], size, weight, mapped=width > 0)
+                mapped = version.code_width > 0
+                weight = (0 if mapped else size) + told.rows * TERM_BYTES + OBJECTS_BYTES + ENTRY_BYTES
+                yield OwnedChunk(version.keys[number], size, weight, mapped)
 
 
 def _read_ring(path: Path, name: str) -> HashRing:

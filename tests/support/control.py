@@ -173,13 +173,15 @@ class Mapped(bytes):
 class MappingCodec(Codec[bytes]):
     """Bytes. Those that begin with "map" are best read where their file is mapped."""
 
+    mappable = True
+
     def encode(self, key: str, value: bytes) -> bytes:
         return bytes(value)
 
     def decode(self, key: str, data: bytes) -> bytes:
         return data
 
-    def maps(self, value: bytes) -> bool:
+    def is_best_mapped(self, value: bytes) -> bool:
         return value.startswith(b"map")
 
     def map(self, key: str, data: memoryview) -> bytes:

@@ -18,6 +18,12 @@ CLOSURE_CAP = 8
 """No vector stands in more cells than this."""
 
 
+_SAME = 2.0**-18  # relative distance of a vector and a mean of many like it, in float32
+_ROUNDED = 2.0**-16  # squared distances from a difference of large numbers, relative to these
+
+_ROWS_AT_ONCE = 1024
+
+
 class Copies(NamedTuple):
     """Which row stands in which cell: (m,) int64 and (m,) int32, m >= n; a row's own cell comes first."""
 
@@ -54,13 +60,21 @@ def close(vectors: Floats, centroids: Floats, *, first_row: int, spread: float) 
 
     In the order of distance, a further cell takes the vector if its centroid is within ``1 + spread`` of the
     nearest one's distance, and is not closer to a cell that has it already than to the vector: copies go to
-    different sides, not to several cells of one side.
+    different sides, not to several cells of one side. A cell whose centroid is the vector, but for the rounding of
+    a mean, is on no side: of many equal vectors' cells one is enough.
     """
+    squares = np.einsum("nd,nd->n", vectors, vectors)
+    # Squared distances come from a difference of squares, which is all rounding far from the origin.
+    centre = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
+    vectors, centroids = vectors - centre, centroids - centre
     distances, numbers = nearest_centroids(vectors, centroids, CLOSURE_CAP)
+    if distances.shape[1] > 1:
+        _measure_near(distances, numbers, vectors, centroids)
     rows = np.arange(len(vectors), dtype=np.int64)
     all_rows, all_cells = [rows], [numbers[:, 0]]
     if distances.shape[1] > 1:
-        near = np.flatnonzero(distances[:, 1] <= _reach(distances[:, 0], spread))
+        apart = distances[:, 1] > _SAME**2 * squares
+        near = np.flatnonzero(apart & (distances[:, 1] <= _reach(distances[:, 0], spread)))
         taken = _closure(distances[near], numbers[near], centroids, spread)
         extra_rows, extra_places = np.nonzero(taken[:, 1:])
         all_rows.append(near[extra_rows])
@@ -68,8 +82,20 @@ def close(vectors: Floats, centroids: Floats, *, first_row: int, spread: float) 
     return Copies(first_row + np.concatenate(all_rows), np.concatenate(all_cells).astype(np.int32))
 
 
+def _measure_near(distances: Floats, numbers: NDArray[np.int64], vectors: Floats, centroids: Floats) -> None:
+    """Where vectors are so near to centroids that the fast distances are mostly rounding, put the direct ones."""
+    rounded = np.flatnonzero(distances[:, 1] <= _ROUNDED * np.einsum("nd,nd->n", vectors, vectors))
+    for start in range(0, len(rounded), _ROWS_AT_ONCE):
+        rows = rounded[start : start + _ROWS_AT_ONCE]
+        gaps = centroids[numbers[rows]] - vectors[rows, None]
+        direct = np.einsum("ncd,ncd->nc", gaps, gaps)
+        order = np.lexsort((numbers[rows], direct), axis=1)
+        distances[rows] = np.take_along_axis(direct, order, axis=1)
+        numbers[rows] = np.take_along_axis(numbers[rows], order, axis=1)
+
+
 def _reach(nearest: Floats, spread: float) -> Floats:
-    # Squared distances come from a difference of large numbers and may be a little below zero.
+    # They may be a little below zero.
     return np.asarray(np.maximum(nearest, 0) * np.float32((1 + spread) ** 2))
 
 

@@ -102,7 +102,8 @@ def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layo
             break
         centroids = larger
         copies = _assign(source, centroids, settings, progress)
-    return _numbered(centroids, copies, settings, row_bytes)
+    most = max(1, settings.chunk_bytes // row_bytes)
+    return _numbered(*_dealt(centroids, copies, most), settings, row_bytes)
 
 
 def _train(source: Source, settings: BuildSettings, progress: Progress) -> Floats:
@@ -138,7 +139,7 @@ def _split_large(
 ) -> Floats | None:
     """Centroids in which the cells that exceed a chunk are replaced by several; None where none does.
 
-    A cell of equal vectors cannot be split by any centroids, and stays as large as it is.
+    A cell of equal vectors cannot be split by any centroids; see ``_dealt``.
     """
     most = max(1, settings.chunk_bytes // row_bytes)
     sizes = np.bincount(copies.cells, minlength=len(centroids))
@@ -154,6 +155,25 @@ def _split_large(
                 split_cell(vectors, parts, spherical=settings.metric == "cosine", seed=settings.seed)
             )
     return np.concatenate([centroids[kept], *added]) if added else None
+
+
+def _dealt(centroids: Floats, copies: Copies, most: int) -> tuple[Floats, Copies]:
+    """Cells that exceed a chunk still, because their vectors are alike, as several of the same centroid.
+
+    Their rows are dealt out in the order of their numbers: as near to a query as each other, the first come first.
+    """
+    sizes = np.bincount(copies.cells, minlength=len(centroids))
+    cells, added = copies.cells.copy(), [centroids]
+    count = len(centroids)
+    for cell in np.flatnonzero(sizes > most).tolist():
+        places = np.flatnonzero(copies.cells == cell)
+        places = places[np.argsort(copies.rows[places], kind="stable")]
+        parts = -(-len(places) // most)
+        part = np.arange(len(places)) * parts // len(places)
+        cells[places] = np.where(part == 0, cell, count + part - 1)
+        added.append(np.repeat(centroids[cell : cell + 1], parts - 1, axis=0))
+        count += parts - 1
+    return np.concatenate(added), Copies(copies.rows, cells.astype(np.int32))
 
 
 def _numbered(centroids: Floats, copies: Copies, settings: BuildSettings, row_bytes: int) -> Layout:

@@ -110,7 +110,8 @@ class CellSearcher:
             found, errors = found | loaded.found, loaded.failed
         present = [n for n in numbers if version.keys[n] in found]
         chunks = [found[version.keys[n]] for n in present]
-        if query.exact and any(chunk.terms is None for chunk in chunks):
+        reads_vectors = query.exact or version.code_width == 0
+        if reads_vectors and any(chunk.terms is None for chunk in chunks):
             await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
         table = version.table(present, chunks)
         if len(present) == len(numbers):

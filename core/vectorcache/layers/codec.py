@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 V = TypeVar("V")
 
@@ -23,9 +23,8 @@ class Codec(ABC, Generic[V]):
             CorruptData: the bytes are not what ``encode`` makes; ``key`` belongs into the message.
         """
 
-    def maps(self, value: V) -> bool:
-        """Whether a value like this one takes less memory as ``map`` makes it, over a file on a local disk."""
-        return False
+    mappable: ClassVar[bool] = False
+    """Whether values can be made over a mapped file, by ``map``."""
 
     def map(self, key: str, data: memoryview) -> V:
         """The value over bytes that stay where they are, as those of a mapped file.
@@ -33,6 +32,10 @@ class Codec(ABC, Generic[V]):
         They were decoded before, so nothing about them is checked again.
         """
         return self.decode(key, bytes(data))
+
+    def is_best_mapped(self, value: V) -> bool:
+        """Whether a value that is in memory whole is used as fast over a mapped file."""
+        return False
 
     def check_blob(self, key: str, data: bytes) -> None:
         """Compare what a blob store returned with the checksum that was recorded for it, where one was.

@@ -38,8 +38,8 @@ class DiskLayer(CacheLayer[V], Generic[V]):
     than a late return. A file whose writing failed is deleted; one whose deletion failed is not served, and
     deleted with the next ``put`` or at ``close``.
 
-    A value that its codec ``maps`` is handed out over its mapped file: only a part of it is in memory, and the
-    system reads the rest as it is used. Such a file is verified once, when it is written or first read. Its blocks on
+    Values of a codec that is ``mappable`` are handed out over their mapped files: the system reads what is used, and
+    forgets it when memory is short. Such a file is verified once, when it is written or first read. Its blocks on
     the disk are free only when nobody holds the value any more, so ``on_unmapped`` hears of the key when the file
     leaves. Where a file cannot be mapped, it is read whole.
 
@@ -122,7 +122,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             raise Unavailable(f"the {self._name} layer is not open")
         name = file_name(key)
         await self._tasks.complete(self._put(name, pack(key, self._codec.encode(key, value))))
-        return await self._over_file(name, key, value)
+        return await self._over_file(name, key, value) if self._codec.is_best_mapped(value) else value
 
     async def delete(self, key: str) -> bool:
         """Delete a key's file; say whether there was one.
@@ -182,8 +182,8 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return await self._over_file(name, key, value)
 
     async def _over_file(self, name: str, key: str, value: V) -> V:
-        """The value of a verified file over its mapping, where that takes less memory; else as it is."""
-        if not self._codec.maps(value) or name not in self._index:
+        """The value of a verified file over its mapping, where there can be one; else as it is."""
+        if not self._codec.mappable or name not in self._index:
             return value
         mapped = await self._map(name, key)
         if mapped is None or name not in self._index:

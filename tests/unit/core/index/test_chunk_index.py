@@ -243,11 +243,12 @@ async def test_an_exact_search_is_as_without_codes(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-async def test_over_mapped_files_answers_are_the_same(metric: str, tmp_path: Path) -> None:
-    """By codes and exactly, from memory that holds a part of the codes, after a restart too."""
+@pytest.mark.parametrize("codes", ["none", "2"])
+async def test_over_mapped_files_answers_are_the_same(metric: str, codes: str, tmp_path: Path) -> None:
+    """By codes and exactly, from memory that holds a part of the open chunks, after a restart too."""
     blobs, vectors = MemoryBlobStore(), clustered(1500, 48)
     ids = [f"wörd {row}" for row in range(1500)]
-    await build(blobs, table_of(vectors, ids), metric=metric, codes="2")
+    await build(blobs, table_of(vectors, ids), metric=metric, codes=codes)
     queries = clustered(10, 48, seed=3)
     async with opened(blobs) as index:
         expected = [await index.search(queries, nprobe=nprobe, payload=True) for nprobe in (3, ALL)]
@@ -261,7 +262,7 @@ async def test_over_mapped_files_answers_are_the_same(metric: str, tmp_path: Pat
         assert len(await files.list()) == chunks
 
 
-async def test_memory_holds_the_codes_of_what_is_on_disk(tmp_path: Path) -> None:
+async def test_memory_holds_little_of_what_is_on_disk(tmp_path: Path) -> None:
     blobs, vectors = MemoryBlobStore(), clustered(4000, 128)
     manifest = (await build(blobs, vectors, codes="2")).manifest
     async with DiskFileStore(tmp_path) as files:

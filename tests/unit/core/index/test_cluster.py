@@ -62,6 +62,26 @@ def test_equal_centroids_share_nothing() -> None:
     assert len(copies.rows) == 7
 
 
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_centroids_that_differ_by_rounding_share_nothing(offset: float) -> None:
+    vector = random_vectors(1, 64) + np.float32(offset)
+    rounded = vector * (1 + np.float32(1e-7) * np.arange(-3, 4, dtype=np.float32)[:, None])
+    centroids = np.concatenate([rounded, random_vectors(5, 64, seed=1)])
+    copies = close(np.repeat(vector, 500, axis=0), centroids, first_row=0, spread=1.0)
+    assert copies.rows.tolist() == list(range(500))
+    assert set(copies.cells.tolist()) == {3}
+
+
+@pytest.mark.parametrize("dimension", [3, 64])
+def test_far_from_the_origin_closure_is_the_rule_still(dimension: int) -> None:
+    """Where squared distances by the fast formula are nothing but rounding."""
+    vectors = clustered(2500, dimension) + np.float32(2000)
+    centroids = clustered(40, dimension, seed=1) + np.float32(2000)
+    copies = close(vectors, centroids, first_row=0, spread=0.1)
+    for row in range(0, 2500, 50):
+        assert copies.cells[copies.rows == row].tolist() == naive_cells(vectors[row], centroids, 0.1)
+
+
 def test_one_centroid_has_everything() -> None:
     copies = close(clustered(10, 4), clustered(1, 4), first_row=3, spread=1.0)
     assert copies.rows.tolist() == list(range(3, 13))

@@ -10,7 +10,8 @@ from tests.support.collections import SMALL, clustered
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
-from vectorcache.index.layout import BuildSettings, Layout, lay_out
+from vectorcache.index.cluster import Copies
+from vectorcache.index.layout import BuildSettings, Layout, _dealt, lay_out
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import Source
 from vectorcache.metric import comparable
@@ -86,10 +87,35 @@ def test_cells_that_exceed_a_chunk_are_split() -> None:
     assert np.diff(layout.cell_offsets).max() <= 1.2 * most
 
 
-def test_a_large_cell_of_equal_vectors_stays_whole() -> None:
-    equal = np.ones((2000, 32), dtype=np.float32)
-    layout = laid_out(np.concatenate([equal, clustered(300, 32)]), cells=8)
-    assert np.diff(layout.cell_offsets).max() >= 2000
+@pytest.mark.parametrize("metric", METRICS)
+def test_many_equal_vectors_are_stored_once_and_in_several_chunks(metric: str) -> None:
+    """Whatever their centroids are: k-means gives several that differ by the rounding of a mean."""
+    equal = np.repeat(random_vectors(1, 32), 5000, axis=0)
+    layout = laid_out(np.concatenate([equal, clustered(300, 32)]), metric=metric, cells=40, spread=0.1)
+    stored = np.bincount(layout.copies.rows)
+    assert stored[:5000].sum() <= 1.05 * 5000
+    most = (64 << 10) // (32 * 4 + 16)
+    assert np.diff(layout.cell_offsets).max() <= most
+    assert (
+        max(layout.cell_offsets[stop] - layout.cell_offsets[first] for first, stop in layout.chunk_cells)
+        <= most
+    )
+
+
+def test_a_cell_that_cannot_be_split_is_dealt_out_in_the_order_of_rows() -> None:
+    centroids = random_vectors(3, 4)
+    cells = np.array([0, *[1] * 10, 2], dtype=np.int32)
+    rows = np.array([5, *range(20, 10, -1), 7])
+    more, dealt = _dealt(centroids, Copies(rows, cells), 4)
+    assert more.tolist() == centroids[[0, 1, 2, 1, 1]].tolist()
+    assert [sorted(dealt.rows[dealt.cells == cell].tolist()) for cell in range(5)] == [
+        [5],
+        [11, 12, 13, 14],
+        [7],
+        [15, 16, 17],
+        [18, 19, 20],
+    ]
+    assert _dealt(centroids, Copies(rows, cells), 10)[0].tolist() == centroids.tolist()
 
 
 def test_is_deterministic() -> None:

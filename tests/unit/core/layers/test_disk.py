@@ -476,7 +476,8 @@ class TestMappedFiles:
         assert files.control.calls["read"] == 0
         plain = b"plain"
         assert await layer.put("b", plain) is plain
-        assert type(await layer.get("b")) is bytes
+        assert type(await layer.get("b")) is Mapped
+        assert files.control.calls["read"] == 1
 
     async def test_a_survivor_is_verified_once(self, layer: DiskLayer[bytes], files: ControlledFiles) -> None:
         await layer.put("a", b"map me")
