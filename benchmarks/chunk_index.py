@@ -84,6 +84,7 @@ async def measure(name: str, data: DataSet, folder: Path) -> None:
     await index.close()
     await storage.close()
     medians = {label: float(np.median(taken)) for label, taken in times.items()}
+    of_lists, of_graph = (0.35, 1.0) if manifest.codes else (0.6, 1.2)
     report(
         f"chunk_index-{name}",
         {
@@ -102,8 +103,8 @@ async def measure(name: str, data: DataSet, folder: Path) -> None:
         },
         [
             at_least("recall@10", recalls["ours"], 0.95),
-            at_most("p50, of faiss IVF's", medians["ours"] / medians["faiss IVF"], 1.0),
-            at_most("p50, of hnswlib's", medians["ours"] / medians["hnswlib"], 1.0),
+            at_most("p50, of faiss IVF's", medians["ours"] / medians["faiss IVF"], of_lists),
+            at_most("p50, of hnswlib's", medians["ours"] / medians["hnswlib"], of_graph),
             at_most("share of the vectors scanned", share, 0.06),
         ],
     )
@@ -124,12 +125,16 @@ async def recall_of(search: Search, truth: np.ndarray) -> float:
 
 
 async def in_turns(searches: dict[str, Search], count: int) -> dict[str, list[float]]:
-    """Seconds of every search, taken in turns so that a machine that slows down slows all of them."""
+    """Seconds of every search, taken in turns so that a machine that slows down slows all of them.
+
+    In a random order: the processor's caches are full of what was searched just before.
+    """
     times: dict[str, list[float]] = {label: [] for label in searches}
+    random = np.random.default_rng(0)
     for number in range(count):
-        for label, search in searches.items():
+        for label in random.permutation(list(searches)).tolist():
             begin = time.perf_counter()
-            await search(number)
+            await searches[label](number)
             times[label].append(time.perf_counter() - begin)
     return times
 

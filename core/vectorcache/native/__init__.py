@@ -27,8 +27,9 @@ _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cos
 # Plain arrays, since numpy takes as long for the address of records as for a whole small call.
 _NEIGHBOUR, _OUTCOME = 4, 3
 _FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
-# Candidates held for each neighbour that is wanted, by bits: enough for nearly all queries (decision 0011).
-_CANDIDATES = {1: 60, 2: 15, 4: 6}
+# Candidates held at first, by bits: so many, and so many for each neighbour that is wanted. Enough for nearly all
+# queries (decision 0011); the rest is scanned again.
+_CANDIDATES = {1: (300, 30), 2: (60, 8), 4: (30, 4)}
 
 
 class Cells(NamedTuple):
@@ -134,7 +135,8 @@ class Kernel:
             MemoryError: there is not enough.
         """
         if coding is not None:
-            spare = k * _CANDIDATES[coding.bits] + spare
+            least, each = _CANDIDATES[coding.bits]
+            spare = least + each * k
         place = np.array(
             [*cells.addresses, _address(cells.blocks), _address(cells.numbers), len(cells.numbers)]
         )

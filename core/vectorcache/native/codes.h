@@ -72,6 +72,16 @@ static void block_sums_16(const uint8_t *codes, const uint8_t *tables, int64_t w
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(VECTORCACHE_PORTABLE)
 #include <immintrin.h>
 
+/* Adds the sums of 32 rows, as words of even and odd rows, to totals of rows in their order. */
+__attribute__((target("avx2"))) static inline void add_words(__m256i *total, __m256i even, __m256i odd)
+{
+    __m256i less = _mm256_unpacklo_epi16(even, odd), more = _mm256_unpackhi_epi16(even, odd);
+    total[0] = _mm256_add_epi32(total[0], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(less)));
+    total[1] = _mm256_add_epi32(total[1], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(more)));
+    total[2] = _mm256_add_epi32(total[2], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(less, 1)));
+    total[3] = _mm256_add_epi32(total[3], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(more, 1)));
+}
+
 __attribute__((target("avx2"))) static void block_sums_32(const uint8_t *codes, const uint8_t *tables, int64_t width,
                                                           int32_t *sums)
 {
@@ -93,19 +103,53 @@ __attribute__((target("avx2"))) static void block_sums_32(const uint8_t *codes, 
             both = _mm256_add_epi16(both, sum);
             odd = _mm256_add_epi16(odd, _mm256_srli_epi16(sum, 8));
         }
-        __m256i even = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
-        __m256i less = _mm256_unpacklo_epi16(even, odd), more = _mm256_unpackhi_epi16(even, odd);
-        total[0] = _mm256_add_epi32(total[0], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(less)));
-        total[1] = _mm256_add_epi32(total[1], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(more)));
-        total[2] = _mm256_add_epi32(total[2], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(less, 1)));
-        total[3] = _mm256_add_epi32(total[3], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(more, 1)));
+        add_words(total, _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8)), odd);
     }
     for (int i = 0; i < 4; i++)
         _mm256_storeu_si256((__m256i *)(sums + 8 * i), total[i]);
 }
 
+/* Two bytes of the 32 rows at once, each with its own tables. */
+__attribute__((target("avx512bw"))) static void block_sums_64(const uint8_t *codes, const uint8_t *tables,
+                                                              int64_t width, int32_t *sums)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    __m256i total[4];
+    for (int i = 0; i < 4; i++)
+        total[i] = _mm256_setzero_si256();
+    int64_t pairs = width / 2;
+    for (int64_t first = 0; first < pairs; first += FLUSH) {
+        int64_t last = first + FLUSH < pairs ? first + FLUSH : pairs;
+        __m512i both = _mm512_setzero_si512(), odd = both;
+        for (int64_t at = first; at < last; at++) {
+            __m512i code = _mm512_loadu_si512(codes + 2 * BLOCK_ROWS * at);
+            /* 16 entries each: lower and upper nibble of the first byte, lower and upper of the second. */
+            __m512i four = _mm512_loadu_si512(tables + 4 * ENTRIES * at);
+            __m512i lower = _mm512_shuffle_i64x2(four, four, 0xA0), upper = _mm512_shuffle_i64x2(four, four, 0xF5);
+            __m512i sum = _mm512_add_epi8(
+                _mm512_shuffle_epi8(lower, _mm512_and_si512(code, low)),
+                _mm512_shuffle_epi8(upper, _mm512_and_si512(_mm512_srli_epi16(code, 4), low)));
+            both = _mm512_add_epi16(both, sum);
+            odd = _mm512_add_epi16(odd, _mm512_srli_epi16(sum, 8));
+        }
+        __m512i even = _mm512_sub_epi16(both, _mm512_slli_epi16(odd, 8));
+        add_words(total, _mm512_castsi512_si256(even), _mm512_castsi512_si256(odd));
+        add_words(total, _mm512_extracti64x4_epi64(even, 1), _mm512_extracti64x4_epi64(odd, 1));
+    }
+    for (int i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(sums + 8 * i), total[i]);
+    if (width % 2) {
+        int32_t rest[BLOCK_ROWS];
+        block_sums_32(codes + BLOCK_ROWS * (width - 1), tables + 2 * ENTRIES * (width - 1), 1, rest);
+        for (int i = 0; i < BLOCK_ROWS; i++)
+            sums[i] += rest[i];
+    }
+}
+
 static block_sums *best_block_sums(void)
 {
+    if (__builtin_cpu_supports("avx512bw"))
+        return block_sums_64;
     return __builtin_cpu_supports("avx2") ? block_sums_32 : block_sums_16;
 }
 #else

@@ -552,18 +552,18 @@ INLINE void sift_cell(struct sieve *sieve, const struct block *block, int32_t nu
         int32_t sums[BLOCK_ROWS];
         float bounds[BLOCK_ROWS];
         probe->sums(codes + BLOCK_BYTES, probe->tables->entries, probe->coding->width, sums);
-        int_lanes any = {0};
+        int_lanes signs = {0}; /* set where a bound is below the limit: a comparison of lanes is no one instruction */
         for (int half = 0; half < BLOCK_ROWS; half += LANES) {
             lanes products = __builtin_convertvector(*(const int_lanes *)(sums + half), lanes) * step + offset;
             lanes bound = load(factors + half) + below - load(factors + BLOCK_ROWS + half) * products
                 - load(factors + 2 * BLOCK_ROWS + half) * root;
             *(lanes *)(bounds + half) = bound;
-            any |= bound < sieve->limit;
+            signs |= (int_lanes)(bound - sieve->limit);
         }
         int32_t some = 0;
         for (int lane = 0; lane < LANES; lane++)
-            some |= any[lane];
-        if (!some)
+            some |= signs[lane];
+        if (some >= 0)
             continue;
         int64_t from = start > first ? start : first, to = stop < first + BLOCK_ROWS ? stop : first + BLOCK_ROWS;
         for (int64_t row = from; row < to; row++)
@@ -572,6 +572,21 @@ INLINE void sift_cell(struct sieve *sieve, const struct block *block, int32_t nu
         if (sieve->count >= 4 * sieve->take)
             keep_lowest(sieve);
     }
+}
+
+INLINE void fetch_row(const float *row, int64_t d)
+{
+    for (int64_t i = 0; i < d && i < 1024; i += LANES)
+        __builtin_prefetch(row + i);
+}
+
+/* Fetches what sift_cell reads of a cell first, while the one before it is at work. */
+INLINE void fetch_cell(const struct cells *cells, int64_t block, int64_t cell, int64_t d)
+{
+    const struct block *there = &cells->blocks[block];
+    if (!there->codes)
+        return;
+    fetch_row(there->centroids + (cell - there->first_cell) * d, d);
 }
 
 /* As scan_probes, by codes. */
@@ -588,6 +603,11 @@ INLINE int64_t sift_probes(struct sieve *sieve, const struct cells *cells, const
         if (cells->numbers[block] != chunk)
             continue;
         int64_t start = cells->starts[cell], stop = cells->stops[cell];
+        if (at + 1 < count) {
+            int64_t next = block + (cells->chunk_of_cell[probes[at + 1]] != chunk);
+            if (next < cells->count && cells->numbers[next] == cells->chunk_of_cell[probes[at + 1]])
+                fetch_cell(cells, next, probes[at + 1], probe->query->d);
+        }
         if (start < stop) /* a chunk without rows has no centroids */
             sift_cell(sieve, &cells->blocks[block], (int32_t)block, start, stop, cell, probe);
         scanned += stop - start;
@@ -658,9 +678,9 @@ INLINE int settle_bounds(struct sieve *sieve, const struct block *blocks, const 
         heap[0] = heap[--left];
         if (left) {
             sink(heap, left, 0);
-            const float *later = blocks[heap[0].block].vectors + heap[0].position * d;
-            for (int64_t i = 0; i < d && i < 1024; i += LANES)
-                __builtin_prefetch(later + i);
+            /* The next one, and those of which one comes after it. */
+            for (int64_t soon = 0; soon < 3 && soon < left; soon++)
+                fetch_row(blocks[heap[soon].block].vectors + heap[soon].position * d, d);
         }
         const struct block *block = &blocks[next.block];
         const float *values = block->vectors + next.position * d;
