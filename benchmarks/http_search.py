@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import psutil
 import uvloop
-from benchmarks.data import NAMES, DataSet
+from benchmarks.data import DataSet
 from benchmarks.data import load as load_data
 from benchmarks.support import FOLDER, arguments, at_least, at_most, recall, report
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from vectorcache_client.local import LocalCluster, LocalSettings
 
 CLIENTS = (1, 8, 32)
 NODES = 3
+SEARCHED = ("text-256", "glove-50")
 Search = Callable[[NDArray[np.float32]], Awaitable[list[set[int]]]]
 
 
@@ -255,7 +256,7 @@ def plot(
 
 def main() -> None:
     options = arguments(__doc__, queries=1000, vectors=250_000, port=8333)
-    for name in NAMES:
+    for name in SEARCHED:
         data = load_data(name, options.vectors)
         data = DataSet(data.vectors, data.queries[: options.queries])
         with tempfile.TemporaryDirectory() as folder:
