@@ -11,7 +11,7 @@ import typer
 
 from vectorcache import BuildResult, BuildSettings, Columns, build_collection, open_blob_store, progress_bars
 from vectorcache.index.sources import FORMATS
-from vectorcache_client.cli.options import print_facts, readable_bytes, readable_codes
+from vectorcache_client.cli.options import print_facts, readable_bytes, readable_codes, readable_sample
 
 EXAMPLE = "Example: vectorcache build words.npy --to ./blobs --collection words --attributes words.parquet"
 
@@ -45,6 +45,13 @@ def build(
     attributes: Annotated[
         Path | None, typer.Option(help="Parquet or Arrow file with ids and payload, a row for each vector.")
     ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of queries like those to come, which recall is measured on.",
+            show_default="vectors of the collection",
+        ),
+    ] = None,
     id_column: Annotated[str, typer.Option(help="Column of the ids.")] = Columns().id,
     vector_column: Annotated[str, typer.Option(help="Column of the vectors.")] = Columns().vector,
 ) -> None:
@@ -58,16 +65,29 @@ def build(
         codes=codes,
     )
     columns = Columns(id=id_column, vector=vector_column)
-    print_result(asyncio.run(_build(to, collection, source, settings, columns, attributes)))
+    print_result(asyncio.run(_build(to, collection, source, settings, columns, attributes, queries)))
 
 
 async def _build(
-    to: str, collection: str, source: Path, settings: BuildSettings, columns: Columns, attributes: Path | None
+    to: str,
+    collection: str,
+    source: Path,
+    settings: BuildSettings,
+    columns: Columns,
+    attributes: Path | None,
+    queries: Path | None,
 ) -> BuildResult:
     async with open_blob_store(to, os.environ) as blobs:
         with progress_bars() as progress:
             return await build_collection(
-                blobs, collection, source, settings, columns=columns, attributes=attributes, progress=progress
+                blobs,
+                collection,
+                source,
+                settings,
+                columns=columns,
+                attributes=attributes,
+                queries=queries,
+                progress=progress,
             )
 
 
@@ -85,7 +105,7 @@ def print_result(result: BuildResult) -> None:
             ("size", readable_bytes(sum(chunk.bytes for chunk in manifest.chunks))),
             ("codes", readable_codes(manifest.codes)),
             ("nprobe", manifest.search.nprobe),
-            ("recall@10", f"{measured.recall:.3f}, of {manifest.search.queries} held-out queries"),
+            ("recall@10", f"{measured.recall:.3f}, of {readable_sample(manifest.search)}"),
             ("scanned", f"{measured.scanned:.1%} of the vectors for a search"),
             ("seconds", round(manifest.build_seconds, 1)),
         ],

@@ -18,6 +18,7 @@ from vectorcache_client.cli.options import (
     print_table,
     readable_bytes,
     readable_codes,
+    readable_sample,
 )
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def show(collection: Collection, blobs: Blobs, version: Version = None) -> None:
             )
             for point in manifest.search.curve
         ),
-        title=f"measured on {manifest.search.queries} held-out queries",
+        title=f"measured on {readable_sample(manifest.search)}",
     )
 
 

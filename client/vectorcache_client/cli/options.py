@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vectorcache.index.manifest import Codes
+from vectorcache.index.manifest import Calibration, Codes
 
 Blobs: TypeAlias = Annotated[
     str,
@@ -65,6 +65,13 @@ def readable_codes(codes: Codes | None) -> str:
     if codes is None:
         return "none"
     return f"{codes.bits} bit{'s' * (codes.bits > 1)} a component, bounds {codes.deviations:.1f} standard errors wide"
+
+
+def readable_sample(search: Calibration) -> str:
+    """What recall was measured on, for people."""
+    if search.sample == "queries":
+        return f"{search.queries} given queries"
+    return f"{search.queries} held-out vectors"
 
 
 def readable_bytes(size: int) -> str:

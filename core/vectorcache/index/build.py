@@ -18,10 +18,12 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vectorcache.checksum import checksum
 from vectorcache.chunk import Header, chunk_table, encode_chunk
 from vectorcache.codes import Coder, bits_for, section
+from vectorcache.errors import InvalidInput
 from vectorcache.gather import all_of
 from vectorcache.index.calibrate import calibrate, exact_neighbours, fit_bounds, hold_out
 from vectorcache.index.catalog import Catalog
@@ -42,7 +44,7 @@ from vectorcache.index.manifest import (
 )
 from vectorcache.index.progress import Progress, Silence
 from vectorcache.index.sources import Columns, Input, Source, check_payload, open_source
-from vectorcache.metric import Floats, comparable
+from vectorcache.metric import SMALLEST_NORM, Floats, comparable, row_norms
 from vectorcache.search import ExactVectorSearch
 from vectorcache.stores.base import BlobStore
 
@@ -65,6 +67,7 @@ async def build_collection(
     *,
     columns: Columns | None = None,
     attributes: str | Path | pa.Table | None = None,
+    queries: Input | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> BuildResult:
@@ -75,6 +78,9 @@ async def build_collection(
         collection: its name; the first build makes it.
         data: vectors, see ``open_source``, as are ``columns`` and ``attributes``.
         settings: the layout.
+        queries: what recall is measured on, of the kind that will be searched for, in any form that ``data`` may
+            have; None takes vectors of the collection. Queries that are unlike these, as questions are unlike the
+            passages that answer them, find less at the same ``nprobe``.
         progress: hears how far it is; see ``progress_bars``.
         clock: seconds, for the time that the manifest states.
 
@@ -92,10 +98,11 @@ async def build_collection(
             open_source, data, Path(folder), columns=columns, attributes=attributes
         )
         check_payload(source.payload)
+        sample = await asyncio.to_thread(_sample, source, settings, queries, Path(folder))
         version = await Catalog(blobs).claim(collection, msgspec.json.encode(asdict(settings)))
         layout = await asyncio.to_thread(lay_out, source, settings, progress)
         coder = _coder(layout, settings)
-        search, codes = await asyncio.to_thread(_measure, source, layout, coder, settings, progress)
+        search, codes = await asyncio.to_thread(_measure, source, layout, coder, sample, settings, progress)
         writer = _Writer(blobs, version_prefix(collection, version), source, layout, coder, settings)
         manifest = Manifest(
             collection=collection,
@@ -127,16 +134,57 @@ def _coder(layout: Layout, settings: BuildSettings) -> Coder | None:
     return Coder(bits, settings.metric, layout.centroids.mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
+class _Sample(NamedTuple):
+    """Queries (b, d) float32, each one's own row among the vectors (b,), -1 where it has none, and what they are."""
+
+    queries: Floats
+    own: NDArray[np.int64]
+    kind: str
+
+
+def _sample(source: Source, settings: BuildSettings, given: Input | None, spool: Path) -> _Sample:
+    """What recall is measured on: given queries, or vectors of the collection."""
+    among = (
+        source.vectors if given is None else _queries(given, source.vectors.shape[1], settings.metric, spool)
+    )
+    generator = np.random.default_rng(settings.seed + 1)
+    count = min(settings.calibration_queries, len(among))
+    chosen = np.sort(generator.choice(len(among), count, replace=False))
+    queries = np.ascontiguousarray(among[chosen])
+    if given is None:
+        return _Sample(queries, chosen, "vectors")
+    return _Sample(queries, np.full(count, -1), "queries")
+
+
+def _queries(given: Input, dimension: int, metric: str, spool: Path) -> Floats:
+    """Queries, checked as those of a search are; ``InvalidInput`` says that it is they that are wrong."""
+    (spool / "queries").mkdir()
+    try:
+        vectors = open_source(given, spool / "queries").vectors
+    except InvalidInput as error:
+        raise InvalidInput(f"queries: {error.field}", error.value, error.allowed) from error
+    if vectors.shape[1] != dimension:
+        raise InvalidInput("queries", f"dimension {vectors.shape[1]}", f"dimension {dimension}")
+    zero = row_norms(np.asarray(vectors)) < SMALLEST_NORM
+    if metric == "cosine" and zero.any():
+        raise InvalidInput(f"queries[{int(zero.argmax())}]", "a zero vector", "one that has a direction")
+    return vectors
+
+
 def _measure(
-    source: Source, layout: Layout, coder: Coder | None, settings: BuildSettings, progress: Progress
+    source: Source,
+    layout: Layout,
+    coder: Coder | None,
+    sample: _Sample,
+    settings: BuildSettings,
+    progress: Progress,
 ) -> tuple[Calibration, Codes | None]:
-    """Recall and cost by nprobe, and how wide codes' bounds are, on a sample of the vectors as held-out queries."""
+    """Recall and cost by nprobe, and how wide codes' bounds are."""
     progress.stage("measuring recall", len(source.vectors))
     count = len(source.vectors)
     most = max(16, _CALIBRATION_CELLS // len(layout.centroids))
-    generator = np.random.default_rng(settings.seed + 1)
-    own = np.sort(generator.choice(count, min(settings.calibration_queries, count, most), replace=False))
-    queries = np.ascontiguousarray(source.vectors[own])
+    every = slice(None, None, -(-len(sample.own) // most))
+    queries, own = np.ascontiguousarray(sample.queries[every]), sample.own[every]
 
     def blocks() -> Iterator[tuple[int, Floats]]:
         for start, block in source.blocks():
@@ -153,11 +201,13 @@ def _measure(
     centroids = ExactVectorSearch(layout.centroids, settings.metric)
     held = hold_out(centroids, layout.copies, count, queries, neighbours)
     if coder is None:
-        return calibrate(held, layout.copies, count, recall=settings.recall_target), None
+        return calibrate(held, layout.copies, count, recall=settings.recall_target, sample=sample.kind), None
     deviations, lost = fit_bounds(
         held, coder, lambda rows: np.ascontiguousarray(source.vectors[rows]), layout.centroids
     )
-    search = calibrate(held, layout.copies, count, recall=settings.recall_target, lost=lost)
+    search = calibrate(
+        held, layout.copies, count, recall=settings.recall_target, lost=lost, sample=sample.kind
+    )
     return search, Codes(coder.bits, round(deviations, 4), coder.centre.astype("<f4").tobytes())
 
 

@@ -1,8 +1,8 @@
 """How many cells must be probed: recall against nprobe, measured on held-out queries.
 
-The queries are vectors of the collection, each searched as if it were not there. No scan is needed to measure:
-the nearest neighbours are known exactly, and a neighbour is found as soon as one of its cells is probed. So the
-rank of that cell among the query's cells tells the recall at every nprobe at once. Where vectors have codes, a
+The queries are vectors of the collection, each searched as if it were not there, or given ones. No scan is needed to
+measure: the nearest neighbours are known exactly, and a neighbour is found as soon as one of its cells is probed. So
+the rank of that cell among the query's cells tells the recall at every nprobe at once. Where vectors have codes, a
 neighbour may be hidden by the lower bound of its distance; the bounds are made as wide as nearly all need.
 """
 
@@ -36,7 +36,7 @@ def exact_neighbours(
     *,
     inner_product: bool,
 ) -> NDArray[np.int64]:
-    """(b, k) rows nearest to each query but for its own row; -1 where there are fewer.
+    """(b, k) rows nearest to each query but for its own row (-1: it has none); -1 where there are fewer.
 
     Blocks of vectors are read one after the other, so the whole need not fit in memory.
     """
@@ -111,7 +111,13 @@ def fit_bounds(
 
 
 def calibrate(
-    held: HeldOut, copies: Copies, vectors: int, *, recall: float, lost: NDArray[np.bool_] | None = None
+    held: HeldOut,
+    copies: Copies,
+    vectors: int,
+    *,
+    recall: float,
+    lost: NDArray[np.bool_] | None = None,
+    sample: str = "vectors",
 ) -> Calibration:
     """Measure recall and cost for every nprobe, and choose the smallest that reaches the target.
 
@@ -141,6 +147,7 @@ def calibrate(
             )
             for n in _grid(cells, chosen)
         ),
+        sample=sample,
     )
 
 

@@ -64,6 +64,8 @@ class Calibration(msgspec.Struct, frozen=True):
     at_k: int
     queries: int
     curve: tuple[Tradeoff, ...]
+    sample: str = "vectors"
+    """What the queries were: "vectors" of the collection, each held out, or "queries" that the build was given."""
 
     def nprobe_for(self, recall: float) -> int:
         """The smallest measured ``nprobe`` that reaches a recall; the largest measured one where none does."""

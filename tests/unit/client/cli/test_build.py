@@ -21,13 +21,14 @@ def test_a_file_becomes_a_collection(run, source: Path, tmp_path: Path) -> None:
     built = run(
         *("build", source, "--to", tmp_path / "blobs", "--collection", "words", "--metric", "cosine"),
         *("--cells", 5, "--cells-per-chunk", 1, "--chunk-bytes", 1 << 16, "--recall", 0.9),
-        *("--codes", "4"),
+        *("--codes", "4", "--queries", source),
         *("--attributes", tmp_path / "words.parquet", "--id-column", "word"),
     )
     assert built.exit_code == 0, built.output
     assert "200 x 4, cosine" in built.stdout
     assert "recall@10" in built.stdout
     assert "4 bits a component" in built.stdout
+    assert "of 200 given queries" in built.stdout
     shown = run("collections", "show", "words", "--blobs", tmp_path / "blobs").stdout
     assert "ids      string" in shown
     assert "payload  length: int64" in shown

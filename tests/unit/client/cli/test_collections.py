@@ -43,7 +43,7 @@ def test_show_describes_a_version_and_its_measured_curve(run, blobs: Path) -> No
     shown = run("collections", "show", "small", "--version", 1, "--blobs", blobs).stdout
     assert "version  1" in shown
     assert "200 x 4, euclidean" in shown
-    assert "measured on 20 held-out queries" in shown
+    assert "measured on 20 held-out vectors" in shown
     assert shown.count("default") == 1
 
 

@@ -314,3 +314,54 @@ async def test_the_dimension_decides_whether_there_are_codes(dimension: int, bit
 async def test_other_settings_of_codes_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^codes: '3'"):
         await build(MemoryBlobStore(), VECTORS, codes="3")
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "dot"])
+@pytest.mark.parametrize("codes", ["none", "2"])
+async def test_recall_is_measured_on_the_queries_that_are_given(
+    metric: str, codes: str, tmp_path: Path
+) -> None:
+    """Between the clusters, where no vector is: they need more cells than vectors of the collection."""
+    drawn = clustered(3000, 32)
+    vectors, queries = drawn[:2500], drawn[2500:2700] + drawn[2700:2900] * np.float32(0.8)
+    np.save(tmp_path / "queries.npy", queries)
+    blobs = MemoryBlobStore()
+    common = {"metric": metric, "codes": codes, "calibration_queries": 150}
+    settings = BuildSettings(**{**SMALL, **common})  # type: ignore[arg-type]
+    own = (await build_collection(blobs, NAME, vectors, settings)).manifest.search
+    given = (
+        await build_collection(blobs, NAME, vectors, settings, queries=tmp_path / "queries.npy")
+    ).manifest.search
+    assert (own.sample, own.queries, given.sample, given.queries) == ("vectors", 150, "queries", 150)
+    assert given.curve[0].recall < own.curve[0].recall
+    assert given.nprobe > own.nprobe or metric == "dot"
+    async with opened(blobs) as index:
+        exact = await index.search(queries, nprobe=10**6)
+        found = await index.search(queries)
+    hits = sum(len(set(one.ids) & set(two.ids)) for one, two in zip(found, exact, strict=True))
+    assert hits >= (0.95 - 0.03) * 2000
+
+
+@pytest.mark.parametrize(
+    ("queries", "metric", "field", "allowed"),
+    [
+        (np.ones((3, 7), dtype=np.float32), "euclidean", "queries", "dimension 8"),
+        (np.ones((0, 8), dtype=np.float32), "euclidean", "queries: vectors", "at least one"),
+        (np.full((2, 8), np.nan, dtype=np.float32), "euclidean", r"queries: vectors\[0\]\[0\]", "finite"),
+        (np.eye(2, 8, dtype=np.float32) * [[1], [0]], "cosine", r"queries\[1\]", "a direction"),
+        ("nowhere.npy", "euclidean", "queries: source", "an existing file"),
+    ],
+)
+async def test_queries_that_could_not_be_searched_are_refused(
+    queries: object, metric: str, field: str, allowed: str
+) -> None:
+    blobs = MemoryBlobStore()
+    with pytest.raises(InvalidInput, match=f"^{field}: .*{allowed}"):
+        await build_collection(
+            blobs,
+            NAME,
+            VECTORS,
+            BuildSettings(metric=metric),
+            queries=queries,  # type: ignore[arg-type]
+        )
+    assert await contents(blobs) == {}

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.support.brute_force import distances
 from tests.support.collections import SMALL, clustered
 from tests.support.vector_search_contract import METRICS
 
-from vectorcache.index.build import _measure
+from vectorcache.index.build import _measure, _sample
 from vectorcache.index.calibrate import _grid, _recall_curve, exact_neighbours
-from vectorcache.index.layout import BuildSettings, lay_out
+from vectorcache.index.layout import BuildSettings, Layout, lay_out
+from vectorcache.index.manifest import Calibration
 from vectorcache.index.progress import Silence
-from vectorcache.index.sources import open_source
+from vectorcache.index.sources import Source, open_source
 from vectorcache.metric import comparable
+
+
+def measure(source: Source, layout: Layout, settings: BuildSettings) -> Calibration:
+    sample = _sample(source, settings, None, Path())
+    return _measure(source, layout, None, sample, settings, Silence())[0]
 
 
 @pytest.mark.parametrize("block", [7, 1000])
@@ -45,7 +53,7 @@ def test_the_curve_is_what_searches_at_each_nprobe_give(
     settings = BuildSettings(**{**SMALL, "metric": metric, "spread": 0.3})  # type: ignore[arg-type]
     source = open_source(vectors, tmp_path_factory.mktemp("spool"))
     layout = lay_out(source, settings, Silence())
-    measured, _ = _measure(source, layout, None, settings, Silence())
+    measured = measure(source, layout, settings)
     generator = np.random.default_rng(settings.seed + 1)
     own = np.sort(generator.choice(700, settings.calibration_queries, replace=False))
     cells = len(layout.centroids)
@@ -74,7 +82,7 @@ def test_the_chosen_nprobe_reaches_the_target(
 ) -> None:
     settings = BuildSettings(**{**SMALL, "recall_target": recall})  # type: ignore[arg-type]
     source = open_source(clustered(700), tmp_path_factory.mktemp("spool"))
-    measured, _ = _measure(source, lay_out(source, settings, Silence()), None, settings, Silence())
+    measured = measure(source, lay_out(source, settings, Silence()), settings)
     chosen = next(point for point in measured.curve if point.nprobe == measured.nprobe)
     assert chosen.recall >= recall
     assert measured.recall_target == recall
@@ -84,7 +92,7 @@ def test_the_chosen_nprobe_reaches_the_target(
 def test_tiny_collections_are_measured_too(count: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     settings = BuildSettings()
     source = open_source(clustered(count), tmp_path_factory.mktemp("spool"))
-    measured, _ = _measure(source, lay_out(source, settings, Silence()), None, settings, Silence())
+    measured = measure(source, lay_out(source, settings, Silence()), settings)
     assert measured.nprobe == 1
     assert measured.curve[-1].recall == 1.0
     assert measured.queries == count
