@@ -10,6 +10,7 @@ Decoding copies the file once, into a slab, or a mapped file stays where it is; 
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, ClassVar
 
 import msgspec
@@ -29,6 +30,7 @@ CODES, ROW, ID, VECTOR = "__codes", "__row", "id", "vector"
 RESERVED_COLUMNS = frozenset({CODES, ROW, ID, VECTOR})
 _FORMAT = 2
 _METADATA_KEY = b"vectorcache"
+_MEASURING = Lock()
 OBJECTS_BYTES = 8192
 """What Python's and Arrow's objects around a chunk's buffers take, measured."""
 
@@ -116,15 +118,21 @@ class Chunk:
                 )
 
     def measure(self) -> Floats:
-        """Read all vectors for what an exact scan needs, and keep it; the terms. Any thread may call this."""
-        terms = self.terms
-        if terms is None:
-            terms = metric_of(self.header.metric).row_terms(self.vectors)
-            self.largest_norm = largest_norm(self.vectors)
-            vectors, _, *others = self.addresses
-            self.terms = terms
-            self.addresses = (vectors, terms.ctypes.data, *others)
-        return terms
+        """Compute ``terms`` and ``largest_norm``, unless they are known, and return the terms. Safe in any thread.
+
+        Computed only once: a scan in another thread may read the terms by their address. And ``terms`` is set last,
+        so that ``addresses`` is complete when ``terms`` is not None.
+        """
+        if self.terms is not None:
+            return self.terms
+        with _MEASURING:
+            if self.terms is None:
+                terms = metric_of(self.header.metric).row_terms(self.vectors)
+                self.largest_norm = largest_norm(self.vectors)
+                vectors, _, *others = self.addresses
+                self.addresses = (vectors, terms.ctypes.data, *others)
+                self.terms = terms
+            return self.terms
 
     def _section(self, key: str) -> tuple[int, int]:
         """Addresses of centroids and codes, 0 where there are none; checked, since a scan reads without a bound."""

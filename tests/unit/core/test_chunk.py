@@ -5,6 +5,8 @@ import datetime
 import decimal
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import msgspec
 import numpy as np
@@ -17,7 +19,7 @@ from vectorcache.arrow import read_ipc, write_ipc
 from vectorcache.chunk import Chunk, ChunkCodec, Header, encode_chunk
 from vectorcache.codes import section_bytes
 from vectorcache.errors import CorruptData
-from vectorcache.metric import METRICS, largest_norm
+from vectorcache.metric import METRICS, Floats, Metric, largest_norm
 from vectorcache.slab import Slab
 
 CODEC = ChunkCodec()
@@ -367,3 +369,30 @@ def test_chunks_with_codes_are_best_mapped() -> None:
     assert CODEC.mappable
     assert CODEC.is_best_mapped(make_chunk(random_vectors(4, 8), bits=1))
     assert not CODEC.is_best_mapped(make_chunk(random_vectors(4, 8)))
+
+
+def test_threads_that_measure_a_chunk_at_once_compute_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan reads the terms by address: a second array in their place would free what it reads."""
+    chunk = make_chunk(random_vectors(50, 8), bits=2)
+    mapped = CODEC.map(KEY, memoryview(CODEC.encode(KEY, chunk)))
+    euclidean = type(METRICS["euclidean"])
+    calls, entered, release = [], Event(), Event()
+    row_terms = euclidean.row_terms
+
+    def slow(metric: Metric, vectors: Floats) -> Floats:
+        calls.append(1)
+        entered.set()
+        assert release.wait(10)
+        return row_terms(metric, vectors)
+
+    monkeypatch.setattr(euclidean, "row_terms", slow)
+    with ThreadPoolExecutor(3) as threads:
+        measured = [threads.submit(mapped.measure) for _ in range(3)]
+        assert entered.wait(10)
+        assert mapped.terms is None
+        assert mapped.addresses[1] == 0
+        release.set()
+        terms = [one.result() for one in measured]
+    assert len(calls) == 1
+    assert all(one is mapped.terms for one in terms)
+    assert mapped.addresses[1] == terms[0].ctypes.data
