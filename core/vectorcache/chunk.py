@@ -195,7 +195,7 @@ class ChunkCodec(Codec[Chunk]):
         """The chunk in a mapped Arrow IPC file."""
         return self._chunk(key, read_ipc(data, key, validate=False), mapped=True)
 
-    def is_best_mapped(self, value: Chunk) -> bool:
+    def prefers_mapping(self, value: Chunk) -> bool:
         """Whether it has codes. Without them a scan reads all vectors, a tenth faster in the slab's large pages."""
         return value.header.code_width > 0
 

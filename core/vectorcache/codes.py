@@ -155,6 +155,11 @@ def code_width(dimension: int, bits: int) -> int:
     return -(-dimension // components)
 
 
+def row_code_bytes(dimension: int, bits: int) -> int:
+    """Bytes that a row takes in a ``section``: its code, and base, scale and error."""
+    return code_width(dimension, bits) + 4 * _FACTORS
+
+
 def signs(dimension: int) -> Floats:
     """(rounds, d) float32 of 1 and -1, the same everywhere and always: SplitMix64 (Steele et al. 2014)."""
     state = np.arange(1, ROUNDS * dimension + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -31,7 +31,7 @@ class CellTable(NamedTuple):
         chunks: ascending by their numbers. The table keeps them alive.
         cells: the arrays in which the kernel reads; see ``vectorcache.native.Cells``.
         rows, largest_norm: upper bounds of how many rows the chunks have, and of their norms.
-        coding: how the chunks' codes are compared; None where they have none.
+        coding: how to compare the chunks' codes; None compares the vectors themselves.
     """
 
     chunks: Sequence[Chunk]
@@ -63,13 +63,7 @@ class CellScan(ABC):
 
     @abstractmethod
     def scan(
-        self,
-        queries: Floats,
-        probes: Sequence[NDArray[np.int32]],
-        table: CellTable,
-        k: int,
-        *,
-        exact: bool = False,
+        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
     ) -> list[Found]:
         """The k nearest of each query among the rows of its cells.
 
@@ -79,7 +73,6 @@ class CellScan(ABC):
                 whose chunk is not in the table are passed over.
             table: where cells stand.
             k: how many; fewer come back where there are fewer distinct rows.
-            exact: compare vectors, even where the table's chunks have codes.
         """
 
 
@@ -90,13 +83,7 @@ class NumpyScan(CellScan):
     """
 
     def scan(
-        self,
-        queries: Floats,
-        probes: Sequence[NDArray[np.int32]],
-        table: CellTable,
-        k: int,
-        *,
-        exact: bool = False,
+        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
     ) -> list[Found]:
         """See ``CellScan.scan``."""
         return [
@@ -111,13 +98,7 @@ class NativeScan(CellScan):
         self._kernel = kernel
 
     def scan(
-        self,
-        queries: Floats,
-        probes: Sequence[NDArray[np.int32]],
-        table: CellTable,
-        k: int,
-        *,
-        exact: bool = False,
+        self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
     ) -> list[Found]:
         """See ``CellScan.scan``."""
         chunks = table.chunks
@@ -131,7 +112,7 @@ class NativeScan(CellScan):
             min(k, table.rows),
             spare=_spare(k),
             largest_norm=table.largest_norm,
-            coding=None if exact else table.coding,
+            coding=table.coding,
         )
         return [
             Found(

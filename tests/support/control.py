@@ -181,7 +181,7 @@ class MappingCodec(Codec[bytes]):
     def decode(self, key: str, data: bytes) -> bytes:
         return data
 
-    def is_best_mapped(self, value: bytes) -> bool:
+    def prefers_mapping(self, value: bytes) -> bool:
         return value.startswith(b"map")
 
     def map(self, key: str, data: memoryview) -> bytes:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.codes import bits_for
+from vectorcache.codes import bits_for, row_code_bytes
 from vectorcache.errors import InvalidInput
 from vectorcache.index.cluster import Copies, close, split_cell, train_centroids
 from vectorcache.index.pack import offsets_of, pack_cells
@@ -93,17 +93,25 @@ class Layout:
 
 def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layout:
     """Cluster, assign with closure, split what is too large, and group cells into chunks."""
-    row_bytes = source.vectors.shape[1] * 4 + 8 + max(1, source.attribute_bytes // len(source.vectors))
+    row_bytes = _row_bytes(source, settings)
+    most = max(1, settings.chunk_bytes // row_bytes)
     centroids = _train(source, settings, progress)
     copies = _assign(source, centroids, settings, progress)
     for _ in range(_SPLIT_ROUNDS):
-        larger = _split_large(source, centroids, copies, settings, row_bytes)
+        larger = _split_large(source, centroids, copies, settings, most)
         if larger is None:
             break
         centroids = larger
         copies = _assign(source, centroids, settings, progress)
-    most = max(1, settings.chunk_bytes // row_bytes)
-    return _numbered(*_dealt(centroids, copies, most), settings, row_bytes)
+    return _numbered(*_split_evenly(centroids, copies, most), settings, row_bytes)
+
+
+def _row_bytes(source: Source, settings: BuildSettings) -> int:
+    """Bytes of a row in a chunk: vector, row number, codes, id and payload."""
+    dimension = int(source.vectors.shape[1])
+    bits = bits_for(settings.codes, dimension)
+    codes = 0 if bits is None else row_code_bytes(dimension, bits)
+    return 4 * dimension + 8 + codes + max(1, source.attribute_bytes // len(source.vectors))
 
 
 def _train(source: Source, settings: BuildSettings, progress: Progress) -> Floats:
@@ -135,13 +143,12 @@ def _assign(source: Source, centroids: Floats, settings: BuildSettings, progress
 
 
 def _split_large(
-    source: Source, centroids: Floats, copies: Copies, settings: BuildSettings, row_bytes: int
+    source: Source, centroids: Floats, copies: Copies, settings: BuildSettings, most: int
 ) -> Floats | None:
-    """Centroids in which the cells that exceed a chunk are replaced by several; None where none does.
+    """Centroids in which each cell of more than ``most`` rows is replaced by several; None where there is none.
 
-    A cell of equal vectors cannot be split by any centroids; see ``_dealt``.
+    A cell of equal vectors cannot be split by any centroids; see ``_split_evenly``.
     """
-    most = max(1, settings.chunk_bytes // row_bytes)
     sizes = np.bincount(copies.cells, minlength=len(centroids))
     kept = np.ones(len(centroids), dtype=bool)
     added = []
@@ -157,10 +164,11 @@ def _split_large(
     return np.concatenate([centroids[kept], *added]) if added else None
 
 
-def _dealt(centroids: Floats, copies: Copies, most: int) -> tuple[Floats, Copies]:
-    """Cells that exceed a chunk still, because their vectors are alike, as several of the same centroid.
+def _split_evenly(centroids: Floats, copies: Copies, most: int) -> tuple[Floats, Copies]:
+    """Split each cell that still has more than ``most`` rows into several cells with the same centroid.
 
-    Their rows are dealt out in the order of their numbers: as near to a query as each other, the first come first.
+    Their vectors are (nearly) equal, so equally near to any query. The rows are divided in the order of their
+    numbers, because ties are answered in that order.
     """
     sizes = np.bincount(copies.cells, minlength=len(centroids))
     cells, added = copies.cells.copy(), [centroids]

@@ -58,7 +58,6 @@ class CellSearcher:
             version.work(len(query.cells), pairs, exact=query.exact),
             self._scan.scan,
             *(vectors, query.cells, table, query.k),
-            exact=query.exact,
         )
         hits = [_hits_of(one, query.payload) for one in found]
         return CellAnswer(hits, failed, reason, sum(one.scanned for one in found))
@@ -113,7 +112,7 @@ class CellSearcher:
         reads_vectors = query.exact or version.code_width == 0
         if reads_vectors and any(chunk.terms is None for chunk in chunks):
             await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
-        table = version.table(present, chunks)
+        table = version.table(present, chunks, exact=query.exact)
         if len(present) == len(numbers):
             return table, no_cells(), ""
         return table, wanted[~np.isin(version.chunk_of_cell[wanted], present)], _reason(errors)

@@ -73,10 +73,10 @@ class OpenVersion:
         self.code_width = 0 if self._coding is None else self._coding.width
         self._learned: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
 
-    def table(self, numbers: Sequence[int], chunks: Sequence[Chunk]) -> CellTable:
-        """Where cells stand in chunks, whose numbers ascend.
+    def table(self, numbers: Sequence[int], chunks: Sequence[Chunk], *, exact: bool = False) -> CellTable:
+        """Where cells stand in chunks, whose numbers ascend; ``exact`` leaves their codes out.
 
-        For an exact scan the chunks must have been measured.
+        Where vectors are compared, the chunks must have been measured (``Chunk.measure``).
 
         Raises:
             CorruptData: a chunk has other cells, rows or dimension than the manifest says.
@@ -88,7 +88,8 @@ class OpenVersion:
         place = native.Cells(
             *(self.chunk_of_cell, self._starts, self._stops), self._addresses, self._blocks[present], present
         )
-        return CellTable(chunks, place, self.manifest.rows, self._largest_norm, self._coding)
+        coding = None if exact else self._coding
+        return CellTable(chunks, place, self.manifest.rows, self._largest_norm, coding)
 
     def _learn(self, number: int, chunk: Chunk) -> None:
         told = self.manifest.chunks[number]

@@ -33,7 +33,7 @@ class Codec(ABC, Generic[V]):
         """
         return self.decode(key, bytes(data))
 
-    def is_best_mapped(self, value: V) -> bool:
+    def prefers_mapping(self, value: V) -> bool:
         """Whether a value that is in memory whole is used as fast over a mapped file."""
         return False
 

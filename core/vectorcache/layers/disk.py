@@ -122,7 +122,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             raise Unavailable(f"the {self._name} layer is not open")
         name = file_name(key)
         await self._tasks.complete(self._put(name, pack(key, self._codec.encode(key, value))))
-        return await self._over_file(name, key, value) if self._codec.is_best_mapped(value) else value
+        return await self._mapped_value(name, key, value) if self._codec.prefers_mapping(value) else value
 
     async def delete(self, key: str) -> bool:
         """Delete a key's file; say whether there was one.
@@ -179,9 +179,9 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             self._counters.corrupt += 1
             self._doom(name)
             return None
-        return await self._over_file(name, key, value)
+        return await self._mapped_value(name, key, value)
 
-    async def _over_file(self, name: str, key: str, value: V) -> V:
+    async def _mapped_value(self, name: str, key: str, value: V) -> V:
         """The value of a verified file over its mapping, where there can be one; else as it is."""
         if not self._codec.mappable or name not in self._index:
             return value

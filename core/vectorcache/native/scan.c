@@ -353,6 +353,14 @@ struct cells {
     int64_t count;
 };
 
+/* The first block from here on that is no earlier chunk than this one; blocks and probes both ascend. */
+INLINE int64_t seek_block(const struct cells *cells, int64_t block, int32_t chunk)
+{
+    while (block < cells->count && cells->numbers[block] < chunk)
+        block++;
+    return block;
+}
+
 /* Compares a query with the rows of its cells, ascending; returns with how many. Cells whose chunk is not here are passed
  * over; cells that stand side by side are one run. */
 INLINE int64_t scan_probes(struct heap *heap, const struct cells *cells, const int32_t *probes, int64_t count,
@@ -361,8 +369,7 @@ INLINE int64_t scan_probes(struct heap *heap, const struct cells *cells, const i
     int64_t scanned = 0, block = 0, probe = 0;
     while (probe < count) {
         int32_t cell = probes[probe++], chunk = cells->chunk_of_cell[cell];
-        while (block < cells->count && cells->numbers[block] < chunk)
-            block++;
+        block = seek_block(cells, block, chunk);
         if (block == cells->count)
             break;
         if (cells->numbers[block] != chunk)
@@ -527,8 +534,8 @@ struct probe {
 
 enum { BLOCK_BYTES = FACTORS * BLOCK_ROWS * sizeof(float) };
 
-/* Offers the rows start to stop of a block, which are those of one cell. */
-INLINE void sift_cell(struct sieve *sieve, const struct block *block, int32_t number, int64_t start, int64_t stop,
+/* Adds the rows of one cell, start to stop of a block, whose lower bound is below the limit. */
+INLINE void scan_cell_codes(struct sieve *sieve, const struct block *block, int32_t number, int64_t start, int64_t stop,
                       int64_t cell, const struct probe *probe)
 {
     int64_t d = probe->query->d, stride = BLOCK_BYTES + BLOCK_ROWS * probe->coding->width;
@@ -574,30 +581,29 @@ INLINE void sift_cell(struct sieve *sieve, const struct block *block, int32_t nu
     }
 }
 
-INLINE void fetch_row(const float *row, int64_t d)
+INLINE void prefetch_row(const float *row, int64_t d)
 {
     for (int64_t i = 0; i < d && i < 1024; i += LANES)
         __builtin_prefetch(row + i);
 }
 
-/* Fetches what sift_cell reads of a cell first, while the one before it is at work. */
-INLINE void fetch_cell(const struct cells *cells, int64_t block, int64_t cell, int64_t d)
+/* Prefetches the centroid of the next cell, which scan_cell_codes reads first. */
+INLINE void prefetch_cell(const struct cells *cells, int64_t block, int64_t cell, int64_t d)
 {
     const struct block *there = &cells->blocks[block];
     if (!there->codes)
         return;
-    fetch_row(there->centroids + (cell - there->first_cell) * d, d);
+    prefetch_row(there->centroids + (cell - there->first_cell) * d, d);
 }
 
 /* As scan_probes, by codes. */
-INLINE int64_t sift_probes(struct sieve *sieve, const struct cells *cells, const int32_t *probes, int64_t count,
+INLINE int64_t scan_probes_codes(struct sieve *sieve, const struct cells *cells, const int32_t *probes, int64_t count,
                            const struct probe *probe)
 {
     int64_t scanned = 0, block = 0;
     for (int64_t at = 0; at < count; at++) {
         int32_t cell = probes[at], chunk = cells->chunk_of_cell[cell];
-        while (block < cells->count && cells->numbers[block] < chunk)
-            block++;
+        block = seek_block(cells, block, chunk);
         if (block == cells->count)
             break;
         if (cells->numbers[block] != chunk)
@@ -606,10 +612,10 @@ INLINE int64_t sift_probes(struct sieve *sieve, const struct cells *cells, const
         if (at + 1 < count) {
             int64_t next = block + (cells->chunk_of_cell[probes[at + 1]] != chunk);
             if (next < cells->count && cells->numbers[next] == cells->chunk_of_cell[probes[at + 1]])
-                fetch_cell(cells, next, probes[at + 1], probe->query->d);
+                prefetch_cell(cells, next, probes[at + 1], probe->query->d);
         }
         if (start < stop) /* a chunk without rows has no centroids */
-            sift_cell(sieve, &cells->blocks[block], (int32_t)block, start, stop, cell, probe);
+            scan_cell_codes(sieve, &cells->blocks[block], (int32_t)block, start, stop, cell, probe);
         scanned += stop - start;
     }
     return scanned;
@@ -664,7 +670,7 @@ INLINE int64_t insert(struct neighbour *found, int64_t count, int64_t k, struct 
 
 /* Scores candidates directly, the lowest bound first, until none that is left can belong to the k nearest. Returns
  * whether that was proved: where all are scored, one that was left out could be nearer. */
-INLINE int settle_bounds(struct sieve *sieve, const struct block *blocks, const struct measure *measure, int64_t k,
+INLINE int rerank(struct sieve *sieve, const struct block *blocks, const struct measure *measure, int64_t k,
                          struct neighbour *found, struct outcome *outcome)
 {
     struct candidate *heap = sieve->entries;
@@ -678,9 +684,9 @@ INLINE int settle_bounds(struct sieve *sieve, const struct block *blocks, const 
         heap[0] = heap[--left];
         if (left) {
             sink(heap, left, 0);
-            /* The next one, and those of which one comes after it. */
+            /* The next candidate, and the two of which one follows it. */
             for (int64_t soon = 0; soon < 3 && soon < left; soon++)
-                fetch_row(blocks[heap[soon].block].vectors + heap[soon].position * d, d);
+                prefetch_row(blocks[heap[soon].block].vectors + heap[soon].position * d, d);
         }
         const struct block *block = &blocks[next.block];
         const float *values = block->vectors + next.position * d;
@@ -693,7 +699,7 @@ INLINE int settle_bounds(struct sieve *sieve, const struct block *blocks, const 
 }
 
 /* Answers one query by codes; takes four times as many candidates for as long as the answer is not proved. */
-INLINE int sift_one(const struct task *task, const struct space *space, const struct coding *coding, block_sums *sums,
+INLINE int scan_one_codes(const struct task *task, const struct space *space, const struct coding *coding, block_sums *sums,
                     int64_t number, float *prepared, double *exact, float *rotated, struct tables *tables,
                     struct candidate **entries)
 {
@@ -713,10 +719,10 @@ INLINE int sift_one(const struct task *task, const struct space *space, const st
         *entries = more;
         struct sieve sieve = {more, 0, take, INFINITY};
         *outcome = (struct outcome){0, 0, 0};
-        outcome->scanned = sift_probes(&sieve, space->cells, space->probes + first, space->ends[number] - first, &probe);
+        outcome->scanned = scan_probes_codes(&sieve, space->cells, space->probes + first, space->ends[number] - first, &probe);
         if (sieve.count > take)
             keep_lowest(&sieve);
-        if (settle_bounds(&sieve, space->cells->blocks, &measure, task->k, task->found + number * task->k, outcome))
+        if (rerank(&sieve, space->cells->blocks, &measure, task->k, task->found + number * task->k, outcome))
             return 0;
     }
 }
@@ -737,7 +743,7 @@ VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *pr
     struct candidate *entries = 0;
     int status = prepared && exact && rotated && tables.entries ? 0 : -1;
     for (int64_t number = 0; !status && number < count; number++)
-        status = sift_one(&task, &space, coding, best_block_sums(), number, prepared, exact, rotated, &tables, &entries);
+        status = scan_one_codes(&task, &space, coding, best_block_sums(), number, prepared, exact, rotated, &tables, &entries);
     free(prepared);
     free(exact);
     free(rotated);

@@ -367,8 +367,8 @@ def test_over_a_mapped_file_nothing_is_read_or_copied(metric: str, bits: int | N
 
 def test_chunks_with_codes_are_best_mapped() -> None:
     assert CODEC.mappable
-    assert CODEC.is_best_mapped(make_chunk(random_vectors(4, 8), bits=1))
-    assert not CODEC.is_best_mapped(make_chunk(random_vectors(4, 8)))
+    assert CODEC.prefers_mapping(make_chunk(random_vectors(4, 8), bits=1))
+    assert not CODEC.prefers_mapping(make_chunk(random_vectors(4, 8)))
 
 
 def test_threads_that_measure_a_chunk_at_once_compute_it_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.cluster import Copies
-from vectorcache.index.layout import BuildSettings, Layout, _dealt, lay_out
+from vectorcache.index.layout import BuildSettings, Layout, _split_evenly, lay_out
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import Source
 from vectorcache.metric import comparable
@@ -102,11 +102,11 @@ def test_many_equal_vectors_are_stored_once_and_in_several_chunks(metric: str) -
     )
 
 
-def test_a_cell_that_cannot_be_split_is_dealt_out_in_the_order_of_rows() -> None:
+def test_a_cell_that_cannot_be_split_is_split_evenly_out_in_the_order_of_rows() -> None:
     centroids = random_vectors(3, 4)
     cells = np.array([0, *[1] * 10, 2], dtype=np.int32)
     rows = np.array([5, *range(20, 10, -1), 7])
-    more, dealt = _dealt(centroids, Copies(rows, cells), 4)
+    more, dealt = _split_evenly(centroids, Copies(rows, cells), 4)
     assert more.tolist() == centroids[[0, 1, 2, 1, 1]].tolist()
     assert [sorted(dealt.rows[dealt.cells == cell].tolist()) for cell in range(5)] == [
         [5],
@@ -115,7 +115,7 @@ def test_a_cell_that_cannot_be_split_is_dealt_out_in_the_order_of_rows() -> None
         [15, 16, 17],
         [18, 19, 20],
     ]
-    assert _dealt(centroids, Copies(rows, cells), 10)[0].tolist() == centroids.tolist()
+    assert _split_evenly(centroids, Copies(rows, cells), 10)[0].tolist() == centroids.tolist()
 
 
 def test_is_deterministic() -> None:

@@ -11,5 +11,5 @@ def test_bytes_stay_what_they_are() -> None:
 
 def test_a_value_is_not_mapped_unless_its_codec_says_so() -> None:
     assert not BytesCodec().mappable
-    assert not BytesCodec().is_best_mapped(b"abc")
+    assert not BytesCodec().prefers_mapping(b"abc")
     assert BytesCodec().map("a", memoryview(b"abc")) == b"abc"
