@@ -35,7 +35,7 @@ FILLED = 0.9
 
 
 TERM_BYTES = 4
-"""What a row takes in memory beside its part of the blob or of the codes."""
+"""Memory that an open chunk takes for each row beside its file's bytes."""
 
 
 class RingFile(msgspec.Struct, frozen=True):
