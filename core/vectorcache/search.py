@@ -53,6 +53,10 @@ class VectorSearch(ABC):
         """``search`` of a batch (b, d), float32 and C-contiguous, that was checked already; k from 1 to all."""
         return self.search(queries, k)
 
+    def work(self) -> float:
+        """About how long the search of one query takes, in multiplications."""
+        return float(len(self) * self.dimension)
+
 
 class ExactVectorSearch(VectorSearch):
     """Compares each query with every vector; its answers equal brute force in float64, order and distance.

@@ -88,7 +88,9 @@ class Collections:
         self._refresh = refresh
         self._clock = clock
         self._states: LRU[str, _State] = LRU(max_items=KNOWN)
-        self._opened: LRU[tuple[str, int], CoarseQuantizer] = LRU(max_bytes=max_bytes, weigh=_weigh)
+        self._opened: LRU[tuple[str, int], CoarseQuantizer] = LRU(
+            max_bytes=max_bytes, weigh=lambda coarse: coarse.nbytes
+        )
         self._looks = _Shared(self._look)
         self._loads = _Shared(self._load)
         self._lookups = NLayerCache[LookupShard](
@@ -170,8 +172,3 @@ class Collections:
         if not self._opened.put(key, opened):
             self._log.warning("centroids outweigh the memory for them", collection=key[0], version=key[1])
         return opened
-
-
-def _weigh(coarse: CoarseQuantizer) -> int:
-    manifest = coarse.manifest
-    return manifest.cells * (manifest.dimension * 4 + 16) + len(manifest.chunks) * 256

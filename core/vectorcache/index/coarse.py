@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import numpy as np
@@ -10,13 +11,23 @@ from numpy.typing import NDArray
 
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
 from vectorcache.checksum import check
+from vectorcache.codes import FEWEST_COMPONENTS, row_code_bytes
 from vectorcache.errors import CorruptData
+from vectorcache.index.coded import BITS, CodedSearch
 from vectorcache.index.manifest import Manifest
 from vectorcache.metric import Floats
 from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
 
+CODED_FROM = 8192
+"""From so many cells on, centroids are compared by their codes first, as far as codes pay at their dimension."""
+
 _QUERY_WORK = 1e5  # a query takes as long as so many multiplications, however few the centroids: 20 to 40 us
+
+
+def search_over(centroids: Floats, metric: str) -> VectorSearch:
+    """The search of a centroid table (c, d)."""
+    return (CodedSearch if _by_codes(*centroids.shape) else ExactVectorSearch)(centroids, metric)
 
 
 class CoarseQuantizer:
@@ -31,7 +42,7 @@ class CoarseQuantizer:
         self,
         manifest: Manifest,
         centroids: Floats,
-        make_search: Callable[[Floats, str], VectorSearch] = ExactVectorSearch,
+        make_search: Callable[[Floats, str], VectorSearch] = search_over,
     ) -> None:
         if centroids.shape != (manifest.cells, manifest.dimension):
             raise CorruptData(f"{manifest.centroids_key!r}: {centroids.shape} is not cells x dimension")
@@ -39,9 +50,18 @@ class CoarseQuantizer:
         self.chunk_of_cell = manifest.chunk_of_cell()
         self._search = make_search(centroids, manifest.metric)
 
+    @property
+    def nbytes(self) -> int:
+        """About how much memory this takes."""
+        manifest = self.manifest
+        cell = 4 * manifest.dimension + 16
+        if _by_codes(manifest.cells, manifest.dimension):
+            cell += row_code_bytes(manifest.dimension, BITS) + 20  # and number, id and term
+        return manifest.cells * cell + 256 * len(manifest.chunks)
+
     def work(self, queries: int) -> float:
         """About how long ``probe`` takes for so many queries, in multiplications."""
-        return queries * (_QUERY_WORK + self.manifest.cells * self.manifest.dimension)
+        return queries * (_QUERY_WORK + self._search.work())
 
     def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
         """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order."""
@@ -51,12 +71,16 @@ class CoarseQuantizer:
         return list(np.sort(cells, axis=1).astype(np.int32))
 
 
+def _by_codes(cells: int, dimension: int) -> bool:
+    return cells >= CODED_FROM and dimension >= FEWEST_COMPONENTS
+
+
 async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:
     """Read a version's centroids; ``CorruptData`` where they are not what the build wrote."""
     key = manifest.centroids_key
     data = (await blobs.get(key)).data
     check(data, manifest.centroids.checksum, key)
-    return CoarseQuantizer(manifest, decode_centroids(data, key))
+    return await asyncio.to_thread(CoarseQuantizer, manifest, decode_centroids(data, key))
 
 
 def encode_centroids(centroids: Floats) -> bytes:

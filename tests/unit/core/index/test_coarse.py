@@ -9,8 +9,18 @@ from tests.support.collections import build, clustered
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.arrow import write_ipc
+from vectorcache.codes import FEWEST_COMPONENTS, row_code_bytes
 from vectorcache.errors import CorruptData, InvalidInput, NotFound
-from vectorcache.index.coarse import CoarseQuantizer, decode_centroids, encode_centroids, load_coarse
+from vectorcache.index.coarse import (
+    CODED_FROM,
+    CoarseQuantizer,
+    decode_centroids,
+    encode_centroids,
+    load_coarse,
+    search_over,
+)
+from vectorcache.index.coded import BITS, CodedSearch
+from vectorcache.search import ExactVectorSearch
 from vectorcache.stores.memory import MemoryBlobStore
 
 
@@ -81,3 +91,31 @@ async def test_centroids_that_are_gone_are_not_found() -> None:
     await blobs.delete(coarse.manifest.centroids_key)
     with pytest.raises(NotFound):
         await load_coarse(blobs, coarse.manifest)
+
+
+@pytest.mark.parametrize(
+    ("cells", "dimension", "kind"),
+    [
+        (CODED_FROM - 1, FEWEST_COMPONENTS, ExactVectorSearch),
+        (CODED_FROM, FEWEST_COMPONENTS, CodedSearch),
+        (CODED_FROM, FEWEST_COMPONENTS - 1, ExactVectorSearch),
+    ],
+)
+def test_many_long_centroids_are_searched_by_codes(cells: int, dimension: int, kind: type) -> None:
+    assert type(search_over(random_vectors(cells, dimension), "euclidean")) is kind
+
+
+async def test_tells_the_memory_that_it_takes() -> None:
+    coarse, _ = await make()
+    cells, chunks = coarse.manifest.cells, len(coarse.manifest.chunks)
+    assert coarse.nbytes == cells * (4 * 8 + 16) + 256 * chunks
+    large = msgspec.structs.replace(coarse.manifest, cells=CODED_FROM, dimension=FEWEST_COMPONENTS)
+    coarse.manifest = large
+    coded = row_code_bytes(FEWEST_COMPONENTS, BITS)
+    assert coarse.nbytes == CODED_FROM * (4 * FEWEST_COMPONENTS + 36 + coded) + 256 * chunks
+
+
+async def test_work_is_that_of_the_search() -> None:
+    coarse, _ = await make()
+    manifest = coarse.manifest
+    assert coarse.work(2) - coarse.work(1) > manifest.cells * manifest.dimension

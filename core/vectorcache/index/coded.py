@@ -1,0 +1,99 @@
+"""Search of a large centroid table by codes: all codes are scanned, and few of the centroids themselves.
+
+The centroids are coded as a build codes the vectors of cells (``vectorcache.codes``). A run of centroids takes the
+place of a cell, because the build gives neighbouring cells neighbouring numbers (``vectorcache.index.pack``).
+See ``docs/decisions/0013-coded-centroids.md`` for what was measured.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike
+
+from vectorcache import native
+from vectorcache.chunk import Chunk, Header, chunk_table
+from vectorcache.codes import Coder, section
+from vectorcache.metric import Floats, comparable
+from vectorcache.scan import CellScan, CellTable, best_scan
+from vectorcache.search import SearchResult, VectorSearch, as_queries, check_k
+
+BITS = 2
+
+_DEVIATIONS = 3.0  # of the bounds; at least 0.9998 of the nearest were found
+_WORK = 1 / 8  # codes are compared in about this share of the time that vectors take
+
+
+class CodedSearch(VectorSearch):
+    """Compares a query with the codes of all vectors, and exactly with those that may be among the nearest.
+
+    Where there is no compiled scan the vectors themselves are compared. Distances are exact either way.
+
+    Args:
+        vectors: (n, d) float32, n >= 1, best with neighbours side by side.
+        metric: "euclidean", "cosine" or "dot".
+        k: how many a search returns unless it says otherwise.
+        scan: compares vectors.
+    """
+
+    def __init__(
+        self, vectors: Floats, metric: str = "euclidean", k: int = 10, *, scan: CellScan | None = None
+    ) -> None:
+        self._k = check_k(k)
+        self._scan = scan or best_scan()
+        self._shape = vectors.shape
+        self._table = _coded(vectors, metric)
+        self._runs = np.arange(len(self._table.cells.chunk_of_cell), dtype=np.int32)
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+        return int(self._shape[1])
+
+    def __len__(self) -> int:
+        return int(self._shape[0])
+
+    def work(self) -> float:
+        """See ``VectorSearch.work``."""
+        return super().work() * _WORK
+
+    def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
+        """See ``VectorSearch.search``."""
+        k = min(self._k if k is None else check_k(k), len(self))
+        batch, single = as_queries(queries, self.dimension)
+        indices, distances = self.search_checked(batch, k)
+        return SearchResult(indices[0], distances[0]) if single else SearchResult(indices, distances)
+
+    def search_checked(self, queries: Floats, k: int) -> SearchResult:
+        """See ``VectorSearch.search_checked``."""
+        table = self._table._replace(coding=None) if k == len(self) else self._table
+        found = self._scan.scan(queries, [self._runs] * len(queries), table, k)
+        return SearchResult(
+            np.array([one.rows for one in found], dtype=np.int64).reshape(len(queries), k),
+            np.array([one.distances for one in found]).reshape(len(queries), k),
+        )
+
+
+def _coded(vectors: Floats, metric: str) -> CellTable:
+    """The vectors as one chunk, with a run of about sqrt(n) in place of each cell."""
+    count, runs = len(vectors), isqrt(len(vectors))
+    bounds = (np.arange(runs + 1) * count // runs).astype(np.int64)
+    begin, end = bounds[:-1].copy(), bounds[1:].copy()
+    means = np.add.reduceat(comparable(vectors, metric), begin, axis=0, dtype=np.float32)
+    means /= (end - begin)[:, None].astype(np.float32)
+    coder = Coder(BITS, metric, means.mean(axis=0))
+    encoded = coder.encode(vectors, means, np.repeat(np.arange(runs), end - begin))
+    header = Header(metric=metric, first_cell=0, offsets=bounds.tolist(), code_width=coder.width)
+    rows = np.arange(count, dtype=np.int64)
+    columns = chunk_table(rows, pa.array(rows), vectors, None, section(encoded, means))
+    chunk = Chunk(columns, header, "centroids")
+    chunk_of_run = np.zeros(runs, dtype=np.int32)
+    place = native.Cells(
+        *(chunk_of_run, begin, end),
+        native.addresses(chunk_of_run, begin, end),
+        np.array([chunk.addresses], dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+    )
+    return CellTable([chunk], place, count, chunk.largest_norm, native.Coding(coder, _DEVIATIONS))
