@@ -1,11 +1,11 @@
-"""Codes: a vector in 1, 2 or 4 bits per component, which tell its distance within an error that is known too.
+"""Quantized codes of 1, 2 or 4 bits per component, from which distances are estimated with a known error.
 
-A code stands for the vector's residual, what is left of it when the centroid of its cell is subtracted. The residual
-is rotated at random, so that its components look normally distributed whatever the data, and each component is
+A code represents the residual of a vector: the difference between it and the centroid of its cell. The residual is
+rotated at random, so that its components look normally distributed whatever the data, and each component is
 replaced by the nearest of a few levels (RaBitQ, Gao & Long 2024, with the levels of Max 1960). With a unit residual
 ``r`` and its levels ``l``, ``<l, q> / <l, r>`` estimates ``<r, q>`` without bias; the standard error of the estimate
-is ``|q| sqrt(1 / cos(l, r)^2 - 1) / sqrt(d - 1)``. So for each vector a lower bound of its distance follows, and only
-vectors whose bound is low enough are compared exactly.
+is ``|q| sqrt(1 / cos(l, r)^2 - 1) / sqrt(d - 1)``. This gives
+a lower bound of the distance of each vector, and only vectors whose bound is low enough are compared exactly.
 
 For all metrics the scan orders by one *value*: the squared distance, less ``|x|^2`` for the inner product and cosine.
 
@@ -37,7 +37,7 @@ LEVELS = {
     4: np.array([0.1284, 0.3881, 0.6568, 0.9424, 1.2562, 1.6181, 2.0690, 2.7326], dtype=np.float32),
 }
 FEWEST_COMPONENTS = 96
-"""With fewer, a scan of the vectors takes hardly longer than one of codes, which would only take memory."""
+"""With fewer components, a scan of codes is hardly faster than one of vectors, and the codes take memory."""
 ROUNDS = 4
 _BLOCK_ROWS, _FACTORS = 32, 3
 _ROUNDING = 2.0**-21  # of sums in float32, relative to their largest term
@@ -57,7 +57,7 @@ def bits_for(codes: str, dimension: int) -> int | None:
 
 
 class Encoded(NamedTuple):
-    """Rows as codes.
+    """Codes of rows, and the numbers from which their distances are estimated.
 
     Attributes:
         codes: (n, w) uint8, two nibbles a byte; see ``Coder.width``.
@@ -74,12 +74,12 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Coder:
-    """Makes codes of one collection's vectors.
+    """Encodes the vectors of one collection.
 
     Attributes:
-        bits: per component: 1, 2 or 4.
-        metric: that the collection is searched by.
-        centre: (d,) float32, about in the middle of the collection.
+        bits: bits per component: 1, 2 or 4.
+        metric: metric of the collection.
+        centre: (d,) float32, roughly the mean of the collection.
     """
 
     bits: int
@@ -92,7 +92,7 @@ class Coder:
         return code_width(len(self.centre), self.bits)
 
     def encode(self, vectors: Floats, centroids: Floats, cells: NDArray[np.integer]) -> Encoded:
-        """Codes of vectors (n, d) that stand in cells (n,) with these centroids (c, d); cosine's of length one."""
+        """Encode vectors (n, d) of cells (n,), given the centroids (c, d). Centroids for cosine have length one."""
         dimension = len(self.centre)
         vectors = comparable(vectors, self.metric)
         residuals = vectors - centroids[cells]
@@ -128,9 +128,9 @@ class Coder:
         cells: NDArray[np.integer],
         limits: Doubles,
     ) -> Doubles:
-        """How many standard errors wide a bound must be for each pair of a query and a vector (n, d) not to be lost.
+        """How wide, in standard errors, the bound must be to keep each vector, for pairs of query and vector (n, d).
 
-        A vector in a cell is lost where its lower bound lies beyond ``limits`` (n,), the value of the k-th nearest.
+        A vector is lost if its lower bound exceeds ``limits`` (n,), the value of the k-th nearest vector.
         """
         encoded = self.encode(vectors, centroids, cells)
         queries = comparable(queries, self.metric)
@@ -141,7 +141,7 @@ class Coder:
         return np.asarray(beyond / np.maximum(2 * encoded.error * np.sqrt(gaps), np.finfo(np.float32).tiny))
 
     def values(self, queries: Floats, vectors: Floats) -> Doubles:
-        """(n,) float64: what the scan orders by, for pairs of a query and a vector (n, d), exactly."""
+        """Exact values (n,) float64 by which the scan orders, for pairs of a query and a vector (n, d)."""
         vectors, queries = comparable(vectors, self.metric), comparable(queries, self.metric)
         values = np.square(np.subtract(vectors, queries, dtype=np.float64)).sum(axis=1)
         if self.metric != "euclidean":
@@ -150,7 +150,7 @@ class Coder:
 
 
 def code_width(dimension: int, bits: int) -> int:
-    """Bytes of a code: two nibbles each."""
+    """Bytes of a code; each byte holds two nibbles."""
     components = 8 // bits
     return -(-dimension // components)
 
@@ -161,7 +161,7 @@ def row_code_bytes(dimension: int, bits: int) -> int:
 
 
 def signs(dimension: int) -> Floats:
-    """(rounds, d) float32 of 1 and -1, the same everywhere and always: SplitMix64 (Steele et al. 2014)."""
+    """Signs (rounds, d) float32, 1 or -1, identical on every machine: SplitMix64 (Steele et al. 2014)."""
     state = np.arange(1, ROUNDS * dimension + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -170,7 +170,7 @@ def signs(dimension: int) -> Floats:
 
 
 def rotated(vectors: Floats) -> Floats:
-    """Vectors (n, d) rotated, always in the same way; float32.
+    """Apply the fixed pseudo-random rotation to vectors (n, d); returns float32.
 
     Each round changes signs and transforms (Walsh-Hadamard) as many components as the largest power of two, from
     the first in one round, up to the last in the next: d log d steps for any d.
@@ -187,7 +187,7 @@ def rotated(vectors: Floats) -> Floats:
 
 @lru_cache(maxsize=2)
 def _rotation(dimension: int) -> Floats:
-    """(d, d): for many vectors a product with this matrix is faster than the steps that make it."""
+    """The rotation as a matrix (d, d): for many vectors, one product is faster than the separate steps."""
     return np.ascontiguousarray(rotated(np.eye(dimension, dtype=np.float32)))
 
 
@@ -197,7 +197,7 @@ def section_bytes(rows: int, cells: int, dimension: int, width: int) -> int:
 
 
 def section(encoded: Encoded, centroids: Floats) -> bytes:
-    """What the scan reads of a chunk: the centroids (c, d) of its cells, then blocks of 32 rows.
+    """The bytes of a chunk that the scan reads: the centroids (c, d) of its cells, then blocks of 32 rows.
 
     A block is base, scale and error of its rows, float32, then for each byte of a code the rows' bytes. Rows that
     only fill the last block have an infinite base.
@@ -221,7 +221,7 @@ def section(encoded: Encoded, centroids: Floats) -> bytes:
 
 
 def unpacked(codes: Bytes, bits: int, dimension: int) -> Floats:
-    """The levels (n, d) that codes stand for."""
+    """Decode codes (n, w) to their levels (n, d)."""
     positive = LEVELS[bits]
     levels = np.concatenate([-positive[::-1], positive])
     shifts = np.arange(0, 8, bits, dtype=np.uint8)

@@ -33,7 +33,7 @@ Probes = Annotated[
 Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
 Exact = Annotated[
     bool,
-    msgspec.Meta(description="Compare all vectors of these cells, where a search would compare codes first."),
+    msgspec.Meta(description="Compare all vectors of the probed cells instead of their codes first."),
 ]
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
 Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]

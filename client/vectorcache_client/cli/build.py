@@ -40,7 +40,7 @@ def build(
     ] = BuildSettings().recall_target,
     codes: Annotated[
         str,
-        typer.Option(help="Bits per component by which vectors are compared first: 1, 2, 4, none or auto."),
+        typer.Option(help="Bits per component of the quantized codes: 1, 2, 4, none or auto."),
     ] = BuildSettings().codes,
     attributes: Annotated[
         Path | None, typer.Option(help="Parquet or Arrow file with ids and payload, a row for each vector.")
@@ -48,7 +48,7 @@ def build(
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="File of queries like those to come, which recall is measured on.",
+            help="File with a sample of the expected queries, used to measure recall.",
             show_default="vectors of the collection",
         ),
     ] = None,

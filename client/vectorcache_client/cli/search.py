@@ -39,7 +39,7 @@ def search(
     version: Version = None,
     payload: Annotated[bool, typer.Option("--payload", help="Show the neighbours' payload.")] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare all vectors of these cells, not their codes first.")
+        bool, typer.Option("--exact", help="Compare all vectors of the probed cells, not their codes.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:

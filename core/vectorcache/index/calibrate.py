@@ -2,8 +2,8 @@
 
 The queries are vectors of the collection, each searched as if it were not there, or given ones. No scan is needed to
 measure: the nearest neighbours are known exactly, and a neighbour is found as soon as one of its cells is probed. So
-the rank of that cell among the query's cells tells the recall at every nprobe at once. Where vectors have codes, a
-neighbour may be hidden by the lower bound of its distance; the bounds are made as wide as nearly all need.
+the rank of that cell among the query's cells gives the recall at every nprobe at once. With codes, a neighbour is
+lost if its lower bound exceeds the k-th distance; the width of the bounds is chosen so that at most ``LOST`` are.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def hold_out(
     queries: Floats,
     neighbours: NDArray[np.int64],
 ) -> HeldOut:
-    """Find out at which nprobe each neighbour is found."""
+    """Compute the smallest nprobe that finds each neighbour."""
     cells = len(centroids)
     order = centroids.search(queries, cells).indices
     ranks = np.empty_like(order)
@@ -89,10 +89,10 @@ def hold_out(
 def fit_bounds(
     held: HeldOut, coder: Coder, vectors_of: Callable[[NDArray[np.int64]], Floats], centroids: Floats
 ) -> tuple[float, NDArray[np.bool_]]:
-    """How many standard errors wide the bounds of codes must be, and which neighbours (b, k) are lost still.
+    """The width of the bounds in standard errors, and which neighbours (b, k) are lost at that width.
 
-    A neighbour counts as lost where the bound of its code lies beyond the last of the k neighbours, whatever else
-    would be found; so a search loses fewer than this.
+    A neighbour counts as lost if its bound lies beyond the k-th neighbour. This overestimates the loss of a search,
+    whose k-th candidate is never nearer than the k-th neighbour.
     """
     lost = np.zeros(held.neighbours.shape, dtype=bool)
     valid = held.found_at > 0

@@ -20,7 +20,7 @@ from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
 
 CODED_FROM = 8192
-"""From so many cells on, centroids are compared by their codes first, as far as codes pay at their dimension."""
+"""Number of cells from which centroids are searched by codes, provided their dimension is large enough."""
 
 _QUERY_WORK = 1e5  # a query takes as long as so many multiplications, however few the centroids: 20 to 40 us
 

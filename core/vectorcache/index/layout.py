@@ -34,8 +34,8 @@ class BuildSettings:
         iterations: of k-means.
         sample_per_cell: how many vectors per cell k-means sees.
         calibration_queries: how many held-out queries recall is measured on.
-        codes: bits per component by which vectors are compared first: "1", "2", "4" or "none"; "auto" takes what
-            the dimension lets expect the fastest search.
+        codes: bits per component of the quantized codes: "1", "2", "4" or "none"; "auto" chooses the fastest for the
+            dimension.
         seed: of all random choices; the same input and settings give the same collection.
     """
 

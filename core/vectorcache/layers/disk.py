@@ -38,10 +38,10 @@ class DiskLayer(CacheLayer[V], Generic[V]):
     than a late return. A file whose writing failed is deleted; one whose deletion failed is not served, and
     deleted with the next ``put`` or at ``close``.
 
-    Values of a codec that is ``mappable`` are handed out over their mapped files: the system reads what is used, and
-    forgets it when memory is short. Such a file is verified once, when it is written or first read. Its blocks on
-    the disk are free only when nobody holds the value any more, so ``on_unmapped`` hears of the key when the file
-    leaves. Where a file cannot be mapped, it is read whole.
+    Values of a codec that is ``mappable`` are returned as views of their memory-mapped files. The kernel reads pages
+    on first use and drops them when memory is short. Such a file is verified once, when it is written or first read.
+    The disk space of a deleted file is released only when its last view is gone, so ``on_unmapped`` is called with
+    the key when a mapped file is removed. A file that cannot be mapped is read whole.
 
     The LRU (``LRU[str, int]``; ``file_weight`` is its natural ``weigh``) belongs to this layer from now on,
     its removal callback too. The store stays its maker's to close. ``clock`` gives seconds for the load
@@ -137,7 +137,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return file_name(key) in self._index
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Mark keys as used, whose values are in use elsewhere."""
+        """Mark keys as recently used, for values that were served by another layer."""
         self._index.get_many(map(file_name, keys))
 
     def stats(self) -> LayerStats:
@@ -182,7 +182,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return await self._mapped_value(name, key, value)
 
     async def _mapped_value(self, name: str, key: str, value: V) -> V:
-        """The value of a verified file over its mapping, where there can be one; else as it is."""
+        """The value as a view of its mapped file, which was verified; ``value`` itself if it cannot be mapped."""
         if not self._codec.mappable or name not in self._index:
             return value
         mapped = await self._map(name, key)
@@ -192,7 +192,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return mapped
 
     async def _map(self, name: str, key: str) -> V | None:
-        """The value over its mapped file; None where that is not possible."""
+        """The value as a view of its mapped file; None if the file cannot be mapped."""
         try:
             view = await self._files.map(name)
             return None if view is None else self._codec.map(key, unpack(key, view, verify=False))

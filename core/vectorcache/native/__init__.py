@@ -22,13 +22,12 @@ from vectorcache.metric import SMALLEST_NORM, Doubles, Floats, Metric
 LIBRARY = Path(__file__).with_name("_scan.so")
 
 _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cosine", "dot"))}
-# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned,
-# scored}.
-# Plain arrays, since numpy takes as long for the address of records as for a whole small call.
+# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned, scored}.
+# These are plain arrays because taking the address of a record array costs as much as a small call.
 _NEIGHBOUR, _OUTCOME = 4, 3
 _FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
-# Candidates held at first, by bits: so many, and so many for each neighbour that is wanted. Enough for nearly all
-# queries (decision 0011); the rest is scanned again.
+# Initial room for candidates by bits per component: a constant, and a number per wanted neighbour. Nearly all queries
+# need no more (decision 0011); those that do are scanned again with more room.
 _CANDIDATES = {1: (300, 30), 2: (60, 8), 4: (30, 4)}
 
 
@@ -66,10 +65,10 @@ class Nearest(NamedTuple):
 
 
 class Coding:
-    """How codes are compared: what the kernel needs of a ``Coder``, and how far its bounds are trusted.
+    """The parameters with which the kernel compares codes: those of the ``Coder``, and the width of the bounds.
 
     Args:
-        coder: that made the codes.
+        coder: the encoder of the codes.
         deviations: how many standard errors below the estimate a lower bound lies.
     """
 
