@@ -4,8 +4,8 @@ A code represents the residual of a vector: the difference between it and the ce
 rotated at random, so that its components look normally distributed whatever the data, and each component is
 replaced by the nearest of a few levels (RaBitQ, Gao & Long 2024, with the levels of Max 1960). With a unit residual
 ``r`` and its levels ``l``, ``<l, q> / <l, r>`` estimates ``<r, q>`` without bias; the standard error of the estimate
-is ``|q| sqrt(1 / cos(l, r)^2 - 1) / sqrt(d - 1)``. This gives
-a lower bound of the distance of each vector, and only vectors whose bound is low enough are compared exactly.
+is ``|q| sqrt(1 / cos(l, r)^2 - 1) / sqrt(d - 1)``. This gives a lower bound of
+the distance of each vector, and only vectors whose bound is low enough are compared exactly.
 
 For all metrics the scan orders by one *value*: the squared distance, less ``|x|^2`` for the inner product and cosine.
 

@@ -26,7 +26,14 @@ class SearchResult(NamedTuple):
 
 
 class VectorSearch(ABC):
-    """Finds the vectors nearest to a query. Safe to share between threads."""
+    """Finds the vectors nearest to a query. Safe to share between threads.
+
+    Args:
+        k: how many a search returns unless it says otherwise.
+    """
+
+    def __init__(self, k: int) -> None:
+        self._k = check_k(k)
 
     @property
     @abstractmethod
@@ -37,7 +44,6 @@ class VectorSearch(ABC):
     def __len__(self) -> int:
         """Number of vectors."""
 
-    @abstractmethod
     def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
         """The k nearest of one query (d,) or of each of a batch (b, d).
 
@@ -48,10 +54,14 @@ class VectorSearch(ABC):
         Raises:
             InvalidInput: ``k`` is less than 1, or the queries are of a wrong shape, NaN or infinite.
         """
+        k = min(self._k if k is None else check_k(k), len(self))
+        batch, single = as_queries(queries, self.dimension)
+        indices, distances = self.search_checked(batch, k)
+        return SearchResult(indices[0], distances[0]) if single else SearchResult(indices, distances)
 
+    @abstractmethod
     def search_checked(self, queries: Floats, k: int) -> SearchResult:
         """``search`` of a batch (b, d), float32 and C-contiguous, that was checked already; k from 1 to all."""
-        return self.search(queries, k)
 
     def work(self) -> float:
         """About how long the search of one query takes, in multiplications."""
@@ -74,7 +84,7 @@ class ExactVectorSearch(VectorSearch):
         if not len(self._vectors):
             raise InvalidInput("vectors", "an empty set", "at least one vector")
         self._metric = metric_of(metric)
-        self._k = check_k(k)
+        super().__init__(k)
         self._terms = self._metric.row_terms(self._vectors)
         self._largest_norm = largest_norm(self._vectors)
         self._kernel = kernel()
@@ -86,13 +96,6 @@ class ExactVectorSearch(VectorSearch):
 
     def __len__(self) -> int:
         return len(self._vectors)
-
-    def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
-        """See ``VectorSearch.search``."""
-        k = min(self._k if k is None else check_k(k), len(self))
-        batch, single = as_queries(queries, self.dimension)
-        indices, distances = self.search_checked(batch, k)
-        return SearchResult(indices[0], distances[0]) if single else SearchResult(indices, distances)
 
     def search_checked(self, queries: Floats, k: int) -> SearchResult:
         """See ``VectorSearch.search_checked``."""

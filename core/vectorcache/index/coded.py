@@ -11,19 +11,18 @@ from math import isqrt
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike
 
 from vectorcache import native
 from vectorcache.chunk import Chunk, Header, chunk_table
 from vectorcache.codes import Coder, section
+from vectorcache.index.versions import CODES_WORK
 from vectorcache.metric import Floats, comparable
 from vectorcache.scan import CellScan, CellTable, best_scan
-from vectorcache.search import SearchResult, VectorSearch, as_queries, check_k
+from vectorcache.search import SearchResult, VectorSearch
 
 BITS = 2
 
 _DEVIATIONS = 3.0  # of the bounds; at least 0.9998 of the nearest were found
-_WORK = 1 / 8  # codes are compared in about this share of the time that vectors take
 
 
 class CodedSearch(VectorSearch):
@@ -41,7 +40,7 @@ class CodedSearch(VectorSearch):
     def __init__(
         self, vectors: Floats, metric: str = "euclidean", k: int = 10, *, scan: CellScan | None = None
     ) -> None:
-        self._k = check_k(k)
+        super().__init__(k)
         self._scan = scan or best_scan()
         self._shape = vectors.shape
         self._table = _coded(vectors, metric)
@@ -57,14 +56,7 @@ class CodedSearch(VectorSearch):
 
     def work(self) -> float:
         """See ``VectorSearch.work``."""
-        return super().work() * _WORK
-
-    def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
-        """See ``VectorSearch.search``."""
-        k = min(self._k if k is None else check_k(k), len(self))
-        batch, single = as_queries(queries, self.dimension)
-        indices, distances = self.search_checked(batch, k)
-        return SearchResult(indices[0], distances[0]) if single else SearchResult(indices, distances)
+        return super().work() * CODES_WORK
 
     def search_checked(self, queries: Floats, k: int) -> SearchResult:
         """See ``VectorSearch.search_checked``."""
