@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -17,3 +18,14 @@ async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def each_of(call: Callable[[S], Coroutine[Any, Any, T]], items: Iterable[S], at_once: int) -> list[T]:
+    """Call for each item, for at most so many at the same time; results and errors are as in ``all_of``."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(item: S) -> T:
+        async with gate:
+            return await call(item)
+
+    return await all_of([one(item) for item in items])

@@ -24,6 +24,8 @@ def router_app(cluster: Cluster, settings: RouterSettings) -> web.Application:
         reasons = [] if cluster.nodes else ["no cache node is known yet"]
         if not cluster.storage.reached:  # once is enough: what is cached goes on answering in an outage
             reasons.append("the blob store has not answered yet")
+        if not cluster.collections.warmed:
+            reasons.append("collections are being opened")
         return reasons
 
     def warnings() -> list[str]:

@@ -197,7 +197,7 @@ class Cluster:
 
 @asynccontextmanager
 async def open_cluster(settings: RouterSettings, environment: Mapping[str, str]) -> AsyncIterator[Cluster]:
-    """Open the blob store, begin to follow the membership, and close all of it in the end.
+    """Open the blob store and what is in it, begin to follow the membership, and close all of it in the end.
 
     Raises:
         InvalidInput: a setting that is missing or not allowed.
@@ -219,13 +219,15 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
             collections = Collections(blobs, refresh=settings.refresh, max_bytes=settings.centroid_memory)
             storage = StorageWatch(blobs)
             cluster = Cluster(settings, collections, membership, storage, session, Offload(executor))
-            following = [asyncio.create_task(cluster.follow()), asyncio.create_task(storage.run())]
+            background = [
+                asyncio.create_task(work) for work in (cluster.follow(), storage.run(), collections.warm())
+            ]
             try:
                 yield cluster
             finally:
-                for task in following:
+                for task in background:
                     task.cancel()
-                await asyncio.gather(*following, return_exceptions=True)
+                await asyncio.gather(*background, return_exceptions=True)
                 await cluster.close()
                 await collections.close()
 

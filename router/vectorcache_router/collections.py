@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from vectorcache.errors import NotFound, VectorCacheError
+from vectorcache.errors import NotFound, Unavailable, VectorCacheError
+from vectorcache.gather import each_of
 from vectorcache.index.catalog import Catalog, Served
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.lookup import LookupCodec, LookupShard, Place, shard_of
@@ -24,6 +25,12 @@ KNOWN = 4096
 
 LOOKUP_BYTES = 64 << 20
 """Shards of id lookups that are kept in memory."""
+
+WARM_SECONDS = 10.0
+"""For which a router opens collections before it is ready."""
+
+_WARM_AGAIN = 1.0  # seconds until a blob store that does not answer is asked again
+_OPEN_AT_ONCE = 8
 
 
 K = TypeVar("K")
@@ -73,6 +80,10 @@ class Collections:
         refresh: seconds between looks at one collection.
         max_bytes: of the centroids that are kept; those used last stay.
         clock: monotonic seconds.
+        sleep: waits so many of them.
+
+    Attributes:
+        warmed: whether ``warm`` has ended: all collections are open, or time or memory did not suffice.
     """
 
     def __init__(
@@ -82,11 +93,15 @@ class Collections:
         refresh: float,
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.warmed = False
         self._blobs = blobs
         self._catalog = Catalog(blobs)
         self._refresh = refresh
         self._clock = clock
+        self._sleep = sleep
+        self._max_bytes = max_bytes
         self._states: LRU[str, _State] = LRU(max_items=KNOWN)
         self._opened: LRU[tuple[str, int], CoarseQuantizer] = LRU(
             max_bytes=max_bytes, weigh=lambda coarse: coarse.nbytes
@@ -101,6 +116,20 @@ class Collections:
             name="id lookups",
         )
         self._log = structlog.get_logger()
+
+    async def warm(self) -> None:
+        """Open what is served, so that the first search of a collection does not depend on the blob store.
+
+        The last half of the memory for centroids is left to what is searched.
+        """
+        try:
+            async with asyncio.timeout(WARM_SECONDS):
+                while not await self._warm():
+                    await self._sleep(_WARM_AGAIN)
+        except TimeoutError:
+            self._log.warning("not all collections are open", seconds=WARM_SECONDS)
+        finally:
+            self.warmed = True
 
     async def open(self, name: str, version: int | None = None) -> CoarseQuantizer:
         """The centroids of a version, by default of the one that is served.
@@ -138,6 +167,25 @@ class Collections:
         await self._looks.close()
         await self._loads.close()
         await self._lookups.close()
+
+    async def _warm(self) -> bool:
+        """Whether the blob store answered all the way."""
+        try:
+            await each_of(self._warm_one, await self._catalog.collections(), _OPEN_AT_ONCE)
+        except VectorCacheError as error:
+            self._log.warning("collections cannot be opened yet", error=str(error))
+            return False
+        return True
+
+    async def _warm_one(self, name: str) -> None:
+        if 2 * self._opened.bytes > self._max_bytes:
+            return
+        try:
+            await self.open(name)
+        except Unavailable:
+            raise
+        except VectorCacheError as error:
+            self._log.warning("collection not opened", collection=name, error=str(error))
 
     async def _served(self, name: str) -> int:
         """The version that is served."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from vectorcache.checksum import check
 from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound
-from vectorcache.gather import all_of
+from vectorcache.gather import each_of
 from vectorcache.index.manifest import (
     Current,
     Manifest,
@@ -23,8 +22,6 @@ from vectorcache.index.manifest import (
     version_prefix,
 )
 from vectorcache.stores.base import BlobStore
-
-T = TypeVar("T")
 
 _SWAP_TRIES = 16  # each lost race means that another writer got through
 _READS = 16  # at once, when all collections are looked at
@@ -55,13 +52,13 @@ class Catalog:
     async def collections(self) -> list[str]:
         """Names of the collections that have a published version, sorted."""
         names = await self._blobs.list_folders()
-        heads = await _side_by_side(lambda name: self._blobs.head(f"{name}/current.json"), names)
+        heads = await each_of(lambda name: self._blobs.head(f"{name}/current.json"), names, _READS)
         return [name for name, head in zip(names, heads, strict=True) if head is not None]
 
     async def served(self) -> Served:
         """What is served of all collections; one that is damaged hides no other."""
         names = await self.collections()
-        found = dict(zip(names, await _side_by_side(self._manifest_or_why, names), strict=True))
+        found = dict(zip(names, await each_of(self._manifest_or_why, names, _READS), strict=True))
         return Served(
             [one for one in found.values() if isinstance(one, Manifest)],
             {name: one for name, one in found.items() if isinstance(one, CorruptData)},
@@ -244,14 +241,3 @@ class Catalog:
             return msgspec.json.decode(blob.data, type=Current), blob.etag
         except msgspec.MsgspecError as error:
             raise CorruptData(f"pointer {key!r} does not decode: {error}") from error
-
-
-async def _side_by_side(read: Callable[[str], Coroutine[Any, Any, T]], names: Iterable[str]) -> list[T]:
-    """What reading each gives, in their order, a bounded number at a time."""
-    gate = asyncio.Semaphore(_READS)
-
-    async def one(name: str) -> T:
-        async with gate:
-            return await read(name)
-
-    return await all_of([one(name) for name in names])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from vectorcache.errors import Unavailable
-from vectorcache.gather import all_of
+from vectorcache.gather import all_of, each_of
 
 
 async def test_results_come_in_the_order_of_the_calls() -> None:
@@ -41,3 +41,19 @@ async def test_the_first_error_cancels_the_others_and_is_raised_as_it_is() -> No
         await all_of([hangs(), all_of([fails()])])
     assert raised.value is error
     assert cancelled.is_set()
+
+
+async def test_a_bounded_number_of_calls_is_under_way() -> None:
+    under_way: set[int] = set()
+    most = 0
+
+    async def call(item: int) -> int:
+        nonlocal most
+        under_way.add(item)
+        most = max(most, len(under_way))
+        await asyncio.sleep(0)
+        under_way.discard(item)
+        return 2 * item
+
+    assert await each_of(call, range(20), 3) == [2 * item for item in range(20)]
+    assert most == 3

@@ -251,3 +251,48 @@ async def test_a_damaged_id_lookup_is_told(collections: Collections, blobs: Cont
         await collections.places(manifest, [3])
     await blobs.put(key, written)
     assert set(await collections.places(manifest, [3])) == {3}
+
+
+async def test_what_is_served_is_opened_before_it_is_asked_for(
+    collections: Collections, blobs: ControlledBlobs
+) -> None:
+    await build(blobs, "another")
+    await blobs.put("torn/current.json", b"{")
+    with capture_logs() as logs:
+        await collections.warm()
+    assert collections.warmed
+    assert [(log["event"], log["collection"]) for log in logs] == [("collection not opened", "torn")]
+    blobs.control.failures["get"] = Unavailable("no network")
+    for name in ("another", "words"):
+        assert (await collections.open(name)).manifest.version == 1
+
+
+async def test_a_blob_store_that_does_not_answer_yet_is_asked_again(
+    blobs: ControlledBlobs, clock: Clock
+) -> None:
+    waits = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append((seconds, collections.warmed))
+        if len(waits) == 3:
+            blobs.control.failures.clear()
+
+    blobs.control.failures["get"] = Unavailable("no network")
+    collections = Collections(blobs, refresh=REFRESH, max_bytes=1 << 20, clock=clock, sleep=sleep)
+    await collections.warm()
+    assert waits == [(1.0, False)] * 3
+    blobs.control.failures["get"] = Unavailable("no network")
+    assert await version(collections) == 1
+    await collections.close()
+
+
+async def test_half_of_the_memory_is_left_to_what_is_searched(blobs: ControlledBlobs, clock: Clock) -> None:
+    for number in range(20):
+        await build(blobs, f"words-{number}")
+    blobs.control.calls.clear()
+    size = 1200  # of two collections
+    collections = Collections(blobs, refresh=REFRESH, max_bytes=10 * size, clock=clock)
+    await collections.warm()
+    opened = blobs.control.calls["get"] // 3
+    assert 10 <= opened < 20
+    await collections.close()

@@ -35,7 +35,7 @@ def test_a_missing_setting_is_one_line_and_exit_code_one() -> None:
 async def test_a_router_is_ready_once_it_knows_a_node(words: Words, tmp_path: Path) -> None:
     flags = ["--blob-url", words.url, "--nodes-file", str(tmp_path / "nodes.json")]
     async with local_router(read(RouterSettings, {}, flags)) as (cluster, client):
-        await until(lambda: has_reached_its_blobs(cluster))
+        await until(lambda: has_opened_its_blobs(cluster))
         response = await client.get("/readyz")
         told = {"ready": False, "reasons": ["no cache node is known yet"], "warnings": []}
         assert (response.status, await response.json()) == (503, told)
@@ -45,19 +45,22 @@ async def test_a_router_is_ready_once_it_knows_a_node(words: Words, tmp_path: Pa
         assert (await client.get("/readyz")).status == 200
 
 
-async def has_reached_its_blobs(cluster: Cluster) -> bool:
-    return cluster.storage.reached
+async def has_opened_its_blobs(cluster: Cluster) -> bool:
+    return cluster.storage.reached and cluster.collections.warmed
 
 
 @asynccontextmanager
 async def blob_service() -> AsyncIterator[tuple[web.Application, str]]:
-    """What looks like Azure to a HEAD request, failing where ``app[DOWN]`` is not empty; and how to reach it."""
+    """What looks like Azure to who looks for blobs, failing where ``app[DOWN]`` is not empty; and how to reach it."""
     app = web.Application()
     app[DOWN] = []
 
     async def answer(request: web.Request) -> web.Response:
         if request.app[DOWN]:
             return web.Response(status=500, headers={"x-ms-error-code": "InternalError"})
+        if request.query.get("comp") == "list":
+            nothing = "<EnumerationResults><Blobs/></EnumerationResults>"
+            return web.Response(text=nothing, content_type="application/xml")
         return web.Response(status=404, headers={"x-ms-error-code": "BlobNotFound"})
 
     app.router.add_route("*", "/{path:.*}", answer)
@@ -88,11 +91,12 @@ async def test_a_router_needs_its_blob_store_once_and_warns_of_an_outage() -> No
 
             await until(failing)
             status, told = await report()
-            assert (status, told["reasons"]) == (503, ["the blob store has not answered yet"])
+            assert (status, told["reasons"]) == (503, ["the blob store has not answered yet", "collections are being opened"])
             assert "500 InternalError" in told["warnings"][0]
             assert not await reachable()
             service[DOWN].clear()
             await cluster.storage.look()
+            await cluster.collections.warm()
             assert await report() == (200, {"ready": True, "reasons": [], "warnings": []})
             assert await reachable()
             service[DOWN].append(True)
