@@ -51,6 +51,7 @@ bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot com
 	$(BIN)/python -m benchmarks.codes
 	$(BIN)/python -m benchmarks.exact_search
 	$(BIN)/python -m benchmarks.centroids
+	$(BIN)/python -m benchmarks.placement
 	$(BIN)/python -m benchmarks.chunk_index
 	$(BIN)/python -m benchmarks.http_search
 	$(BIN)/python -m benchmarks.llm_index

@@ -145,9 +145,14 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
     share = vectors.nbytes // 10 // NODES
     roomy, tight = (
         LocalSettings(
-            str(folder / "blobs"), folder / f"cluster-{memory}", nodes=NODES, memory=memory, disk="4Gi"
+            str(folder / "blobs"),
+            folder / f"cluster-{memory}",
+            nodes=NODES,
+            memory=str(memory),
+            disk="4Gi",
+            shard=str(memory // 8),
         )
-        for memory in ("1Gi", str(share))
+        for memory in (1 << 30, share)
     )
     async with (
         Chroma(folder / "chroma", port) as chroma,

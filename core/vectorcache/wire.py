@@ -167,11 +167,12 @@ class NodeInfo(Reply):
 
 
 class RingInfo(Reply):
-    """The ring as this router sees it; routers of the same version agree on every slot."""
+    """The ring as this router sees it; routers of the same version and shard size agree on every chunk."""
 
     version: str
     virtual_nodes: int
     replication: int
+    shard_bytes: int
     nodes: list[NodeInfo]
 
 
@@ -214,12 +215,13 @@ class NodeHits(Reply):
 
 
 class NodeSearchResponse(Reply):
-    """One result per query, and the cells whose chunk could not be loaded."""
+    """One result per query, the cells whose chunk could not be loaded, and the cells of other searches in hand."""
 
     results: list[NodeHits]
     scanned: int
     failed: list[int] = []
     reason: str = ""
+    load: int = 0
 
 
 class PrefetchRequest(Message):
@@ -346,6 +348,7 @@ def node_response(answer: CellAnswer) -> NodeSearchResponse:
         scanned=answer.scanned,
         failed=answer.failed.tolist(),
         reason=answer.reason,
+        load=answer.load,
     )
 
 
@@ -356,6 +359,7 @@ def cell_answer(response: NodeSearchResponse) -> CellAnswer:
         failed=np.array(response.failed, dtype=np.int32),
         reason=response.reason,
         scanned=response.scanned,
+        load=response.load,
     )
 
 

@@ -25,8 +25,8 @@ from vectorcache.index.versions import OpenVersion
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.diskfile import file_weight
 from vectorcache.layers.storage import ENTRY_BYTES
+from vectorcache.routing.placement import SHARD_BYTES, shards_of
 from vectorcache.routing.ring import HashRing
-from vectorcache.routing.scatter import owner_tables
 from vectorcache_node.node import CacheNode
 from vectorcache_node.settings import NodeSettings
 
@@ -44,6 +44,7 @@ class RingFile(msgspec.Struct, frozen=True):
     nodes: list[str]
     virtual_nodes: int = 10_000
     replication: int = 1
+    shard_bytes: int = SHARD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class WarmUp:
         )
 
     async def _plan(self) -> Plan:
-        ring = await asyncio.to_thread(_read_ring, self._ring_file, self._node.local.name)
+        told, ring = await asyncio.to_thread(_read_ring, self._ring_file, self._node.local.name)
         catalog = Catalog(self._node.blobs)
         versions = []
         for name in await catalog.collections():
@@ -156,7 +157,9 @@ class WarmUp:
             except (NotFound, CorruptData) as error:
                 self._log.warning("collection not warmed", collection=name, error=str(error))
         memory, disk = _room(self._node.layers(), "memory"), _room(self._node.layers(), "disk")
-        plan = await asyncio.to_thread(plan_of, ring, self._node.local.name, versions, memory, disk)
+        plan = await asyncio.to_thread(
+            plan_of, ring, told.shard_bytes, self._node.local.name, versions, memory, disk
+        )
         self.planned = len(plan)
         return plan
 
@@ -197,13 +200,15 @@ async def warming(warm_up: WarmUp) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def plan_of(ring: HashRing, name: str, versions: list[OpenVersion], memory: float, disk: float) -> Plan:
+def plan_of(
+    ring: HashRing, shard_bytes: int, name: str, versions: list[OpenVersion], memory: float, disk: float
+) -> Plan:
     """What a node should load: chunks that it owns first of all replicas first, then the second ones, and so on.
 
     ``memory`` and ``disk`` are the bytes that there is room for. Everything in memory comes to disk as well.
     """
     plan = Plan()
-    for chunk in _owned(ring, name, versions):
+    for chunk in _owned(ring, shard_bytes, name, versions):
         memory -= chunk.weight
         disk -= file_weight(chunk.size)
         if disk < 0:
@@ -212,9 +217,10 @@ def plan_of(ring: HashRing, name: str, versions: list[OpenVersion], memory: floa
     return plan
 
 
-def _owned(ring: HashRing, name: str, versions: list[OpenVersion]) -> Iterator[OwnedChunk]:
+def _owned(ring: HashRing, shard_bytes: int, name: str, versions: list[OpenVersion]) -> Iterator[OwnedChunk]:
     mine = ring.nodes.index(name)
-    tables = [owner_tables(ring, version.keys) for version in versions]
+    cut = [shards_of(version.manifest, shard_bytes) for version in versions]
+    tables = [[owners[shards.of_chunk] for owners in shards.owners(ring)] for shards in cut]
     for place in range(min(ring.replication, len(ring.nodes))):
         for version, owners in zip(versions, tables, strict=True):
             for number in np.flatnonzero(owners[place] == mine).tolist():
@@ -224,13 +230,13 @@ def _owned(ring: HashRing, name: str, versions: list[OpenVersion]) -> Iterator[O
                 yield OwnedChunk(version.keys[number], size, weight, mapped)
 
 
-def _read_ring(path: Path, name: str) -> HashRing:
-    """The ring of the file, with the node itself on it: a file may be older than a node."""
+def _read_ring(path: Path, name: str) -> tuple[RingFile, HashRing]:
+    """The file, and the ring that it describes, with the node itself on it: a file may be older than a node."""
     try:
         told = msgspec.json.decode(path.read_bytes(), type=RingFile)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise InvalidInput("--ring-file", str(path), f"a file with a ring: {error}") from error
-    return HashRing({*told.nodes, name}, told.virtual_nodes, told.replication)
+    return told, HashRing({*told.nodes, name}, told.virtual_nodes, told.replication)
 
 
 def _room(layers: tuple[LayerStats, ...], name: str) -> float:

@@ -19,6 +19,7 @@ from vectorcache_operator.names import Key
 Json = dict[str, Any]
 
 DISK_FACTOR = 10
+SHARDS_PER_NODE = 8
 """The disk's capacity as a multiple of the memory's, where the spec does not say it."""
 
 
@@ -96,10 +97,11 @@ class Nodes(Workload, frozen=True):
 
 
 class Ring(_Part, frozen=True):
-    """How chunks are spread over nodes."""
+    """How collections are spread over nodes."""
 
     virtual_nodes: int = 10_000
     replication: int = 2
+    shard_size: str | None = None
 
 
 class Service(_Part, frozen=True):
@@ -149,6 +151,16 @@ class Spec(_Part, frozen=True):
         """The capacity of a node's disk that is asked for."""
         return self.nodes.disk.capacity or quantity.times(self.nodes.memory.capacity, DISK_FACTOR)
 
+    @property
+    def shard_bytes(self) -> int:
+        """How many bytes of a collection have their place on the ring together."""
+        told = self.ring.shard_size
+        return (
+            quantity.size(self.nodes.memory.capacity) // SHARDS_PER_NODE
+            if told is None
+            else quantity.size(told)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -193,6 +205,8 @@ def _check(spec: Spec) -> None:
         raise ValueError(
             f"nodes.disk.capacity {spec.disk} must be at least nodes.memory.capacity {nodes.memory.capacity}"
         )
+    if ring.shard_size is not None:
+        _size("ring.shardSize", ring.shard_size)
     if spec.blob.credentials_secret and spec.blob.workload_identity:
         raise ValueError("blob: give credentialsSecret or workloadIdentity, not both")
     if min(nodes.replicas, spec.router.replicas, ring.replication - 1, ring.virtual_nodes - 1) < 0:

@@ -154,6 +154,7 @@ class RouterApi:
             version=ring.version,
             virtual_nodes=ring.virtual_nodes,
             replication=ring.replication,
+            shard_bytes=self._settings.shard_bytes,
             nodes=[
                 wire.NodeInfo(
                     name=name,

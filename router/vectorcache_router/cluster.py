@@ -18,6 +18,7 @@ from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.metric import Floats
 from vectorcache.offload import Offload
+from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
 from vectorcache.routing.together import Together
@@ -52,6 +53,7 @@ class Cluster:
         membership: which nodes there are.
         storage: whether the blob store answers.
         health: which nodes failed lately or are away.
+        loads: what nodes have in hand.
         partial_answers: requests since the start whose answer was not complete.
     """
 
@@ -68,6 +70,7 @@ class Cluster:
         self.membership = membership
         self.storage = storage
         self.health = ClusterHealth()
+        self.loads = NodeLoads()
         self.partial_answers = 0
         self._settings = settings
         self._session = session
@@ -121,8 +124,7 @@ class Cluster:
 
         Each node gets half of the time that is left; those that failed lately are asked last.
         """
-        nodes, suspects = self._nodes, self.health.suspects()
-        names = sorted(self.ring.preference(manifest.chunk_key(chunk)), key=lambda name: name in suspects)
+        nodes, names = self._nodes, self._ready().preference(manifest, chunk)
         timeout = self._settings.timeout
         error = Unavailable("no node answered")
         for name in names[:MAX_NODES_TRIED]:
@@ -182,7 +184,13 @@ class Cluster:
         else:  # some milliseconds, and many of them with hundreds of nodes
             ring = await asyncio.to_thread(HashRing, nodes, settings.virtual_nodes, settings.replication)
         return ScatterSearch(
-            ring, nodes, health=self.health, hedge_after=settings.hedge_after, offload=self._offload
+            ring,
+            nodes,
+            shard_bytes=settings.shard_bytes,
+            health=self.health,
+            loads=self.loads,
+            hedge_after=settings.hedge_after,
+            offload=self._offload,
         )
 
     def _ready(self) -> ScatterSearch:

@@ -39,6 +39,9 @@ class RouterSettings:
         integer(1, 1_000_000), "10000", "slots of the ring; the same for all routers"
     )
     replication: int = setting(integer(1, 16), "1", "nodes that own a slot")
+    shard_bytes: int = setting(
+        size(), "128Mi", "bytes of a collection's chunks that have their place on the ring together"
+    )
     timeout: float = setting(duration(0.001), "2s", "for a search that does not say its own")
     hedge_after: float = setting(duration(0.001), "500ms", "before the next node is asked too")
     refresh: float = setting(duration(0.01), "2s", "between looks at the collections' current versions")

@@ -18,6 +18,7 @@ from vectorcache.index.catalog import Catalog
 from vectorcache.index.coarse import load_coarse
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
+from vectorcache.routing.placement import SLACK
 from vectorcache.routing.router import RingRouter
 from vectorcache.stores.base import BlobStore
 from vectorcache.stores.disk import DiskFileStore
@@ -77,7 +78,8 @@ async def test_a_restarted_node_reads_its_disk_and_not_the_blobs(tmp_path: Path)
     for _ in range(2):
         async with RingRouter(make_cache, Versions(blobs), real_nodes=3) as router:
             coarse = await load_coarse(blobs, await Catalog(blobs).manifest(NAME))
-            answers.append(await router.search(coarse, QUERIES, nprobe=ALL))
+            few = QUERIES[:SLACK]  # one node may have so many in hand before another loads the chunks as well
+            answers.append(await router.search(coarse, few, nprobe=ALL))
     assert answers[0] == answers[1]
     before, after = made[:3], made[3:]
     loaded = [sum(cache.layer_stats()[-1].hits for cache in group) for group in (before, after)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from tests.support.control import Gate
@@ -30,6 +31,7 @@ class FakeNode(SearchNode):
         error: what it raises.
         gate: where searches wait.
         lost: cells that it could not load.
+        load: cells that it says it has in hand, where the test says so.
         cancelled: how many searches were given up by their caller.
     """
 
@@ -39,6 +41,7 @@ class FakeNode(SearchNode):
         self.error: Exception | None = None
         self.gate: Gate | None = None
         self.lost: set[int] = set()
+        self.load: int | None = None
         self.cancelled = 0
 
     @property
@@ -60,7 +63,8 @@ class FakeNode(SearchNode):
             raise
         if self.error is not None:
             raise self.error
-        return await self._search(query)
+        answer = await self._search(query)
+        return answer if self.load is None else replace(answer, load=self.load)
 
     async def _search(self, query: CellQuery) -> CellAnswer:
         if not self.lost:

@@ -117,7 +117,9 @@ class FakeRouter:
 
     async def _ring(self, _request: web.Request) -> web.Response:
         node = wire.NodeInfo(name="node-0", address="http://127.0.0.1:1", slots=10, suspect=False)
-        return _answer(wire.RingInfo(version="0f", virtual_nodes=10, replication=1, nodes=[node]))
+        return _answer(
+            wire.RingInfo(version="0f", virtual_nodes=10, replication=1, shard_bytes=128 << 20, nodes=[node])
+        )
 
     async def _count(self, _request: web.Request) -> web.Response:
         return _answer(self.count)

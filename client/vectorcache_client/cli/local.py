@@ -25,10 +25,23 @@ def local(
     port: Annotated[int, typer.Option(help="Where the router listens; 0 takes a free port.")] = 8100,
     data: Annotated[Path, typer.Option(help="Folder of disk tiers and logs.")] = Path("build/local"),
     replication: Annotated[int, typer.Option(help="How many nodes own a slot of the ring.")] = 1,
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Bytes of a collection that stand on one node together; best an eighth of --memory."
+        ),
+    ] = "32Mi",
 ) -> None:
     """Run cache nodes and a router on loopback until Ctrl-C or SIGTERM."""
     settings = LocalSettings(
-        blobs=blobs, data=data, nodes=nodes, memory=memory, disk=disk, port=port, replication=replication
+        blobs=blobs,
+        data=data,
+        nodes=nodes,
+        memory=memory,
+        disk=disk,
+        port=port,
+        replication=replication,
+        shard=shard,
     )
     with suppress(asyncio.CancelledError):
         asyncio.run(_run(LocalCluster(settings, os.environ)))

@@ -66,12 +66,14 @@ class CellAnswer:
         failed: cells whose chunk could not be loaded, ascending; the same for all queries.
         reason: why, for one of them; empty where nothing failed.
         scanned: how many rows were compared, over all queries.
+        load: how many cells of other searches the node has in hand, one for each query that wants it.
     """
 
     hits: list[Hits]
     failed: Cells
     reason: str = ""
     scanned: int = 0
+    load: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class CellSearcher:
         self._chunks = chunks
         self._scan = scan or best_scan()
         self._offload = offload or Offload()
+        self._in_hand = 0
 
     async def search(self, query: CellQuery) -> CellAnswer:
         """The nearest neighbours of each query among its cells.
@@ -46,7 +48,14 @@ class CellSearcher:
             NotFound: the version is not published.
             InvalidInput: a query of another dimension, or a cell that the version does not have.
         """
-        return await self.search_in(await self._versions.open(query.collection, query.version), query)
+        cells = sum(map(len, query.cells))
+        self._in_hand += cells
+        try:
+            version = await self._versions.open(query.collection, query.version)
+            answer = await self.search_in(version, query)
+        finally:
+            self._in_hand -= cells
+        return replace(answer, load=self._in_hand)
 
     async def search_in(self, version: OpenVersion, query: CellQuery) -> CellAnswer:
         """The same, where the version is open already."""

@@ -16,7 +16,9 @@ from vectorcache.index.query import Answer
 from vectorcache.index.versions import Versions, check_queries
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.offload import Offload
+from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.node import LocalNode, SearchNode
+from vectorcache.routing.placement import SHARD_BYTES
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import ScatterSearch
 from vectorcache.search import as_queries, check_k
@@ -62,6 +64,7 @@ class RingRouter(Router):
         real_nodes: how many nodes to begin with; they are named ``node-0``, ``node-1``, ...
         virtual_nodes: slots of the ring.
         replication: how many nodes own a slot.
+        shard_bytes: see ``SHARD_BYTES``.
         offload: runs long work of all nodes.
 
     Use it by ``async with``, which opens the caches and closes them. Concurrent searches go on during a resize;
@@ -76,6 +79,7 @@ class RingRouter(Router):
         real_nodes: int = REAL_NODES,
         virtual_nodes: int = VIRTUAL_NODES,
         replication: int = 1,
+        shard_bytes: int = SHARD_BYTES,
         offload: Offload | None = None,
     ) -> None:
         self._make_cache = make_cache
@@ -84,7 +88,9 @@ class RingRouter(Router):
         names = [f"node-{number}" for number in range(check_k(real_nodes, "real_nodes"))]
         self._nodes = {name: self._make_node(name) for name in names}
         self._ring = HashRing(names, virtual_nodes, replication)
-        self._scatter = ScatterSearch(self._ring, self._nodes, offload=offload)
+        self._shard_bytes = shard_bytes
+        self._loads = NodeLoads()
+        self._scatter = self._scatter_over(self._ring, self._nodes)
 
     @property
     def ring(self) -> HashRing:
@@ -155,4 +161,9 @@ class RingRouter(Router):
     def _adopt(self, nodes: dict[str, LocalNode], ring: HashRing) -> None:
         """Searches that are under way go on with the nodes and the ring that they began with."""
         self._nodes, self._ring = nodes, ring
-        self._scatter = ScatterSearch(ring, nodes, offload=self._offload)
+        self._scatter = self._scatter_over(ring, nodes)
+
+    def _scatter_over(self, ring: HashRing, nodes: dict[str, LocalNode]) -> ScatterSearch:
+        return ScatterSearch(
+            ring, nodes, shard_bytes=self._shard_bytes, loads=self._loads, offload=self._offload
+        )

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vectorcache.errors import CorruptData, Unavailable
 from vectorcache.gather import all_of
 from vectorcache.index.coarse import CoarseQuantizer
+from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, CellQuery, Cells, Hits, answer_of, merge_hits
 from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.routing.health import NodeHealth
+from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.node import SearchNode
+from vectorcache.routing.placement import SHARD_BYTES, Placement
 from vectorcache.routing.ring import HashRing
 
 MAX_NODES_TRIED = 3
@@ -30,7 +33,6 @@ MAX_NODES_TRIED = 3
 _NODE_SHARE = 0.9
 """Of the time that is left: a node must answer with what it has before its caller gives up."""
 
-_VERSIONS_KEPT = 256
 _MERGE_WORK = 1e5  # merging the answers to one query takes as long as so many multiplications
 
 
@@ -69,7 +71,6 @@ class _Request:
     payload: bool
     exact: bool
     deadline: float
-    turn: int
 
 
 class ScatterSearch:
@@ -78,7 +79,9 @@ class ScatterSearch:
     Args:
         ring: says which nodes own a chunk. With ``replication`` above 1, requests take turns among the owners.
         nodes: by name; those that the ring does not name are not asked.
+        shard_bytes: of the chunks that have their place on the ring together.
         health: remembers nodes that failed lately; they are asked last.
+        loads: counts what nodes have in hand; those with too much are spared.
         hedge_after: seconds after which the next node is asked too, and the first good answer is taken.
         offload: runs what would hold the event loop for long.
         clock: monotonic seconds.
@@ -89,7 +92,9 @@ class ScatterSearch:
         ring: HashRing,
         nodes: Mapping[str, SearchNode],
         *,
+        shard_bytes: int = SHARD_BYTES,
         health: NodeHealth | None = None,
+        loads: NodeLoads | None = None,
         hedge_after: float = 0.5,
         offload: Offload | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -97,11 +102,16 @@ class ScatterSearch:
         self.ring = ring
         self._nodes = nodes
         self._health = health or NodeHealth(clock)
+        self._loads = loads or NodeLoads(clock)
+        self._placement = Placement(ring, shard_bytes, self._loads)
         self._hedge_after = hedge_after
         self._offload = offload or Offload()
         self._clock = clock
-        self._turn = 0
-        self._owners: dict[tuple[str, int], list[NDArray[np.intp]]] = {}
+
+    def preference(self, manifest: Manifest, chunk: int) -> list[str]:
+        """Every node, in the order to ask for a chunk: those that failed lately come last."""
+        suspects = self._health.suspects()
+        return sorted(self._placement.preference(manifest, chunk), key=lambda name: name in suspects)
 
     async def search(
         self,
@@ -132,9 +142,8 @@ class ScatterSearch:
             return []
         deadline = self._clock() + timeout
         cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
-        self._turn += 1
         exact = exact or nprobe >= coarse.manifest.cells
-        request = _Request(coarse, vectors, k, payload, exact, deadline, self._turn)
+        request = _Request(coarse, vectors, k, payload, exact, deadline)
         outcome = await self._ask(request, _Part(list(range(len(vectors))), cells), ())
         return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, k)
 
@@ -146,7 +155,7 @@ class ScatterSearch:
             total.missing = list(zip(part.queries, part.cells, strict=True))
             return total
         calls = {
-            asyncio.create_task(self._ask_node(request, name, group, (*tried, name))): (name, group)
+            self._call(name, group, self._ask_node(request, name, group, (*tried, name))): (name, group)
             for name, group in groups.items()
         }
         try:
@@ -158,6 +167,14 @@ class ScatterSearch:
             return total
         finally:
             _abandon(calls)
+
+    def _call(self, name: str, part: _Part, asking: Coroutine[Any, Any, _Outcome]) -> asyncio.Task[_Outcome]:
+        """Ask in a task, while which the node counts as loaded: others are asked before the task begins."""
+        cells = sum(map(len, part.cells))
+        self._loads.asked(name, cells)
+        call = asyncio.create_task(asking)
+        call.add_done_callback(lambda _: self._loads.done(name, cells))
+        return call
 
     async def _ask_node(self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]) -> _Outcome:
         """Ask one node, and the next ones for what it misses, while nodes and time are left."""
@@ -212,6 +229,7 @@ class ScatterSearch:
             self._health.failed(name)
             return _Outcome(missing=everything)
         self._health.worked(name)
+        self._loads.told(name, answer.load)
         hits = list(zip(part.queries, answer.hits, strict=True))
         if not len(answer.failed):
             return _Outcome(hits, [], answer.scanned)
@@ -226,52 +244,24 @@ class ScatterSearch:
 
     def _group(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> dict[str, _Part]:
         """Cut a part by the node to ask next. Empty when no node is left."""
-        coarse = request.coarse
-        owner_of_chunk = self._next_nodes(request, part, tried)
-        groups: dict[str, _Part] = {}
+        nodes = self._placement.nodes_for(
+            request.coarse.manifest, part.cells, tried=tried, suspects=self._health.suspects()
+        )
+        if nodes is None:
+            return {}
         names = self.ring.nodes
-        for query, cells in zip(part.queries, part.cells, strict=True):
-            owners = owner_of_chunk[coarse.chunk_of_cell[cells]]
-            for index in sorted(set(owners.tolist())):
-                if index < 0:
-                    return {}
-                group = groups.setdefault(names[index], _Part([], []))
-                group.queries.append(query)
-                group.cells.append(cells[owners == index])
+        if (nodes == nodes[0]).all():
+            return {names[nodes[0]]: part}
+        cells = np.concatenate(part.cells)
+        query_of = np.repeat(np.arange(len(part.cells)), [len(one) for one in part.cells])
+        groups = {}
+        for node in np.unique(nodes).tolist():
+            places = np.flatnonzero(nodes == node)
+            queries, starts = np.unique(query_of[places], return_index=True)
+            groups[names[node]] = _Part(
+                [part.queries[query] for query in queries.tolist()], np.split(cells[places], starts[1:])
+            )
         return groups
-
-    def _next_nodes(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> NDArray[np.intp]:
-        """(chunks,) index of the node to ask for each chunk that the part needs; -1 where none is left."""
-        coarse = request.coarse
-        tables = self._owner_tables(coarse)
-        owners = tables[request.turn % len(tables)]
-        avoided = {*tried, *self._health.suspects()} & set(self.ring.nodes)
-        if not avoided:
-            return owners
-        owners = owners.copy()
-        indices = [self.ring.nodes.index(name) for name in avoided]
-        needed = np.unique(coarse.chunk_of_cell[np.concatenate(part.cells)])
-        for chunk in needed[np.isin(owners[needed], indices)].tolist():
-            owners[chunk] = self._after(coarse.manifest.chunk_key(chunk), tried)
-        return owners
-
-    def _after(self, key: str, tried: tuple[str, ...]) -> int:
-        """The next node for a key: not tried yet, and rather one that did not fail lately."""
-        left = [name for name in self.ring.preference(key) if name not in tried]
-        suspects = self._health.suspects()
-        chosen = next((name for name in left if name not in suspects), left[0] if left else None)
-        return -1 if chosen is None else self.ring.nodes.index(chosen)
-
-    def _owner_tables(self, coarse: CoarseQuantizer) -> list[NDArray[np.intp]]:
-        """For each place among a chunk's replicas: (chunks,) index of the node."""
-        version = (coarse.manifest.collection, coarse.manifest.version)
-        tables = self._owners.get(version)
-        if tables is None:
-            if len(self._owners) >= _VERSIONS_KEPT:
-                self._owners.clear()
-            keys = [coarse.manifest.chunk_key(chunk) for chunk in range(len(coarse.manifest.chunks))]
-            tables = self._owners[version] = owner_tables(self.ring, keys)
-        return tables
 
 
 def _abandon(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
@@ -280,17 +270,6 @@ def _abandon(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
         if not call.done():
             call.add_done_callback(lambda done: done.cancelled() or done.exception())
             call.cancel()
-
-
-def owner_tables(ring: HashRing, keys: Sequence[str]) -> list[NDArray[np.intp]]:
-    """For each place among the replicas, (n,) the index in ``ring.nodes`` of the node that holds each key."""
-    index = {name: at for at, name in enumerate(ring.nodes)}
-    replicas = min(ring.replication, len(ring.nodes))
-    others = [
-        np.array([index[ring.owners(key)[place]] for key in keys], dtype=np.intp)
-        for place in range(1, replicas)
-    ]
-    return [ring.owner_table[ring.slots(keys)], *others]
 
 
 def _answers(outcome: _Outcome, cells: Sequence[Cells], k: int) -> list[Answer]:

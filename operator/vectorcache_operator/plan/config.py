@@ -17,5 +17,6 @@ def ring_config(resource: Resource) -> Object:
         "nodes": [names.pod(resource.name, ordinal) for ordinal in range(spec.nodes.replicas)],
         "virtual_nodes": spec.ring.virtual_nodes,
         "replication": spec.ring.replication,
+        "shard_bytes": spec.shard_bytes,
     }
     return thing(kinds.CONFIG_MAP, resource, resource.name, data={names.RING_FILE: json.dumps(ring)})

@@ -51,6 +51,7 @@ def _environment(resource: Resource) -> dict[str, str | Object]:
         "GRACE_PERIOD": spec.nodes.grace_period,
         "VIRTUAL_NODES": str(spec.ring.virtual_nodes),
         "REPLICATION": str(spec.ring.replication),
+        "SHARD_BYTES": str(spec.shard_bytes),
         "K": str(spec.search.top_k),
         "TIMEOUT": spec.search.timeout,
         "DRAIN_DELAY": pod.DRAIN_DELAY,

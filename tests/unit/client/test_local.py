@@ -200,7 +200,7 @@ async def test_a_number_of_nodes_that_is_not_allowed(
 
 
 def test_the_commands_of_the_real_servers(tmp_path: Path) -> None:
-    settings = LocalSettings("file:///blobs", tmp_path, memory="64Mi", disk="1Gi", replication=2)
+    settings = LocalSettings("file:///blobs", tmp_path, memory="64Mi", disk="1Gi", replication=2, shard="8Mi")
     node = Commands().node(settings, "node-3")
     router = Commands().router(settings, tmp_path / "nodes.json", 8100)
     assert node[:3] == [sys.executable, "-m", "vectorcache_node"]
@@ -209,7 +209,7 @@ def test_the_commands_of_the_real_servers(tmp_path: Path) -> None:
     assert (_flags(node)["--memory"], _flags(node)["--disk"]) == ("64Mi", "1Gi")
     assert router[:3] == [sys.executable, "-m", "vectorcache_router"]
     assert _flags(router)["--listen"] == "127.0.0.1:8100"
-    assert _flags(router)["--replication"] == "2"
+    assert (_flags(router)["--replication"], _flags(router)["--shard-bytes"]) == ("2", "8Mi")
 
 
 def _flags(command: Sequence[str]) -> dict[str, str]:

@@ -156,14 +156,15 @@ def test_an_answer_comes_back_as_it_was(payload: list[dict[str, Any]] | None) ->
     distances = [0.1, 1 / 3]  # to the last bit
     hits = Hits([2**40, 0], distances, ["x", 5], payload)
     nothing = Hits([], [], [], None)
-    answer = CellAnswer([hits, nothing], np.array([3, 8], dtype=np.int32), "gone", 123)
+    answer = CellAnswer([hits, nothing], np.array([3, 8], dtype=np.int32), "gone", 123, 45)
     for response in both(node_response(answer), NodeSearchResponse):
         back = cell_answer(response)
         assert back.hits[0].rows == [2**40, 0]
         assert back.hits[0].distances == distances
         assert (back.hits[0].ids, back.hits[0].payload) == (["x", 5], payload)
         assert (back.hits[1].rows, back.hits[1].distances) == ([], [])
-        assert (back.failed.tolist(), back.reason, back.scanned) == ([3, 8], "gone", 123)
+        assert (back.failed.tolist(), back.reason) == ([3, 8], "gone")
+        assert (back.scanned, back.load) == (123, 45)
 
 
 def test_a_vector_travels_with_its_id_and_payload() -> None:

@@ -19,7 +19,9 @@ from tests.support.servers import METRICS, Words, local_node, node_settings, ser
 from tests.support.servers import until as until_async
 from tests.support.waiting import until
 
+from vectorcache.index.manifest import Manifest
 from vectorcache.layers.diskfile import file_weight
+from vectorcache.routing.placement import shards_of
 from vectorcache.routing.ring import HashRing
 from vectorcache.stores.folder import FolderBlobStore
 from vectorcache_node import CacheNode, open_node
@@ -27,12 +29,16 @@ from vectorcache_node.metrics import WarmUpMetrics
 from vectorcache_node.warmup import WarmUp, plan_of, warming
 
 NAMES = ["words-node-0", "words-node-1", "words-node-2"]
+SHARD = 30_000
+"""Bytes of about two chunks."""
 
 
 @pytest.fixture
 def ring_file(tmp_path: Path) -> Path:
     path = tmp_path / "ring.json"
-    path.write_bytes(msgspec.json.encode({"nodes": NAMES, "virtual_nodes": 1000, "replication": 2}))
+    path.write_bytes(
+        msgspec.json.encode({"nodes": NAMES, "virtual_nodes": 1000, "replication": 2, "shard_bytes": SHARD})
+    )
     return path
 
 
@@ -49,9 +55,15 @@ def warm_up_of(node: CacheNode, path: Path, timeout: float = PATIENCE) -> WarmUp
 
 def keys_of(words: Words, place: int, name: str = NAMES[0], names: list[str] = NAMES) -> set[str]:
     """Keys of the chunks of which a node is owner number ``place``."""
-    ring = HashRing(names, 1000, 2)
-    keys = [m.chunk_key(n) for m in words.manifests.values() for n in range(len(m.chunks))]
-    return {key for key in keys if ring.owners(key)[place] == name}
+    manifests = words.manifests.values()
+    return {key for manifest in manifests for key in owned_of(manifest, place, name, names)}
+
+
+def owned_of(manifest: Manifest, place: int, name: str = NAMES[0], names: list[str] = NAMES) -> set[str]:
+    """The same of one collection."""
+    ring, shards = HashRing(names, 1000, 2), shards_of(manifest, SHARD)
+    owners = [ring.owners(key)[place] for key in shards.keys]
+    return {manifest.chunk_key(n) for n, shard in enumerate(shards.of_chunk) if owners[shard] == name}
 
 
 def layer(node: CacheNode, name: str) -> Any:
@@ -116,7 +128,7 @@ async def test_memory_takes_the_first_replicas_first_and_disk_the_rest(
 ) -> None:
     ring = HashRing(NAMES, 1000, 2)
     versions = [await node.versions.open(name, 1) for name in METRICS]
-    everything = plan_of(ring, NAMES[0], versions, 1e9, 1e9)
+    everything = plan_of(ring, SHARD, NAMES[0], versions, 1e9, 1e9)
     firsts = len(keys_of(words, 0))
     assert {chunk.key for chunk in everything.memory[:firsts]} == keys_of(words, 0)
     assert {chunk.key for chunk in everything.memory[firsts:]} == keys_of(words, 1)
@@ -125,9 +137,9 @@ async def test_memory_takes_the_first_replicas_first_and_disk_the_rest(
     some, more = everything.memory[:5], everything.memory[5:9]
     memory = sum(chunk.weight for chunk in some)
     disk = sum(file_weight(chunk.size) for chunk in some + more)
-    plan = plan_of(ring, NAMES[0], versions, memory, disk)
+    plan = plan_of(ring, SHARD, NAMES[0], versions, memory, disk)
     assert (plan.memory, plan.disk) == (some, more)
-    assert len(plan_of(ring, NAMES[0], versions, 0, 0)) == 0
+    assert len(plan_of(ring, SHARD, NAMES[0], versions, 0, 0)) == 0
 
 
 async def test_layers_are_not_filled_to_the_brim(words: Words, tmp_path: Path, ring_file: Path) -> None:
@@ -154,14 +166,13 @@ async def test_codes_of_all_chunks_come_to_memory_that_could_not_hold_a_fifth_of
     settings = replace(settings, blob_url=str(tmp_path / "blobs"), memory=size // 5, disk=2 * size)
     async with open_node(settings, {}) as node:
         ring = HashRing(NAMES, 1000, 2)
-        keys = [manifest.chunk_key(number) for number in range(len(manifest.chunks))]
-        owned = {key for key in keys if NAMES[0] in ring.owners(key)}
+        owned = owned_of(manifest, 0) | owned_of(manifest, 1)
         warm_up = warm_up_of(node, ring_file)
         await warm_up.run()
         assert warm_up.loaded == len(owned) > 20
         assert set(node.storage.at_hand(owned)) == owned
         assert (layer(node, "memory").evictions, layer(node, "blob").hits) == (0, len(owned))
-        plan = plan_of(ring, NAMES[0], [await node.versions.open(NAME, 1)], 1e9, 1e9)
+        plan = plan_of(ring, SHARD, NAMES[0], [await node.versions.open(NAME, 1)], 1e9, 1e9)
         weights = sum(chunk.weight for chunk in plan.memory)
         assert layer(node, "memory").bytes == pytest.approx(weights, rel=0.02)
     await blobs.close()

@@ -91,7 +91,10 @@ async def test_a_router_needs_its_blob_store_once_and_warns_of_an_outage() -> No
 
             await until(failing)
             status, told = await report()
-            assert (status, told["reasons"]) == (503, ["the blob store has not answered yet", "collections are being opened"])
+            assert (status, told["reasons"]) == (
+                503,
+                ["the blob store has not answered yet", "collections are being opened"],
+            )
             assert "500 InternalError" in told["warnings"][0]
             assert not await reachable()
             service[DOWN].clear()

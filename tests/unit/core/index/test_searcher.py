@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -69,6 +70,19 @@ async def test_a_long_scan_runs_in_the_executor(world: World) -> None:
         one, other = await threaded.search(query([0, 1])), await world.searcher.search(query([0, 1]))
         assert len(executor._threads) == 1
     assert one.hits[0].ids == other.hits[0].ids
+
+
+async def test_an_answer_tells_what_else_is_in_hand(world: World) -> None:
+    assert (await world.searcher.search(query([0, 1], [5]))).load == 0
+    gate = world.blobs.control.hold("get")
+    cold = asyncio.create_task(world.searcher.search(query([7, 8], [8])))
+    await gate.arrivals(1)
+    assert (await world.searcher.search(query([0, 1]))).load == 3
+    gate.open()
+    assert (await cold).load == 0
+    with pytest.raises(InvalidInput):
+        await world.searcher.search(query([10**6]))
+    assert (await world.searcher.search(query([0]))).load == 0
 
 
 @pytest.mark.parametrize("cells", [[-1, 0], [0, 10**6]])

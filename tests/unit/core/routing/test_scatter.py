@@ -19,9 +19,10 @@ from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.query import Answer
 from vectorcache.index.versions import Versions
 from vectorcache.routing.health import NodeHealth
+from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.node import LocalNode
 from vectorcache.routing.ring import HashRing
-from vectorcache.routing.scatter import ScatterSearch, owner_tables
+from vectorcache.routing.scatter import ScatterSearch
 from vectorcache.stores.memory import MemoryBlobStore
 
 VECTORS = clustered(1000)
@@ -38,10 +39,17 @@ class World:
     ring: HashRing
     clock: FakeClock
     health: NodeHealth
+    loads: NodeLoads
 
     def scatter(self, hedge_after: float = FOREVER) -> ScatterSearch:
         return ScatterSearch(
-            self.ring, self.nodes, health=self.health, hedge_after=hedge_after, clock=self.clock
+            self.ring,
+            self.nodes,
+            shard_bytes=1,  # each chunk has its own place on the ring
+            health=self.health,
+            loads=self.loads,
+            hedge_after=hedge_after,
+            clock=self.clock,
         )
 
     async def search(
@@ -77,6 +85,7 @@ async def world_of(count: int, *, replication: int = 1, metric: str = "euclidean
         HashRing(names, 100, replication),
         clock,
         NodeHealth(clock, cooldown=1.0),
+        NodeLoads(clock),
     )
     for node in nodes.values():
         await node.close()
@@ -272,7 +281,7 @@ async def test_nobody_waits_longer_than_the_timeout() -> None:
     async with world_of(3) as world:
         slow = world.nodes["node-1"]
         slow.gate = Gate(None)
-        scatter = ScatterSearch(world.ring, world.nodes, hedge_after=FOREVER)
+        scatter = ScatterSearch(world.ring, world.nodes, shard_bytes=1, hedge_after=FOREVER)
         answers = await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=0.2)
         assert all(0 < answer.searched < 1 for answer in answers)
         for node in world.nodes.values():
@@ -312,11 +321,59 @@ async def test_replicas_take_turns(replication: int) -> None:
             assert names == set(world.ring.owners(key))
 
 
-@pytest.mark.parametrize(("nodes", "replication"), [(1, 1), (3, 1), (3, 2), (2, 5)])
-def test_owner_tables_are_the_rings(nodes: int, replication: int) -> None:
-    ring = HashRing([f"n{number}" for number in range(nodes)], 50, replication)
-    keys = [f"words/v1/chunks/{number:06d}.arrow" for number in range(40)]
-    tables = owner_tables(ring, keys)
-    assert len(tables) == min(nodes, replication)
-    for at, key in enumerate(keys):
-        assert tuple(ring.nodes[table[at]] for table in tables) == ring.owners(key)
+# Load
+
+
+async def test_a_collection_of_one_shard_is_searched_by_one_node_at_rest_and_by_all_under_load(
+    world: World,
+) -> None:
+    scatter = ScatterSearch(world.ring, world.nodes, loads=world.loads, clock=world.clock)
+
+    async def search() -> None:
+        answers = await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
+        assert answers[0].searched == 1.0
+
+    for _ in range(10):
+        await search()
+    first = world.ring.preference(world.coarse.manifest.chunk_key(0))[0]
+    assert {name for name, node in world.nodes.items() if node.queries} == {first}
+    world.forget()
+    gates = [Gate(None) for _ in world.nodes]
+    for node, gate in zip(world.nodes.values(), gates, strict=True):
+        node.gate = gate
+    searches = [asyncio.create_task(search()) for _ in range(30)]
+    await until(lambda: sum(len(node.queries) for node in world.nodes.values()) == 30)
+    assert max(len(node.queries) for node in world.nodes.values()) <= 1.25 * 31 / 3
+    for gate in gates:
+        gate.open()
+    await asyncio.gather(*searches)
+    assert world.loads.now() == {}
+
+
+async def test_a_node_that_says_it_is_busy_is_spared(world: World) -> None:
+    scatter = ScatterSearch(world.ring, world.nodes, loads=world.loads, clock=world.clock)
+    first, second, _ = world.ring.preference(world.coarse.manifest.chunk_key(0))
+    world.nodes[first].load = 1000
+    for _ in range(2):
+        await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
+    assert [len(world.nodes[name].queries) for name in (first, second)] == [1, 1]
+    world.nodes[first].load = 0
+    world.clock.now += 10
+    await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
+    assert [len(world.nodes[name].queries) for name in (first, second)] == [2, 1]
+
+
+async def test_a_node_is_not_loaded_with_what_failed_or_was_given_up(world: World) -> None:
+    world.nodes["node-0"].error = Unavailable("down")
+    world.nodes["node-1"].lost = {0, 1, 2}
+    world.check(await world.search())
+    assert world.loads.now() == {}
+    world.forget()
+    world.nodes["node-2"].gate = Gate(None)
+    search = asyncio.create_task(world.search())
+    await until(lambda: bool(world.nodes["node-2"].queries))
+    assert "node-2" in world.loads.now()
+    search.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await search
+    await until(lambda: not world.loads.now())
