@@ -115,17 +115,22 @@ class Placement:
         """
         version = self._version(manifest)
         self._turn += not tried
-        wanted = cells[0] if len(cells) == 1 else np.concatenate(cells)
-        shards = version.shard_of_cell[wanted]
-        nodes = version.owners[self._turn % len(version.owners)][shards]
+        owners = version.owners[self._turn % len(version.owners)]
         names, loads = self.ring.nodes, self._loads.now()
+        count = sum(map(len, cells))
         avoided = {*tried, *suspects}.intersection(self._index)
-        mean = (sum(loads.values()) + len(wanted)) / max(1, len(names) - len(avoided))
-        most = max((1 + EPSILON) * mean, SLACK * len(wanted) / len(cells))
-        asked = zip(*(part.tolist() for part in np.unique(nodes, return_counts=True)), strict=True)
-        if all(
-            names[node] not in avoided and loads.get(names[node], 0) + count <= most for node, count in asked
-        ):
+        mean = (sum(loads.values()) + count) / max(1, len(names) - len(avoided))
+        most = max((1 + EPSILON) * mean, SLACK * count / len(cells))
+
+        def able(node: int, share: int) -> bool:
+            return names[node] not in avoided and loads.get(names[node], 0) + share <= most
+
+        if len(owners) == 1 and able(int(owners[0]), count):
+            return np.broadcast_to(owners, count)
+        shards = version.shard_of_cell[np.concatenate(cells)]
+        nodes = owners[shards]
+        asked = np.bincount(nodes)
+        if all(able(node, count) for node, count in enumerate(asked.tolist()) if count):
             return nodes
         query_of = np.repeat(np.arange(len(cells)), [len(one) for one in cells])
         for shard in np.unique(shards).tolist():

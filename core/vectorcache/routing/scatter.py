@@ -255,11 +255,13 @@ class ScatterSearch:
         cells = np.concatenate(part.cells)
         query_of = np.repeat(np.arange(len(part.cells)), [len(one) for one in part.cells])
         groups = {}
-        for node in np.unique(nodes).tolist():
+        for node in np.flatnonzero(np.bincount(nodes)).tolist():
             places = np.flatnonzero(nodes == node)
-            queries, starts = np.unique(query_of[places], return_index=True)
+            queries = query_of[places]
+            starts = np.flatnonzero(np.diff(queries, prepend=-1))
             groups[names[node]] = _Part(
-                [part.queries[query] for query in queries.tolist()], np.split(cells[places], starts[1:])
+                [part.queries[query] for query in queries[starts].tolist()],
+                np.split(cells[places], starts[1:]),
             )
         return groups
 
