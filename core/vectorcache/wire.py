@@ -254,6 +254,18 @@ class FetchResponse(Reply):
     vectors: list[VectorItem]
 
 
+class KeptRequest(Message):
+    """Ask for metadata that the node keeps: the key of a blob, or a prefix with a slash for the folders below it."""
+
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+
+class KeptResponse(Reply):
+    """The blob's bytes."""
+
+    data: bytes
+
+
 class LayerInfo(Reply):
     """One layer's counters since the node started, and what it holds now."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vectorcache import wire
+from vectorcache.errors import NotFound
 from vectorcache.index.query import CellQuery
 from vectorcache.layers.base import LayerStats
 from vectorcache_node.node import CacheNode
@@ -47,6 +48,15 @@ class NodeApi:
                 errors=(404,),
             ),
             Route(
+                method="POST",
+                path="/v1/kept",
+                handler=self.kept,
+                summary="Metadata that is kept on disk, for routers that cannot reach the blob store",
+                request=wire.KeptRequest,
+                response=wire.KeptResponse,
+                errors=(404,),
+            ),
+            Route(
                 method="GET",
                 path="/v1/stats",
                 handler=self.stats,
@@ -84,6 +94,13 @@ class NodeApi:
             request.collection, request.version, request.chunk, request.positions
         )
         return wire.FetchResponse(vectors=[wire.vector_item(stored) for stored in found])
+
+    async def kept(self, request: wire.KeptRequest) -> wire.KeptResponse:
+        """POST /v1/kept."""
+        data = await self._node.blobs.recall(request.key)
+        if data is None:
+            raise NotFound("blob", request.key)
+        return wire.KeptResponse(data=data)
 
     async def stats(self) -> wire.NodeStats:
         """GET /v1/stats."""

@@ -16,11 +16,13 @@ from vectorcache.errors import InvalidInput
 from vectorcache.index.query import CellAnswer, CellQuery
 from vectorcache.index.versions import Versions
 from vectorcache.layers.base import LayerStats
+from vectorcache.layers.kept import KeptBlobs
 from vectorcache.offload import Offload
 from vectorcache.routing.node import LocalNode
 from vectorcache.stores.base import BlobStore, FileStore
 from vectorcache.stores.disk import DiskFileStore
 from vectorcache.stores.url import open_blob_store
+from vectorcache_node.metadata import Keeper, kept_blobs
 from vectorcache_node.settings import NodeSettings
 from vectorcache_node.storage import NodeStorage
 
@@ -32,24 +34,27 @@ class CacheNode:
 
     Attributes:
         local: searches.
-        blobs: the blob store.
+        blobs: the blob store, and what is kept of it.
         versions: the versions whose manifests are known.
         storage: the cache.
+        keeper: keeps the metadata of what is searched.
         searches, queries, scanned: requests, queries in them, and rows compared, since the start.
     """
 
     def __init__(
         self,
         local: LocalNode,
-        blobs: BlobStore,
+        blobs: KeptBlobs,
         versions: Versions,
         storage: NodeStorage,
+        keeper: Keeper,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.local = local
         self.blobs = blobs
         self.versions = versions
         self.storage = storage
+        self.keeper = keeper
         self.searches = 0
         self.queries = 0
         self.scanned = 0
@@ -62,6 +67,7 @@ class CacheNode:
         self.searches += 1
         self.queries += len(query.cells)
         self.scanned += answer.scanned
+        self.keeper.searched(query.collection, query.version)
         return answer
 
     @property
@@ -85,18 +91,22 @@ async def open_node(settings: NodeSettings, environment: Mapping[str, str]) -> A
     for field, value in (("--blob-url", settings.blob_url), ("--data", settings.data)):
         if not value:
             raise InvalidInput(field, value, "must be given")
+    data = Path(settings.data)
     executor = ThreadPoolExecutor(settings.scan_threads, thread_name_prefix="scan")
     try:
         async with (
             open_blob_store(settings.blob_url, environment) as blobs,
-            DiskFileStore(Path(settings.data)) as files,
+            DiskFileStore(data / "chunks") as files,
+            kept_blobs(blobs, data / "metadata", settings.disk) as kept,
         ):
-            versions, storage = Versions(blobs), _storage(settings, blobs, files)
+            versions, storage = Versions(kept), _storage(settings, blobs, files)
             local = LocalNode(settings.name, versions, storage, offload=Offload(executor))
             await local.open()
+            keeper = Keeper(kept, versions)
             try:
-                yield CacheNode(local, blobs, versions, storage)
+                yield CacheNode(local, kept, versions, storage, keeper)
             finally:
+                await keeper.close()
                 await _closed(local, versions)
     finally:
         executor.shutdown(cancel_futures=True)

@@ -153,7 +153,9 @@ class WarmUp:
         versions = []
         for name in await catalog.collections():
             try:
-                versions.append(await self._node.versions.open(name, await catalog.current(name)))
+                version = await catalog.current(name)
+                versions.append(await self._node.versions.open(name, version))
+                self._node.keeper.searched(name, version)
             except (NotFound, CorruptData) as error:
                 self._log.warning("collection not warmed", collection=name, error=str(error))
         memory, disk = _room(self._node.layers(), "memory"), _room(self._node.layers(), "disk")

@@ -22,7 +22,8 @@ def router_app(cluster: Cluster, settings: RouterSettings) -> web.Application:
 
     async def unready() -> list[str]:
         reasons = [] if cluster.nodes else ["no cache node is known yet"]
-        if not cluster.storage.reached:  # once is enough: what is cached goes on answering in an outage
+        # Once is enough, and what nodes keep is: what is cached goes on answering in an outage.
+        if not (cluster.storage.reached or cluster.collections.opened):
             reasons.append("the blob store has not answered yet")
         if not cluster.collections.warmed:
             reasons.append("collections are being opened")

@@ -16,6 +16,7 @@ from vectorcache.errors import InvalidInput, Unavailable, VectorCacheError
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
+from vectorcache.layers.kept import KeptBlobs
 from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.routing.load import NodeLoads
@@ -27,6 +28,7 @@ from vectorcache_router.collections import Collections
 from vectorcache_router.health import ClusterHealth
 from vectorcache_router.http_node import HttpNode
 from vectorcache_router.membership import FileMembership, Membership, StaticMembership, parse_nodes
+from vectorcache_router.recall import NodesMemory
 from vectorcache_router.settings import RouterSettings
 from vectorcache_router.storage import StorageWatch
 
@@ -224,7 +226,10 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
         ):
-            collections = Collections(blobs, refresh=settings.refresh, max_bytes=settings.centroid_memory)
+            kept = KeptBlobs(blobs, NodesMemory(lambda: cluster.nodes))
+            collections = Collections(
+                blobs, kept=kept, refresh=settings.refresh, max_bytes=settings.centroid_memory
+            )
             storage = StorageWatch(blobs)
             cluster = Cluster(settings, collections, membership, storage, session, Offload(executor))
             background = [
@@ -238,6 +243,7 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
                 await asyncio.gather(*background, return_exceptions=True)
                 await cluster.close()
                 await collections.close()
+                await kept.close()
 
 
 def _membership(settings: RouterSettings, environment: Mapping[str, str]) -> Membership:

@@ -77,6 +77,7 @@ class Collections:
 
     Args:
         blobs: where collections are.
+        kept: the same, for what is not known yet; tells what others keep where the store does not answer.
         refresh: seconds between looks at one collection.
         max_bytes: of the centroids that are kept; those used last stay.
         clock: monotonic seconds.
@@ -90,14 +91,16 @@ class Collections:
         self,
         blobs: BlobStore,
         *,
+        kept: BlobStore | None = None,
         refresh: float,
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.warmed = False
-        self._blobs = blobs
-        self._catalog = Catalog(blobs)
+        self._kept = kept or blobs
+        self._current = Catalog(blobs).current
+        self._catalog = Catalog(self._kept)
         self._refresh = refresh
         self._clock = clock
         self._sleep = sleep
@@ -111,11 +114,16 @@ class Collections:
         self._lookups = NLayerCache[LookupShard](
             [
                 MemoryLayer(LRU(max_bytes=LOOKUP_BYTES, weigh=lambda shard: shard.nbytes)),
-                BlobLayer(blobs, LookupCodec()),
+                BlobLayer(self._kept, LookupCodec()),
             ],
             name="id lookups",
         )
         self._log = structlog.get_logger()
+
+    @property
+    def opened(self) -> int:
+        """How many versions are open."""
+        return len(self._opened)
 
     async def warm(self) -> None:
         """Open what is served, so that the first search of a collection does not depend on the blob store.
@@ -169,23 +177,26 @@ class Collections:
         await self._lookups.close()
 
     async def _warm(self) -> bool:
-        """Whether the blob store answered all the way."""
+        """Whether all is open that there is room for."""
         try:
-            await each_of(self._warm_one, await self._catalog.collections(), _OPEN_AT_ONCE)
+            opened = await each_of(self._warm_one, await self._kept.list_folders(), _OPEN_AT_ONCE)
         except VectorCacheError as error:
-            self._log.warning("collections cannot be opened yet", error=str(error))
+            self._log.warning("collections cannot be listed yet", error=str(error))
             return False
-        return True
+        return all(opened)
 
-    async def _warm_one(self, name: str) -> None:
+    async def _warm_one(self, name: str) -> bool:
+        """Open a collection, if it is one; whether there is no use in trying again."""
         if 2 * self._opened.bytes > self._max_bytes:
-            return
+            return True
         try:
             await self.open(name)
-        except Unavailable:
-            raise
+        except NotFound:
+            pass
         except VectorCacheError as error:
             self._log.warning("collection not opened", collection=name, error=str(error))
+            return not isinstance(error, Unavailable)
+        return True
 
     async def _served(self, name: str) -> int:
         """The version that is served."""
@@ -202,7 +213,9 @@ class Collections:
         known = self._states.peek(name)
         version: int | None
         try:
-            version = await self._catalog.current(name)
+            # What is known is newer than what others keep.
+            current = self._catalog.current if known is None or known.version is None else self._current
+            version = await current(name)
             await self.open(name, version)
         except NotFound:
             version = None
@@ -216,7 +229,7 @@ class Collections:
         return state
 
     async def _load(self, key: tuple[str, int]) -> CoarseQuantizer:
-        opened = await load_coarse(self._blobs, await self._catalog.manifest(*key))
+        opened = await load_coarse(self._kept, await self._catalog.manifest(*key))
         if not self._opened.put(key, opened):
             self._log.warning("centroids outweigh the memory for them", collection=key[0], version=key[1])
         return opened

@@ -18,16 +18,17 @@ from vectorcache_service.app import STREAM_PATH
 from vectorcache_service.problem import Problem
 from vectorcache_service.stream import OK, Reply
 
-SEARCH, PREFETCH, VECTORS = "/v1/search", "/v1/prefetch", "/v1/vectors"
+SEARCH, PREFETCH, VECTORS, KEPT = "/v1/search", "/v1/prefetch", "/v1/vectors", "/v1/kept"
 _PATIENCE = 1 / 0.9  # a node gets nine tenths of its caller's time, see ``vectorcache.routing.scatter``
 
 _search_response = msgspec.msgpack.Decoder(wire.NodeSearchResponse).decode
 _prefetch_response = msgspec.msgpack.Decoder(wire.PrefetchResponse).decode
 _fetch_response = msgspec.msgpack.Decoder(wire.FetchResponse).decode
+_kept_response = msgspec.msgpack.Decoder(wire.KeptResponse).decode
 _problem = msgspec.msgpack.Decoder(Problem).decode
 
 R = TypeVar("R")
-_Request: TypeAlias = wire.NodeSearchRequest | wire.PrefetchRequest | wire.FetchRequest
+_Request: TypeAlias = wire.NodeSearchRequest | wire.PrefetchRequest | wire.FetchRequest | wire.KeptRequest
 
 
 class HttpNode(SearchNode):
@@ -79,6 +80,15 @@ class HttpNode(SearchNode):
         found = (await self._call(VECTORS, request, _fetch_response, timeout)).vectors
         return [StoredVector(one.id, np.array(one.vector, dtype=np.float32), one.payload) for one in found]
 
+    async def kept(self, key: str, timeout: float) -> bytes:
+        """Metadata that the node keeps.
+
+        Raises:
+            NotFound: the node does not keep it.
+            Unavailable: the node does not answer, or not in time.
+        """
+        return (await self._call(KEPT, wire.KeptRequest(key=key), _kept_response, timeout)).data
+
     async def close(self) -> None:
         """Let what is under way finish. What comes later is ``Unavailable``."""
         await self._channel.close()
@@ -92,13 +102,13 @@ class HttpNode(SearchNode):
             told = str(error) or type(error).__name__
             raise Unavailable(f"node {self._name!r} does not answer: {told}") from error
         if reply.status != OK:
-            raise self._error(reply, f"{request.collection}/v{request.version}")
+            raise self._error(reply, request)
         try:
             return decode(reply.response)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unavailable(f"node {self._name!r} answered what is no answer: {error}") from error
 
-    def _error(self, reply: Reply, version: str) -> Exception:
+    def _error(self, reply: Reply, request: _Request) -> Exception:
         status = reply.status
         try:
             problem = _problem(reply.response)
@@ -108,5 +118,7 @@ class HttpNode(SearchNode):
             allowed = problem.allowed or problem.detail or problem.title
             return InvalidInput(problem.field or "request", problem.value, allowed)
         if status == 404:
-            return NotFound("version", version)
+            if isinstance(request, wire.KeptRequest):
+                return NotFound("blob", request.key)
+            return NotFound("version", f"{request.collection}/v{request.version}")
         return Unavailable(f"node {self._name!r} answered {status}: {problem.title}")

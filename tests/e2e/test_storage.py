@@ -1,4 +1,4 @@
-"""The blob store and the volumes: other credentials, larger disks, an outage."""
+"""The blob store and the volumes: other credentials, larger disks, outages."""
 
 from __future__ import annotations
 
@@ -77,6 +77,27 @@ def test_what_is_cached_is_answered_while_the_blob_store_is_down(cache: Cache, s
             cache.kubectl("scale", "deployment/azurite", "--replicas=1")
         until(lambda: cache.condition("StorageReachable").get("status") == "True", "it is back", 60)
     answers.check()
+
+
+def test_all_pods_restart_while_the_blob_store_is_down(cache: Cache, searches: Searches) -> None:
+    """What volumes hold is enough: chunks, and what says where they are."""
+    before = _pods(cache)
+    cache.kubectl("scale", "deployment/azurite", "--replicas=0")
+    try:
+        until(
+            lambda: cache.condition("StorageReachable").get("status") == "False", "the condition says so", 45
+        )
+        cache.kubectl("delete", "pod", "--wait=false", *before)
+        until(lambda: not set(before.values()) & set(_pods(cache).values()), "every pod is another one", 90)
+        cache.wait_settled()
+        searches.wait_well()
+        with searches.watched() as answers:
+            begun = time.monotonic()
+            until(lambda: time.monotonic() - begun > 10, "searches go on", 15)
+        answers.check(least=50)
+    finally:
+        cache.kubectl("scale", "deployment/azurite", "--replicas=1")
+    until(lambda: cache.condition("StorageReachable").get("status") == "True", "it is back", 60)
 
 
 def _secret(cache: Cache, name: str, key: str) -> str:

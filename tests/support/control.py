@@ -116,6 +116,7 @@ class ControlledBlobs(BlobStore):
         return await self.inner.head(key)
 
     async def list_folders(self, prefix: str = "") -> list[str]:
+        await self.control.check("list_folders")
         return await self.inner.list_folders(prefix)
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from numpy.typing import NDArray
 from tests.support.brute_force import assert_nearest
 
+from vectorcache.errors import Unavailable
 from vectorcache.index.build import build_collection
 from vectorcache.index.layout import BuildSettings
 from vectorcache.index.manifest import Manifest
@@ -146,6 +147,16 @@ async def local_cluster(words: Words, data: Path, *flags: str) -> AsyncIterator[
 
 async def _holds(value: bool) -> bool:
     return value
+
+
+def begin_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every blob store in this process that is a folder does not answer."""
+
+    async def fail(*_: object, **__: object) -> object:
+        raise Unavailable("no network")
+
+    for call in ("get", "head", "list_folders"):
+        monkeypatch.setattr(FolderBlobStore, call, fail)
 
 
 # In processes of their own

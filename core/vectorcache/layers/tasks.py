@@ -32,6 +32,13 @@ class Tasks:
         while self._running:
             await asyncio.wait(self._running)
 
+    async def cancel(self) -> None:
+        """Give up what runs."""
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
 
 class KeyLocks:
     """One lock per key, kept only while somebody holds it or waits for it. Waiters are served in order."""

@@ -62,6 +62,7 @@ class Searches:
 
     kubectl: Kubectl
     name: str
+    _rate: float = field(default=0.0, init=False)
 
     def start(self, router: str, rate: float, image: str, machine: str, nprobe: int | None = None) -> None:
         """Start it and wait until it has searched well for a second: the first searches find cold caches.
@@ -77,7 +78,12 @@ class Searches:
         self.kubectl.apply({**program, "data": {"searcher.py": PROGRAM.read_text()}})
         arguments = [router, str(rate), *([] if nprobe is None else [str(nprobe)])]
         self.kubectl.apply(_pod(self.name, image, machine, arguments))
-        until(lambda: self._goes_well(rate), f"pod {self.name} gets answers", 90)
+        self._rate = rate
+        self.wait_well()
+
+    def wait_well(self) -> None:
+        """Wait until it has searched well for a second."""
+        until(lambda: self._goes_well(self._rate), f"pod {self.name} gets answers", 90)
 
     def stop(self) -> None:
         """End it."""

@@ -38,7 +38,9 @@ async def test_the_application_has_probes_metrics_and_a_document(client: Client)
     ):
         assert name in metrics
     document = await (await client.get("/openapi.json")).json()
-    assert set(document["paths"]) == {"/v1/search", "/v1/prefetch", "/v1/vectors", "/v1/stats"}
+    assert set(document["paths"]) == {
+        f"/v1/{name}" for name in ("search", "prefetch", "vectors", "kept", "stats")
+    }
 
 
 async def test_one_request_more_than_may_run_is_told_to_come_back(words: Words, tmp_path: Path) -> None:

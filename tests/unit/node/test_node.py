@@ -25,7 +25,7 @@ async def test_a_node_counts_what_it_did_and_not_what_failed(node: CacheNode, wo
 
 async def test_uptime_is_by_the_clock(node: CacheNode) -> None:
     now = 100.0
-    counted = CacheNode(node.local, node.blobs, node.versions, node.storage, lambda: now)
+    counted = CacheNode(node.local, node.blobs, node.versions, node.storage, node.keeper, lambda: now)
     now = 107.5
     assert counted.uptime_seconds == 7.5
 

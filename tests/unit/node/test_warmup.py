@@ -260,7 +260,7 @@ async def test_it_ends_with_its_block(
     before = asyncio.all_tasks()
     async with warming(warm_up_of(node, ring_file)):
         await until(lambda: slow.waiting == 4)
-    assert asyncio.all_tasks() == before
+    await until(lambda: asyncio.all_tasks() <= before)  # the node goes on keeping metadata
 
 
 @pytest.fixture

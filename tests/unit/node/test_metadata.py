@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.servers import Words, begin_outage, local_node, node_settings, post, until
+
+from vectorcache.errors import Unavailable
+from vectorcache.index.build import build_collection
+from vectorcache.index.catalog import Catalog
+from vectorcache.index.layout import BuildSettings
+from vectorcache.index.manifest import Manifest, metadata_keys
+from vectorcache.index.query import CellQuery
+from vectorcache.stores.folder import FolderBlobStore
+from vectorcache_node import CacheNode, open_node
+
+
+@pytest.fixture
+def mine(words: Words, tmp_path: Path) -> Words:
+    folder = tmp_path / "mine"
+    shutil.copytree(words.folder, folder)
+    return Words(folder, words.vectors, words.manifests)
+
+
+def query(words: Words, version: int = 1) -> CellQuery:
+    return CellQuery("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
+
+
+async def keeps(node: CacheNode, manifest: Manifest) -> bool:
+    return all([await node.blobs.recall(key) is not None for key in metadata_keys(manifest)])
+
+
+async def test_what_belongs_to_a_version_that_was_searched_is_kept(mine: Words, tmp_path: Path) -> None:
+    async with open_node(node_settings(mine, tmp_path / "data"), {}) as node:
+        assert not await keeps(node, mine.manifests["dot"])
+        await node.search(query(mine))
+        await until(lambda: keeps(node, mine.manifests["dot"]))
+        assert not await keeps(node, mine.manifests["cosine"])
+        for key in metadata_keys(mine.manifests["dot"]):
+            assert await node.blobs.recall(key) == (mine.folder / key).read_bytes()
+
+
+async def test_a_new_version_and_its_pointer_follow(mine: Words, tmp_path: Path) -> None:
+    now = 100.0
+    async with (
+        open_node(node_settings(mine, tmp_path / "data"), {}) as node,
+        FolderBlobStore(mine.folder) as blobs,
+    ):
+        node.keeper._clock = lambda: now
+        await node.search(query(mine))
+        await until(lambda: keeps(node, mine.manifests["dot"]))
+        settings = BuildSettings(metric="dot", cells=60, calibration_queries=20)
+        built = (await build_collection(blobs, "dot", mine.vectors, settings)).manifest
+
+        async def pointer() -> int:
+            return await Catalog(node.blobs).current("dot")
+
+        now += 2
+        await node.search(query(mine, version=2))
+        await until(lambda: keeps(node, built))
+        assert await pointer() == 2
+
+
+async def test_a_node_without_its_blob_store_searches_what_it_has(
+    mine: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = node_settings(mine, tmp_path / "data")
+    async with open_node(settings, {}) as node:
+        before = await node.search(query(mine))
+        await until(lambda: keeps(node, mine.manifests["dot"]))
+    begin_outage(monkeypatch)
+    async with open_node(settings, {}) as node:
+        with pytest.raises(Unavailable):
+            await node.storage.get("dot/v1/chunks/nowhere.arrow")
+        after = await node.search(query(mine))
+    assert [hits.ids for hits in after.hits] == [hits.ids for hits in before.hits]
+    assert not len(after.failed)
+
+
+async def test_what_is_kept_is_told(mine: Words, tmp_path: Path) -> None:
+    async with local_node(node_settings(mine, tmp_path / "data")) as (node, client):
+        await node.search(query(mine))
+        await until(lambda: keeps(node, mine.manifests["dot"]))
+        url = str(client.make_url("/v1/kept"))
+        key = mine.manifests["dot"].centroids_key
+        status, answer = await post(client.session, url, {"key": key})
+        assert (status, answer["data"]) == (200, (mine.folder / key).read_bytes())
+        status, problem = await post(client.session, url, {"key": "dot/v9/manifest.json"})
+        assert (status, problem["detail"]) == (404, "blob 'dot/v9/manifest.json' does not exist")
+        status, problem = await post(client.session, url, {"key": ""})
+        assert status == 400
