@@ -66,6 +66,7 @@ def shards_of(manifest: Manifest, shard_bytes: int) -> Shards:
 class _Version(NamedTuple):
     """What placement knows of a version: shard of each cell, keys of shards, their owners by place."""
 
+    manifest: Manifest
     shard_of_cell: NDArray[np.intp]
     shards: Shards
     owners: list[NDArray[np.intp]]
@@ -154,12 +155,12 @@ class Placement:
     def _version(self, manifest: Manifest) -> _Version:
         key = (manifest.collection, manifest.version)
         version = self._versions.get(key)
-        if version is None:
+        if version is None or version.manifest is not manifest:
             if len(self._versions) >= _VERSIONS_KEPT:
                 self._versions.clear()
             shards = shards_of(manifest, self._shard_bytes)
             version = self._versions[key] = _Version(
-                shards.of_chunk[manifest.chunk_of_cell()], shards, shards.owners(self.ring)
+                manifest, shards.of_chunk[manifest.chunk_of_cell()], shards, shards.owners(self.ring)
             )
         return version
 

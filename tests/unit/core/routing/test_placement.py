@@ -272,3 +272,12 @@ def test_a_node_that_comes_moves_its_share_only(manifest: Manifest) -> None:
     moved = [new for old, new in zip(first(before), first(after), strict=True) if old != new]
     assert 0 < len(moved) < 1.4 * len(collections) / 11
     assert moved.count("node-10") >= 0.95 * len(moved)
+
+
+def test_a_version_that_was_built_anew_under_its_number_is_placed_anew(manifest: Manifest) -> None:
+    placement = Placement(ring_of(3), 1 << 40, NodeLoads())
+    fewer = msgspec.structs.replace(manifest, chunks=manifest.chunks[:2])
+    assert placement.preference(fewer, 1)
+    last = [np.array([manifest.cells - 1], dtype=np.int32)]
+    assert placement.nodes_for(manifest, last) is not None
+    assert placement.preference(manifest, len(manifest.chunks) - 1)
