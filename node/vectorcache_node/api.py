@@ -9,6 +9,9 @@ from vectorcache.layers.base import LayerStats
 from vectorcache_node.node import CacheNode
 from vectorcache_service import Route
 
+MAX_KEPT = 64 << 20
+"""Bytes of metadata that a node tells: they travel on the connection that searches use."""
+
 
 class NodeApi:
     """Handlers of the routes."""
@@ -98,7 +101,7 @@ class NodeApi:
     async def kept(self, request: wire.KeptRequest) -> wire.KeptResponse:
         """POST /v1/kept."""
         data = await self._node.blobs.recall(request.key)
-        if data is None:
+        if data is None or len(data) > MAX_KEPT:
             raise NotFound("blob", request.key)
         return wire.KeptResponse(data=data)
 

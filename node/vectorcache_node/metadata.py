@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from vectorcache.errors import VectorCacheError
-from vectorcache.index.manifest import metadata_keys
+from vectorcache.index.manifest import current_key, manifest_key
 from vectorcache.index.versions import Versions
 from vectorcache.layers.codec import BytesCodec
 from vectorcache.layers.disk import DiskLayer
@@ -26,8 +26,10 @@ from vectorcache.stores.disk import DiskFileStore
 SHARE = 0.02
 """Of the disk layer's capacity, on top of it: what all metadata may take."""
 
-_AGAIN = 1.0  # seconds between looks at one collection, while searches of two of its versions alternate
+_AGAIN = 600.0  # seconds until a version that goes on being searched is looked at again
+_CHANGED = 1.0  # seconds between looks at one collection, while searches of two of its versions alternate
 _COLLECTIONS = 4096
+_WAITING = 64  # collections that may wait for their look; others are looked at after a later search
 
 
 @asynccontextmanager
@@ -37,13 +39,14 @@ async def kept_blobs(blobs: BlobStore, folder: Path, disk_bytes: int) -> AsyncIt
         lru = LRU[str, int](max_bytes=max(1 << 20, int(SHARE * disk_bytes)), weigh=file_weight)
         layer = TolerantLayer(DiskLayer(files, lru, BytesCodec(), name="metadata"))
         await layer.open()
-        async with KeptBlobs(blobs, layer) as kept:
-            yield kept
-        await layer.close()
+        try:
+            yield KeptBlobs(blobs, layer)
+        finally:
+            await layer.close()
 
 
 class Keeper:
-    """Reads all metadata of the versions that are searched, once, in the background: so it is kept.
+    """Reads all metadata of what is searched now and then, in the background: so it is kept.
 
     Args:
         blobs: keeps what is read.
@@ -58,6 +61,7 @@ class Keeper:
         self._versions = versions
         self._clock = clock
         self._seen: LRU[str, tuple[int, float]] = LRU(max_items=_COLLECTIONS)
+        self._waiting: set[str] = set()
         self._tasks = Tasks()
         self._one = asyncio.Semaphore(1)
         self._log = structlog.get_logger()
@@ -65,20 +69,34 @@ class Keeper:
     def searched(self, collection: str, version: int) -> None:
         """A version of a collection was searched, or is about to be."""
         seen = self._seen.get(collection)
-        if seen is None or (seen[0] != version and self._clock() - seen[1] > _AGAIN):
-            self._seen.put(collection, (version, self._clock()))
-            self._tasks.start(self._keep(collection, version))
+        if seen is not None:
+            pause = _AGAIN if seen[0] == version else _CHANGED
+            if self._clock() - seen[1] < pause:
+                return
+        if collection in self._waiting or len(self._waiting) >= _WAITING:
+            return
+        self._waiting.add(collection)
+        self._tasks.start(self._keep(collection, version))
 
     async def close(self) -> None:
         """Give up what is under way."""
         await self._tasks.cancel()
 
     async def _keep(self, collection: str, version: int) -> None:
-        async with self._one:
-            try:
+        try:
+            async with self._one:
                 manifest = (await self._versions.open(collection, version)).manifest
-                for key in metadata_keys(manifest):
+                for key in (
+                    current_key(collection),
+                    manifest_key(collection, version),
+                    manifest.centroids_key,
+                ):
                     await self._blobs.get(key)
-            except VectorCacheError as error:
-                self._seen.delete(collection)
-                self._log.warning("metadata not kept", collection=collection, error=str(error))
+                for shard in range(len(manifest.lookup)):  # their keys tell what they hold
+                    if not await self._blobs.is_kept(manifest.lookup_key(shard)):
+                        await self._blobs.get(manifest.lookup_key(shard))
+            self._seen.put(collection, (version, self._clock()))
+        except VectorCacheError as error:
+            self._log.warning("metadata not kept", collection=collection, error=str(error))
+        finally:
+            self._waiting.discard(collection)

@@ -55,20 +55,27 @@ class OwnedChunk:
         key, size: of its blob.
         weight: about how many bytes it takes in memory.
         mapped: whether it is read where its file is mapped.
+        version: collection and version that it belongs to.
     """
 
     key: str
     size: int
     weight: int
     mapped: bool
+    version: tuple[str, int]
 
 
 @dataclass(slots=True)
 class Plan:
-    """What to load, in the order of loading: into memory, and what has no room there only to disk."""
+    """What to load, in the order of loading: into memory, and what has no room there only to disk.
+
+    Attributes:
+        versions: collections and versions to which it belongs.
+    """
 
     memory: list[OwnedChunk] = field(default_factory=list)
     disk: list[OwnedChunk] = field(default_factory=list)
+    versions: set[tuple[str, int]] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.memory) + len(self.disk)
@@ -153,15 +160,15 @@ class WarmUp:
         versions = []
         for name in await catalog.collections():
             try:
-                version = await catalog.current(name)
-                versions.append(await self._node.versions.open(name, version))
-                self._node.keeper.searched(name, version)
+                versions.append(await self._node.versions.open(name, await catalog.current(name)))
             except (NotFound, CorruptData) as error:
                 self._log.warning("collection not warmed", collection=name, error=str(error))
         memory, disk = _room(self._node.layers(), "memory"), _room(self._node.layers(), "disk")
         plan = await asyncio.to_thread(
             plan_of, ring, told.shard_bytes, self._node.local.name, versions, memory, disk
         )
+        for collection, version in plan.versions:
+            self._node.keeper.searched(collection, version)
         self.planned = len(plan)
         return plan
 
@@ -216,6 +223,7 @@ def plan_of(
         if disk < 0:
             break
         (plan.memory if memory >= 0 else plan.disk).append(chunk)
+        plan.versions.add(chunk.version)
     return plan
 
 
@@ -229,7 +237,8 @@ def _owned(ring: HashRing, shard_bytes: int, name: str, versions: list[OpenVersi
                 size, told = version.sizes[number], version.manifest.chunks[number]
                 mapped = version.code_width > 0
                 weight = (0 if mapped else size) + told.rows * TERM_BYTES + OBJECTS_BYTES + ENTRY_BYTES
-                yield OwnedChunk(version.keys[number], size, weight, mapped)
+                told_by = (version.manifest.collection, version.manifest.version)
+                yield OwnedChunk(version.keys[number], size, weight, mapped, told_by)
 
 
 def _read_ring(path: Path, name: str) -> tuple[RingFile, HashRing]:

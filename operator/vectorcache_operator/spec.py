@@ -19,8 +19,10 @@ from vectorcache_operator.names import Key
 Json = dict[str, Any]
 
 DISK_FACTOR = 10
-SHARDS_PER_NODE = 8
 """The disk's capacity as a multiple of the memory's, where the spec does not say it."""
+
+SHARDS_PER_NODE = 8
+"""The memory's capacity as a multiple of a shard's size, where the spec does not say it."""
 
 
 class InvalidSpec(VectorCacheError):

@@ -20,6 +20,7 @@ from vectorcache.layers.kept import KeptBlobs
 from vectorcache.metric import Floats
 from vectorcache.offload import Offload
 from vectorcache.routing.load import NodeLoads
+from vectorcache.routing.placement import shard_key
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
 from vectorcache.routing.together import Together
@@ -140,6 +141,13 @@ class Cluster:
                 error = failure
         raise error
 
+    def keepers(self, collection: str) -> list[HttpNode]:
+        """The nodes to ask about a collection's metadata: first those that own its first shard."""
+        if self._scatter is None:
+            return []
+        names, suspects = self._scatter.ring.preference(shard_key(collection, 0)), self.health.suspects()
+        return [self._nodes[name] for name in sorted(names, key=lambda name: name in suspects)]
+
     async def follow(self) -> None:
         """Keep the ring in step with the membership, until cancelled or it has no more to tell."""
         while True:
@@ -226,7 +234,7 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
         ):
-            kept = KeptBlobs(blobs, NodesMemory(lambda: cluster.nodes))
+            kept = KeptBlobs(blobs, NodesMemory(lambda name: cluster.keepers(name)))
             collections = Collections(
                 blobs, kept=kept, refresh=settings.refresh, max_bytes=settings.centroid_memory
             )
@@ -243,7 +251,6 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
                 await asyncio.gather(*background, return_exceptions=True)
                 await cluster.close()
                 await collections.close()
-                await kept.close()
 
 
 def _membership(settings: RouterSettings, environment: Mapping[str, str]) -> Membership:

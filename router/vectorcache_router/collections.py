@@ -132,8 +132,10 @@ class Collections:
         """
         try:
             async with asyncio.timeout(WARM_SECONDS):
-                while not await self._warm():
+                left = await self._warm(None)
+                while left is None or left:
                     await self._sleep(_WARM_AGAIN)
+                    left = await self._warm(left)
         except TimeoutError:
             self._log.warning("not all collections are open", seconds=WARM_SECONDS)
         finally:
@@ -176,14 +178,15 @@ class Collections:
         await self._loads.close()
         await self._lookups.close()
 
-    async def _warm(self) -> bool:
-        """Whether all is open that there is room for."""
+    async def _warm(self, names: list[str] | None) -> list[str] | None:
+        """Open these collections, by default all; those that could not be opened yet, None where they are unknown."""
         try:
-            opened = await each_of(self._warm_one, await self._kept.list_folders(), _OPEN_AT_ONCE)
+            names = await self._kept.list_folders() if names is None else names
         except VectorCacheError as error:
             self._log.warning("collections cannot be listed yet", error=str(error))
-            return False
-        return all(opened)
+            return None
+        opened = await each_of(self._warm_one, names, _OPEN_AT_ONCE)
+        return [name for name, done in zip(names, opened, strict=True) if not done]
 
     async def _warm_one(self, name: str) -> bool:
         """Open a collection, if it is one; whether there is no use in trying again."""
@@ -213,8 +216,8 @@ class Collections:
         known = self._states.peek(name)
         version: int | None
         try:
-            # What is known is newer than what others keep.
-            current = self._catalog.current if known is None or known.version is None else self._current
+            # What is known, be it that there is no such collection, is newer than what others keep.
+            current = self._catalog.current if known is None else self._current
             version = await current(name)
             await self.open(name, version)
         except NotFound:

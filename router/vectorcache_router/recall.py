@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import islice
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
 
 from vectorcache.errors import VectorCacheError
-from vectorcache.gather import each_of
+from vectorcache.index.manifest import Current
+from vectorcache.layers.kept import Memory
 from vectorcache_router.http_node import HttpNode
 
 MAX_NODES_ASKED = 64
-"""Nodes that are asked for one blob; those that serve a collection keep what belongs to it."""
+"""Nodes that are asked for one blob, one after the other."""
 
-_AT_ONCE = 8
-_TIMEOUT = 1.0  # seconds for one node
+_NODE_SECONDS, _ALL_SECONDS = 2.0, 10.0
 
 
-class NodesMemory:
-    """Asks nodes; they keep by themselves what they serve. See ``vectorcache.layers.kept.Memory``.
+class NodesMemory(Memory):
+    """Asks nodes, which keep by themselves what belongs to the collections that they serve.
 
     Args:
-        nodes: the present nodes by name.
+        nodes: the nodes to ask about a collection, in the order to ask them.
     """
 
-    def __init__(self, nodes: Callable[[], Mapping[str, HttpNode]]) -> None:
+    def __init__(self, nodes: Callable[[str], Sequence[HttpNode]]) -> None:
         self._nodes = nodes
 
     async def get(self, key: str) -> bytes | None:
-        """What the first node that keeps it tells."""
-
-        async def ask(node: HttpNode) -> bytes | None:
-            try:
-                return await node.kept(key, _TIMEOUT)
-            except VectorCacheError:
-                return None
-
-        nodes = iter(tuple(self._nodes().values())[:MAX_NODES_ASKED])
-        while some := tuple(islice(nodes, _AT_ONCE)):
-            told = next((data for data in await each_of(ask, some, _AT_ONCE) if data is not None), None)
-            if told is not None:
-                return told
-        return None
+        """What the first node that keeps it tells; of pointers, the one to the highest version."""
+        found: list[bytes] = []
+        try:
+            async with asyncio.timeout(_ALL_SECONDS):
+                async for data in self._told(key):
+                    found.append(data)
+                    if not key.endswith("/current.json"):
+                        break
+        except TimeoutError:
+            pass
+        return max(found, key=_version, default=None) if len(found) > 1 else next(iter(found), None)
 
     async def put(self, key: str, data: bytes, /) -> None:
         """Nothing: nodes keep by themselves."""
@@ -50,4 +49,22 @@ class NodesMemory:
 
     async def contains(self, key: str) -> bool:
         """Whether there is anybody to ask."""
-        return bool(self._nodes())
+        return bool(self._nodes(_collection(key)))
+
+    async def _told(self, key: str) -> AsyncIterator[bytes]:
+        for node in self._nodes(_collection(key))[:MAX_NODES_ASKED]:
+            try:
+                yield await node.kept(key, _NODE_SECONDS)
+            except VectorCacheError:
+                continue
+
+
+def _collection(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _version(pointer: bytes) -> int:
+    try:
+        return msgspec.json.decode(pointer, type=Current).version
+    except msgspec.MsgspecError:
+        return 0

@@ -189,12 +189,6 @@ def claim_key(collection: str, version: int) -> str:
     return f"{version_prefix(collection, version)}claim.json"
 
 
-def metadata_keys(manifest: Manifest) -> list[str]:
-    """Keys of what a search needs to know beside chunks: the pointer, the centroids, and the id lookup's shards."""
-    lookups = [manifest.lookup_key(shard) for shard in range(len(manifest.lookup))]
-    return [current_key(manifest.collection), manifest.centroids_key, *lookups]
-
-
 def check_collection(name: str) -> str:
     """Return the name, or raise ``InvalidInput``."""
     if not _NAME.fullmatch(name):

@@ -6,18 +6,18 @@ asked for a value that is at hand; here the store is asked first, since it is th
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from vectorcache.errors import NotFound, Unavailable
-from vectorcache.layers.tasks import Tasks
+from vectorcache.layers.tasks import KeyLocks
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore
 
-PATIENCE = 0.5
-"""Seconds that the store has to answer before what was kept is told."""
+PAUSE = 2.0
+"""Seconds after a failure of the store in which what is kept is told without asking it."""
 
 T = TypeVar("T")
 
@@ -35,46 +35,52 @@ class Memory(Protocol):
         """Forget a blob."""
 
     async def contains(self, key: str) -> bool:
-        """Whether it is worth while to call ``get``."""
+        """Whether ``get`` is likely to find it."""
 
 
 class KeptBlobs(BlobStore):
     """A blob store over another one, which it reads and remembers.
 
-    What was read whole, the folders that were listed, and that a blob is there, are told from memory of them when the
-    store is ``Unavailable`` or slow. Its answer, when it comes at last, is kept for the next time. Ranges, lists and
-    writes are the store's alone. ETags of what was kept are empty.
+    What was read whole, the folders that were listed, and that a blob is there, are told from memory while the store
+    is ``Unavailable``. Ranges, lists and writes are the store's alone. ETags of what was kept are empty.
 
     Args:
         blobs: the store; stays its maker's to close.
         kept: where blobs are kept; stays its maker's to close.
-        patience: see ``PATIENCE``.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, blobs: BlobStore, kept: Memory, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, blobs: BlobStore, kept: Memory, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._blobs = blobs
         self._kept = kept
-        self._patience = patience
-        self._tasks = Tasks()
+        self._clock = clock
+        self._down_until = -PAUSE
+        self._locks = KeyLocks()  # reads of one blob follow one another, so that the last one is kept
 
     async def recall(self, key: str) -> bytes | None:
         """What is kept of a blob; the store is not asked."""
         return await self._kept.get(key)
 
+    async def is_kept(self, key: str) -> bool:
+        """Whether a blob is kept."""
+        return await self._kept.contains(key)
+
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
         """See ``BlobStore.get``."""
         if offset or length is not None:
             return await self._blobs.get(key, offset=offset, length=length)
-        return await self._either(key, self._get(key), lambda data: Blob(data, ""))
+        return await self._either(key, lambda: self._get(key), lambda data: Blob(data, ""))
 
     async def head(self, key: str) -> BlobInfo | None:
         """See ``BlobStore.head``."""
-        return await self._either(key, self._head(key), lambda data: BlobInfo(key, len(data), ""))
+        return await self._either(key, lambda: self._head(key), lambda data: BlobInfo(key, len(data), ""))
 
     async def list_folders(self, prefix: str = "") -> list[str]:
         """See ``BlobStore.list_folders``."""
         key = folders_key(prefix)
-        return await self._either(key, self._list_folders(prefix, key), msgspec.json.decode)
+        return await self._either(key, lambda: self._list_folders(prefix, key), msgspec.json.decode)
 
     async def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
@@ -84,33 +90,38 @@ class KeptBlobs(BlobStore):
 
     async def delete(self, key: str) -> bool:
         """See ``BlobStore.delete``."""
-        await self._kept.delete(key)
-        return await self._blobs.delete(key)
+        async with self._locks[key]:
+            deleted = await self._blobs.delete(key)
+            await self._kept.delete(key)
+        return deleted
 
     async def close(self) -> None:
-        """Give up what is under way."""
-        await self._tasks.cancel()
+        """Nothing: it holds nothing of its own."""
 
-    async def _either(self, key: str, asking: Coroutine[Any, Any, T], told: Callable[[bytes], T]) -> T:
-        """The store's answer, or what was kept where that does not come."""
-        answer = self._tasks.start(asking)
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
-        if await self._kept.contains(key):
-            await asyncio.wait((answer,), timeout=self._patience)
-            if not answer.done() or isinstance(answer.exception(), Unavailable):
-                kept = await self._kept.get(key)
-                if kept is not None:
-                    return told(kept)
-        return await asyncio.shield(answer)
+    async def _either(self, key: str, ask: Callable[[], Awaitable[T]], told: Callable[[bytes], T]) -> T:
+        """The store's answer, or what was kept while it does not give one."""
+        if self._clock() < self._down_until:
+            kept = await self._kept.get(key)
+            if kept is not None:
+                return told(kept)
+        try:
+            return await ask()
+        except Unavailable:
+            self._down_until = self._clock() + PAUSE
+            kept = await self._kept.get(key)
+            if kept is None:
+                raise
+            return told(kept)
 
     async def _get(self, key: str) -> Blob:
-        try:
-            blob = await self._blobs.get(key)
-        except NotFound:
-            await self._kept.delete(key)
-            raise
-        await self._kept.put(key, blob.data)
-        return blob
+        async with self._locks[key]:
+            try:
+                blob = await self._blobs.get(key)
+            except NotFound:
+                await self._kept.delete(key)
+                raise
+            await self._kept.put(key, blob.data)
+            return blob
 
     async def _head(self, key: str) -> BlobInfo | None:
         info = await self._blobs.head(key)

@@ -30,11 +30,9 @@ class NodeLoads:
 
     def done(self, name: str, cells: int) -> None:
         """It answered, or nobody waits for it any more."""
-        left = self._asked[name] - cells
+        left = self._asked.pop(name, 0) - cells
         if left:
             self._asked[name] = left
-        else:
-            del self._asked[name]
 
     def told(self, name: str, cells: int) -> None:
         """The node said that it has so many cells in hand."""

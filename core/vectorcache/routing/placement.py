@@ -3,8 +3,8 @@
 - Neighbouring chunks form *shards*, which have their place on the ring together. A query probes neighbouring
   cells, so it needs few shards, and few nodes; a collection that is not larger than a shard needs one.
 - *Bounded loads* (Mirrokni, Thorup & Zadimoghaddam, "Consistent hashing with bounded loads", 2018): a shard is
-  searched by the first node in the ring's order that is not loaded beyond 1.25 times the mean. What is searched much
-  is so searched by as many nodes as it takes, and what is searched seldom by one.
+  searched by the first node in the ring's order that is not loaded beyond 1.25 times the mean. A hot shard is spread
+  over as many nodes as its load needs; a cold one stays on one node.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Cells
+from vectorcache.lru import LRU
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.ring import HashRing
 
@@ -29,7 +30,7 @@ EPSILON = 0.25
 SLACK = 4
 """Queries that a node may have in hand, however idle the others are: their caches need not hold the shard too."""
 
-_VERSIONS_KEPT = 256
+_VERSIONS_BYTES = 64 << 20  # of what placement knows of versions
 
 
 class Shards(NamedTuple):
@@ -52,15 +53,20 @@ class Shards(NamedTuple):
 def shards_of(manifest: Manifest, shard_bytes: int) -> Shards:
     """Cut a version into as few shards as ``shard_bytes`` allows, all of about the same size.
 
-    Chunks that are near in their order are near in space, so a shard is a run of them. It is known by its first one.
+    Chunks that are near in their order are near in space, so a shard is a run of them. Shards are known by their
+    number: those of a new version stand where those of the old one did.
     """
     sizes = np.array([chunk.bytes for chunk in manifest.chunks], dtype=np.float64)
     middles = np.cumsum(sizes) - sizes / 2
     count = np.ceil(sizes.sum() / shard_bytes)
-    _, first, of_chunk = np.unique(
-        (middles * (count / sizes.sum())).astype(np.intp), return_index=True, return_inverse=True
-    )
-    return Shards(of_chunk.astype(np.intp), [manifest.chunk_key(chunk) for chunk in first.tolist()])
+    numbers, of_chunk = np.unique((middles * (count / sizes.sum())).astype(np.intp), return_inverse=True)
+    keys = [shard_key(manifest.collection, shard) for shard in range(len(numbers))]
+    return Shards(of_chunk.astype(np.intp), keys)
+
+
+def shard_key(collection: str, shard: int) -> str:
+    """What a shard is called on the ring."""
+    return f"{collection}/{shard}"
 
 
 class _Version(NamedTuple):
@@ -70,6 +76,11 @@ class _Version(NamedTuple):
     shard_of_cell: NDArray[np.intp]
     shards: Shards
     owners: list[NDArray[np.intp]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(part.nbytes for part in (self.shard_of_cell, self.shards.of_chunk, *self.owners))
 
 
 class Placement:
@@ -86,7 +97,9 @@ class Placement:
         self._shard_bytes = shard_bytes
         self._loads = loads
         self._index = {name: at for at, name in enumerate(ring.nodes)}
-        self._versions: dict[tuple[str, int], _Version] = {}
+        self._versions: LRU[tuple[str, int], _Version] = LRU(
+            max_bytes=_VERSIONS_BYTES, weigh=lambda version: 256 * len(version.shards.keys) + version.nbytes
+        )
         self._turn = 0
 
     def preference(self, manifest: Manifest, chunk: int) -> tuple[str, ...]:
@@ -120,7 +133,8 @@ class Placement:
         names, loads = self.ring.nodes, self._loads.now()
         count = sum(map(len, cells))
         avoided = {*tried, *suspects}.intersection(self._index)
-        mean = (sum(loads.values()) + count) / max(1, len(names) - len(avoided))
+        others = sum(load for name, load in loads.items() if name in self._index and name not in avoided)
+        mean = (others + count) / max(1, len(names) - len(avoided))
         most = max((1 + EPSILON) * mean, SLACK * count / len(cells))
 
         def able(node: int, share: int) -> bool:
@@ -156,12 +170,11 @@ class Placement:
         key = (manifest.collection, manifest.version)
         version = self._versions.get(key)
         if version is None or version.manifest is not manifest:
-            if len(self._versions) >= _VERSIONS_KEPT:
-                self._versions.clear()
             shards = shards_of(manifest, self._shard_bytes)
-            version = self._versions[key] = _Version(
+            version = _Version(
                 manifest, shards.of_chunk[manifest.chunk_of_cell()], shards, shards.owners(self.ring)
             )
+            self._versions.put(key, version)
         return version
 
 
@@ -170,12 +183,15 @@ def _shares(
 ) -> Iterator[tuple[str, slice]]:
     """Divide cells, given by the query of each (n,), among nodes: whole queries, for as long as a node has room.
 
-    What has no room anywhere goes to the node that is loaded least.
+    A node that has any room takes half of them at least, so that one request brings a shard to two nodes at most: who
+    comes next in the order may have to load it first. What has no room goes to the node that is loaded least.
     """
+    half = -(-len(query_of) // 2)
     ends = np.append(np.flatnonzero(np.diff(query_of)) + 1, len(query_of))
     done = 0
     for name in order:
-        fitting = int(np.searchsorted(ends, done + most - loads.get(name, 0), side="right"))
+        room = most - loads.get(name, 0)
+        fitting = int(np.searchsorted(ends, done + max(room, half), side="right")) if room > 0 else 0
         end = int(ends[fitting - 1]) if fitting else 0
         if end > done:
             yield name, slice(done, end)

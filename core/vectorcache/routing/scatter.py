@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -155,8 +154,7 @@ class ScatterSearch:
             total.missing = list(zip(part.queries, part.cells, strict=True))
             return total
         calls = {
-            self._call(name, group, self._ask_node(request, name, group, (*tried, name))): (name, group)
-            for name, group in groups.items()
+            self._call(request, name, group, (*tried, name)): (name, group) for name, group in groups.items()
         }
         try:
             _, late = await asyncio.wait(calls, timeout=self._patience(request))
@@ -168,17 +166,33 @@ class ScatterSearch:
         finally:
             _abandon(calls)
 
-    def _call(self, name: str, part: _Part, asking: Coroutine[Any, Any, _Outcome]) -> asyncio.Task[_Outcome]:
-        """Ask in a task, while which the node counts as loaded: others are asked before the task begins."""
+    def _call(
+        self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]
+    ) -> asyncio.Task[_Outcome]:
+        """Ask a node in a task. It counts as loaded from now on, since others are asked before the task begins."""
         cells = sum(map(len, part.cells))
         self._loads.asked(name, cells)
-        call = asyncio.create_task(asking)
-        call.add_done_callback(lambda _: self._loads.done(name, cells))
+
+        def answered(_: object = None) -> None:
+            nonlocal cells
+            self._loads.done(name, cells)
+            cells = 0
+
+        call = asyncio.create_task(self._ask_node(request, name, part, tried, answered))
+        call.add_done_callback(answered)  # it may be cancelled before it begins
         return call
 
-    async def _ask_node(self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]) -> _Outcome:
+    async def _ask_node(
+        self,
+        request: _Request,
+        name: str,
+        part: _Part,
+        tried: tuple[str, ...],
+        answered: Callable[[], None],
+    ) -> _Outcome:
         """Ask one node, and the next ones for what it misses, while nodes and time are left."""
         outcome = await self._once(request, name, part)
+        answered()
         if not outcome.missing or len(tried) >= MAX_NODES_TRIED or self._left(request) <= 0:
             return outcome
         rest = _Part([query for query, _ in outcome.missing], [cells for _, cells in outcome.missing])

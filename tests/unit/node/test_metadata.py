@@ -3,15 +3,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from tests.support.servers import Words, begin_outage, local_node, node_settings, post, until
 
 from vectorcache.errors import Unavailable
 from vectorcache.index.build import build_collection
-from vectorcache.index.catalog import Catalog
 from vectorcache.index.layout import BuildSettings
-from vectorcache.index.manifest import Manifest, metadata_keys
+from vectorcache.index.manifest import Current, Manifest, current_key, manifest_key
 from vectorcache.index.query import CellQuery
 from vectorcache.stores.folder import FolderBlobStore
 from vectorcache_node import CacheNode, open_node
@@ -28,8 +28,15 @@ def query(words: Words, version: int = 1) -> CellQuery:
     return CellQuery("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
 
 
+def keys_of(manifest: Manifest) -> list[str]:
+    """Of all metadata of a version."""
+    lookups = [manifest.lookup_key(shard) for shard in range(len(manifest.lookup))]
+    name = manifest.collection
+    return [current_key(name), manifest_key(name, manifest.version), manifest.centroids_key, *lookups]
+
+
 async def keeps(node: CacheNode, manifest: Manifest) -> bool:
-    return all([await node.blobs.recall(key) is not None for key in metadata_keys(manifest)])
+    return all([await node.blobs.recall(key) is not None for key in keys_of(manifest)])
 
 
 async def test_what_belongs_to_a_version_that_was_searched_is_kept(mine: Words, tmp_path: Path) -> None:
@@ -38,7 +45,7 @@ async def test_what_belongs_to_a_version_that_was_searched_is_kept(mine: Words, 
         await node.search(query(mine))
         await until(lambda: keeps(node, mine.manifests["dot"]))
         assert not await keeps(node, mine.manifests["cosine"])
-        for key in metadata_keys(mine.manifests["dot"]):
+        for key in keys_of(mine.manifests["dot"]):
             assert await node.blobs.recall(key) == (mine.folder / key).read_bytes()
 
 
@@ -54,13 +61,14 @@ async def test_a_new_version_and_its_pointer_follow(mine: Words, tmp_path: Path)
         settings = BuildSettings(metric="dot", cells=60, calibration_queries=20)
         built = (await build_collection(blobs, "dot", mine.vectors, settings)).manifest
 
-        async def pointer() -> int:
-            return await Catalog(node.blobs).current("dot")
+        async def follows() -> bool:
+            pointer = await node.blobs.recall(current_key("dot"))
+            return pointer is not None and msgspec.json.decode(pointer, type=Current).version == 2
 
         now += 2
         await node.search(query(mine, version=2))
         await until(lambda: keeps(node, built))
-        assert await pointer() == 2
+        await until(follows)
 
 
 async def test_a_node_without_its_blob_store_searches_what_it_has(
@@ -91,3 +99,26 @@ async def test_what_is_kept_is_told(mine: Words, tmp_path: Path) -> None:
         assert (status, problem["detail"]) == (404, "blob 'dot/v9/manifest.json' does not exist")
         status, problem = await post(client.session, url, {"key": ""})
         assert status == 400
+
+
+async def test_what_was_driven_out_is_read_again_in_time(mine: Words, tmp_path: Path) -> None:
+    now = 100.0
+    async with open_node(node_settings(mine, tmp_path / "data"), {}) as node:
+        node.keeper._clock = lambda: now
+        await node.search(query(mine))
+        await until(lambda: keeps(node, mine.manifests["dot"]))
+        lookup = mine.manifests["dot"].lookup_key(0)
+        await node.blobs._kept.delete(lookup)
+        await node.search(query(mine))
+        assert not await keeps(node, mine.manifests["dot"]), "not yet"
+        now += 601
+        await node.search(query(mine))
+        await until(lambda: keeps(node, mine.manifests["dot"]))
+
+
+async def test_few_looks_wait_at_a_time(mine: Words, tmp_path: Path) -> None:
+    async with open_node(node_settings(mine, tmp_path / "data"), {}) as node:
+        for number in range(5000):
+            node.keeper.searched(f"nowhere-{number}", 1)
+            node.keeper.searched("dot", 1)
+        assert len(node.keeper._tasks._running) == 64

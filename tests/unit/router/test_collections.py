@@ -14,7 +14,7 @@ from vectorcache.index.build import build_collection
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.layout import BuildSettings
 from vectorcache.stores.memory import MemoryBlobStore
-from vectorcache_router.collections import Collections
+from vectorcache_router.collections import Collections, _State
 
 REFRESH = 10.0
 ROWS = np.random.default_rng(3).standard_normal((200, 4)).astype(np.float32)
@@ -295,4 +295,18 @@ async def test_half_of_the_memory_is_left_to_what_is_searched(blobs: ControlledB
     await collections.warm()
     opened = blobs.control.calls["get"] // 3
     assert 10 <= opened < 20
+    await collections.close()
+
+
+async def test_what_was_seen_to_be_deleted_does_not_come_back_in_an_outage(
+    blobs: ControlledBlobs, clock: Clock
+) -> None:
+    kept = MemoryBlobStore()  # where the deleted collection is remembered
+    await build_collection(kept, "gone", ROWS, BuildSettings(cells=8, calibration_queries=20))
+    collections = Collections(blobs, kept=kept, refresh=REFRESH, max_bytes=1 << 20, clock=clock)
+    collections._states.put("gone", _State(None, 0.0))
+    blobs.control.failures["get"] = Unavailable("no network")
+    clock.now = REFRESH + 1
+    with pytest.raises(Unavailable):
+        await collections.open("gone")
     await collections.close()

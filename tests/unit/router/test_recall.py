@@ -7,12 +7,11 @@ import pytest
 from tests.support.servers import Words, begin_outage, local_node, local_router, node_settings, until
 
 from vectorcache.errors import NotFound, Unavailable
-from vectorcache.index.manifest import metadata_keys
 from vectorcache_router import RouterSettings
 from vectorcache_router.recall import MAX_NODES_ASKED, NodesMemory
 from vectorcache_service.settings import read
 
-KEY = "words/current.json"
+KEY, POINTER = "words/v1/manifest.json", "words/current.json"
 
 
 class Node:
@@ -28,7 +27,7 @@ class Node:
 
 
 def memory_of(nodes: Mapping[str, Node]) -> NodesMemory:
-    return NodesMemory(lambda: nodes)  # type: ignore[arg-type, return-value]
+    return NodesMemory(lambda _: list(nodes.values()))  # type: ignore[arg-type, return-value]
 
 
 async def test_the_first_node_that_keeps_it_tells() -> None:
@@ -53,7 +52,17 @@ async def test_nobody_keeps_it() -> None:
 async def test_no_more_nodes_are_asked_than_it_takes() -> None:
     nodes = {f"node-{number}": Node(b"one") for number in range(30)}
     assert await memory_of(nodes).get(KEY) == b"one"
-    assert sum(len(node.asked) for node in nodes.values()) == 8
+    assert sum(len(node.asked) for node in nodes.values()) == 1
+
+
+async def test_of_pointers_the_highest_version_counts() -> None:
+    nodes = {
+        str(number): Node(told)
+        for number, told in enumerate(
+            (b'{"version": 3}', NotFound("blob", POINTER), b'{"version": 12}', b"torn", b'{"version": 4}')
+        )
+    }
+    assert await memory_of(nodes).get(POINTER) == b'{"version": 12}'
 
 
 async def test_a_router_that_starts_in_an_outage_serves_what_nodes_keep(
@@ -76,7 +85,12 @@ async def test_a_router_that_starts_in_an_outage_serves_what_nodes_keep(
         before = await answers("dot")
 
         async def kept() -> bool:
-            keys = ("dot/v1/manifest.json", *metadata_keys(words.manifests["dot"]))
+            keys = (
+                "dot/current.json",
+                "dot/v1/manifest.json",
+                words.manifests["dot"].centroids_key,
+                words.manifests["dot"].lookup_key(0),
+            )
             return all([await node.blobs.recall(key) for key in keys])
 
         await until(kept)

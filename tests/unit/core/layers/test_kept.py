@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.control import ControlledBlobs
-from tests.support.servers import until
+from tests.support.fake_nodes import FakeClock
 
 from vectorcache.errors import CorruptData, NotFound, Unavailable
 from vectorcache.layers.codec import BytesCodec
 from vectorcache.layers.disk import DiskLayer
 from vectorcache.layers.diskfile import file_weight
-from vectorcache.layers.kept import KeptBlobs
+from vectorcache.layers.kept import PAUSE, KeptBlobs
 from vectorcache.layers.tolerant import TolerantLayer
 from vectorcache.lru import LRU
 from vectorcache.stores.memory import MemoryBlobStore, MemoryFileStore
@@ -32,16 +32,21 @@ def files() -> MemoryFileStore:
     return MemoryFileStore()
 
 
-async def kept_over(blobs: ControlledBlobs, files: MemoryFileStore, patience: float = 60.0) -> KeptBlobs:
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+async def kept_over(blobs: ControlledBlobs, files: MemoryFileStore, clock: FakeClock) -> KeptBlobs:
     lru = LRU[str, int](max_bytes=1 << 20, weigh=file_weight)
     layer = TolerantLayer(DiskLayer(files, lru, BytesCodec()))
     await layer.open()
-    return KeptBlobs(blobs, layer, patience=patience)
+    return KeptBlobs(blobs, layer, clock=clock)
 
 
 @pytest.fixture
-async def kept(blobs: ControlledBlobs, files: MemoryFileStore) -> AsyncIterator[KeptBlobs]:
-    async with await kept_over(blobs, files) as kept:
+async def kept(blobs: ControlledBlobs, files: MemoryFileStore, clock: FakeClock) -> AsyncIterator[KeptBlobs]:
+    async with await kept_over(blobs, files, clock) as kept:
         yield kept
 
 
@@ -80,11 +85,13 @@ async def test_what_was_not_read_is_unavailable(kept: KeptBlobs, blobs: Controll
             await asking
 
 
-async def test_a_next_process_finds_it(blobs: ControlledBlobs, files: MemoryFileStore) -> None:
-    async with await kept_over(blobs, files) as first:
+async def test_a_next_process_finds_it(
+    blobs: ControlledBlobs, files: MemoryFileStore, clock: FakeClock
+) -> None:
+    async with await kept_over(blobs, files, clock) as first:
         await first.get(KEY)
     fail(blobs)
-    async with await kept_over(blobs, files) as second:
+    async with await kept_over(blobs, files, clock) as second:
         assert (await second.get(KEY)).data == b"one"
 
 
@@ -112,31 +119,36 @@ async def test_what_is_gone_is_forgotten(kept: KeptBlobs, blobs: ControlledBlobs
     assert await kept.recall(KEY) is None
 
 
-async def test_a_store_that_is_slow_is_not_waited_for_and_its_answer_is_kept(
-    blobs: ControlledBlobs, files: MemoryFileStore
+async def test_a_store_that_failed_is_not_asked_for_a_moment(
+    kept: KeptBlobs, blobs: ControlledBlobs, clock: FakeClock
 ) -> None:
-    async with await kept_over(blobs, files, patience=0.01) as kept:
-        await kept.get(KEY)
-        await blobs.put(KEY, b"two")
-        gate = blobs.control.hold("get")
+    await kept.get(KEY)
+    fail(blobs)
+    assert (await kept.get(KEY)).data == b"one"
+    blobs.control.calls.clear()
+    for _ in range(5):
         assert (await kept.get(KEY)).data == b"one"
-        gate.open()
+    assert blobs.control.calls["get"] == 0
+    blobs.control.failures.clear()
+    await blobs.put("words/current.json", b"{}")
+    assert (await kept.get("words/current.json")).data == b"{}", "what is not kept is asked for"
+    await blobs.put(KEY, b"two")
+    clock.now += PAUSE
+    assert (await kept.get(KEY)).data == b"two"
 
-        async def followed() -> bool:
-            return await kept.recall(KEY) == b"two"
 
-        await until(followed)
-
-
-async def test_a_slow_store_is_waited_for_where_nothing_is_kept(
-    blobs: ControlledBlobs, files: MemoryFileStore
+async def test_a_slow_read_does_not_replace_what_was_read_after_it(
+    kept: KeptBlobs, blobs: ControlledBlobs
 ) -> None:
-    async with await kept_over(blobs, files, patience=0.0) as kept:
-        gate = blobs.control.hold("get")
-        reading = asyncio.create_task(kept.get(KEY))
-        await gate.arrivals(1)
-        gate.open()
-        assert (await reading).data == b"one"
+    gate = blobs.control.hold("get", limit=1)
+    first = asyncio.create_task(kept.get(KEY))
+    await gate.arrivals(1)
+    await blobs.put(KEY, b"two")
+    second = asyncio.create_task(kept.get(KEY))
+    gate.open()
+    assert (await second).data == b"two"
+    await first
+    assert await kept.recall(KEY) == b"two"
 
 
 async def test_parts_and_lists_are_the_stores(kept: KeptBlobs, blobs: ControlledBlobs) -> None:
@@ -146,14 +158,3 @@ async def test_parts_and_lists_are_the_stores(kept: KeptBlobs, blobs: Controlled
     fail(blobs)
     with pytest.raises(Unavailable):
         await kept.get(KEY, offset=1)
-
-
-async def test_closing_gives_up_what_is_under_way(blobs: ControlledBlobs, files: MemoryFileStore) -> None:
-    kept = await kept_over(blobs, files, patience=0.0)
-    await kept.get(KEY)
-    before = asyncio.all_tasks()
-    gate = blobs.control.hold("get")
-    assert (await kept.get(KEY)).data == b"one"
-    await gate.arrivals(1)
-    await kept.close()
-    assert asyncio.all_tasks() == before

@@ -21,6 +21,7 @@ from vectorcache.index.versions import Versions
 from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.node import LocalNode
+from vectorcache.routing.placement import shard_key
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import ScatterSearch
 from vectorcache.stores.memory import MemoryBlobStore
@@ -63,7 +64,7 @@ class World:
         assert_answers(answers, VECTORS, range(1000), QUERIES, metric, 10)
 
     def owner(self, chunk: int) -> str:
-        return self.ring.owner(self.coarse.manifest.chunk_key(chunk))
+        return self.ring.owner(shard_key(NAME, chunk))
 
     def forget(self) -> None:
         for node in self.nodes.values():
@@ -317,7 +318,7 @@ async def test_replicas_take_turns(replication: int) -> None:
             for cell in set(node.cells):
                 asked[cell].add(name)
         for cell, names in asked.items():
-            key = world.coarse.manifest.chunk_key(int(world.coarse.chunk_of_cell[cell]))
+            key = shard_key(NAME, int(world.coarse.chunk_of_cell[cell]))
             assert names == set(world.ring.owners(key))
 
 
@@ -335,7 +336,7 @@ async def test_a_collection_of_one_shard_is_searched_by_one_node_at_rest_and_by_
 
     for _ in range(10):
         await search()
-    first = world.ring.preference(world.coarse.manifest.chunk_key(0))[0]
+    first = world.ring.preference(shard_key(NAME, 0))[0]
     assert {name for name, node in world.nodes.items() if node.queries} == {first}
     world.forget()
     gates = [Gate(None) for _ in world.nodes]
@@ -352,7 +353,7 @@ async def test_a_collection_of_one_shard_is_searched_by_one_node_at_rest_and_by_
 
 async def test_a_node_that_says_it_is_busy_is_spared(world: World) -> None:
     scatter = ScatterSearch(world.ring, world.nodes, loads=world.loads, clock=world.clock)
-    first, second, _ = world.ring.preference(world.coarse.manifest.chunk_key(0))
+    first, second, _ = world.ring.preference(shard_key(NAME, 0))
     world.nodes[first].load = 1000
     for _ in range(2):
         await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
@@ -377,3 +378,19 @@ async def test_a_node_is_not_loaded_with_what_failed_or_was_given_up(world: Worl
     with pytest.raises(asyncio.CancelledError):
         await search
     await until(lambda: not world.loads.now())
+
+
+async def test_a_node_that_failed_is_not_loaded_while_others_do_its_work(world: World) -> None:
+    world.nodes["node-0"].error = Unavailable("down")
+    for name in ("node-1", "node-2"):
+        world.nodes[name].gate = Gate(None)
+    search = asyncio.create_task(world.search())
+    await until(lambda: bool(world.nodes["node-0"].queries) and "node-0" not in world.loads.now())
+    cells = sum(map(len, (world.coarse.probe(QUERIES, ALL))))
+    assert sum(world.loads.now().values()) == cells
+    for name in ("node-1", "node-2"):
+        gate = world.nodes[name].gate
+        assert gate is not None
+        gate.open()
+    world.check(await search)
+    assert world.loads.now() == {}
