@@ -27,9 +27,9 @@ LOOKUP_BYTES = 64 << 20
 """Shards of id lookups that are kept in memory."""
 
 WARM_SECONDS = 10.0
-"""For which a router opens collections before it is ready."""
+"""After which a router is ready, though not all collections are open."""
 
-_WARM_AGAIN = 1.0  # seconds until a blob store that does not answer is asked again
+_WARM_AGAIN, _LONGEST_PAUSE = 1.0, 8.0  # seconds until what could not be opened is tried again
 _OPEN_AT_ONCE = 8
 
 
@@ -82,9 +82,6 @@ class Collections:
         max_bytes: of the centroids that are kept; those used last stay.
         clock: monotonic seconds.
         sleep: waits so many of them.
-
-    Attributes:
-        warmed: whether ``warm`` has ended: all collections are open, or time or memory did not suffice.
     """
 
     def __init__(
@@ -97,7 +94,8 @@ class Collections:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.warmed = False
+        self._warm = False
+        self._warm_until = clock() + WARM_SECONDS
         self._kept = kept or blobs
         self._current = Catalog(blobs).current
         self._catalog = Catalog(self._kept)
@@ -125,21 +123,23 @@ class Collections:
         """How many versions are open."""
         return len(self._opened)
 
+    @property
+    def warmed(self) -> bool:
+        """Whether what is served is open, or has had its time."""
+        return self._warm or self._clock() >= self._warm_until
+
     async def warm(self) -> None:
         """Open what is served, so that the first search of a collection does not depend on the blob store.
 
-        The last half of the memory for centroids is left to what is searched.
+        The last half of the memory for centroids is left to what is searched. Where the store does not answer, and
+        nodes cannot tell either, it goes on for as long as that takes.
         """
-        try:
-            async with asyncio.timeout(WARM_SECONDS):
-                left = await self._warm(None)
-                while left is None or left:
-                    await self._sleep(_WARM_AGAIN)
-                    left = await self._warm(left)
-        except TimeoutError:
-            self._log.warning("not all collections are open", seconds=WARM_SECONDS)
-        finally:
-            self.warmed = True
+        pause, left = _WARM_AGAIN, await self._open_all(None)
+        while left is None or left:
+            await self._sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            left = await self._open_all(left)
+        self._warm = True
 
     async def open(self, name: str, version: int | None = None) -> CoarseQuantizer:
         """The centroids of a version, by default of the one that is served.
@@ -178,26 +178,25 @@ class Collections:
         await self._loads.close()
         await self._lookups.close()
 
-    async def _warm(self, names: list[str] | None) -> list[str] | None:
+    async def _open_all(self, names: list[str] | None) -> list[str] | None:
         """Open these collections, by default all; those that could not be opened yet, None where they are unknown."""
         try:
             names = await self._kept.list_folders() if names is None else names
         except VectorCacheError as error:
             self._log.warning("collections cannot be listed yet", error=str(error))
             return None
-        opened = await each_of(self._warm_one, names, _OPEN_AT_ONCE)
+        opened = await each_of(self._open_one, names, _OPEN_AT_ONCE)
         return [name for name, done in zip(names, opened, strict=True) if not done]
 
-    async def _warm_one(self, name: str) -> bool:
+    async def _open_one(self, name: str) -> bool:
         """Open a collection, if it is one; whether there is no use in trying again."""
         if 2 * self._opened.bytes > self._max_bytes:
             return True
         try:
             await self.open(name)
-        except NotFound:
-            pass
         except VectorCacheError as error:
-            self._log.warning("collection not opened", collection=name, error=str(error))
+            if not (isinstance(error, NotFound) and error.kind == "collection"):  # a folder of something else
+                self._log.warning("collection not opened", collection=name, error=str(error))
             return not isinstance(error, Unavailable)
         return True
 

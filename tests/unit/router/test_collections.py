@@ -14,7 +14,7 @@ from vectorcache.index.build import build_collection
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.layout import BuildSettings
 from vectorcache.stores.memory import MemoryBlobStore
-from vectorcache_router.collections import Collections, _State
+from vectorcache_router.collections import WARM_SECONDS, Collections, _State
 
 REFRESH = 10.0
 ROWS = np.random.default_rng(3).standard_normal((200, 4)).astype(np.float32)
@@ -280,7 +280,8 @@ async def test_a_blob_store_that_does_not_answer_yet_is_asked_again(
     blobs.control.failures["get"] = Unavailable("no network")
     collections = Collections(blobs, refresh=REFRESH, max_bytes=1 << 20, clock=clock, sleep=sleep)
     await collections.warm()
-    assert waits == [(1.0, False)] * 3
+    assert waits == [(1.0, False), (2.0, False), (4.0, False)]
+    assert collections.warmed
     blobs.control.failures["get"] = Unavailable("no network")
     assert await version(collections) == 1
     await collections.close()
@@ -309,4 +310,43 @@ async def test_what_was_seen_to_be_deleted_does_not_come_back_in_an_outage(
     clock.now = REFRESH + 1
     with pytest.raises(Unavailable):
         await collections.open("gone")
+    await collections.close()
+
+
+async def test_after_its_time_a_router_does_not_wait_for_what_cannot_be_opened(
+    blobs: ControlledBlobs, clock: Clock
+) -> None:
+    collections = Collections(blobs, refresh=REFRESH, max_bytes=1 << 20, clock=clock)
+    clock.now = 0.99 * WARM_SECONDS
+    assert not collections.warmed
+    clock.now = WARM_SECONDS
+    assert collections.warmed
+    await collections.close()
+
+
+async def test_only_what_could_not_be_opened_is_tried_again(
+    blobs: ControlledBlobs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await build(blobs, "another")
+    await blobs.put("elsewhere/notes.txt", b"no collection")
+
+    async def sleep(_: float) -> None:
+        pass
+
+    collections = Collections(blobs, refresh=REFRESH, max_bytes=1 << 20, clock=clock, sleep=sleep)
+    opening, asked = collections.open, []
+
+    async def open_(name: str, version: int | None = None) -> object:
+        asked.append(name)
+        if name == "another" and asked.count(name) <= 2:
+            raise Unavailable("no network")
+        return await opening(name, version)
+
+    monkeypatch.setattr(collections, "open", open_)
+    with capture_logs() as logs:
+        await collections.warm()
+    assert asked[:3] == ["another", "elsewhere", "words"]
+    # A first look opens the version that it finds in the same way.
+    assert (asked.count("another"), asked.count("words"), asked.count("elsewhere")) == (4, 2, 1)
+    assert [log["collection"] for log in logs] == ["another"] * 2
     await collections.close()

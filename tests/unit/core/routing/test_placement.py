@@ -252,9 +252,7 @@ def test_what_has_no_room_goes_to_the_node_that_is_loaded_least(manifest: Manife
     loads = NodeLoads()
     for number in range(10):
         loads.asked(f"node-{number}", int((3.15 if number == 7 else 3.2) * manifest.cells))
-    assert asked_of(manifest, loads, 10) == "node-7", (
-        "one more would be 4.15 or 4.2; the bound is 4.12"
-    )
+    assert asked_of(manifest, loads, 10) == "node-7", "one more would be 4.15 or 4.2; the bound is 4.12"
 
 
 def test_loads_of_nodes_that_are_not_asked_do_not_count(manifest: Manifest) -> None:
