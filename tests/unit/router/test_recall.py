@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from tests.support.servers import Words, begin_outage, local_node, local_router, node_settings, until
+from tests.support.servers import METRICS, Words, begin_outage, local_node, local_router, node_settings, until
 
 from vectorcache.errors import NotFound, Unavailable
 from vectorcache_router import RouterSettings
@@ -73,30 +73,32 @@ async def test_a_router_that_starts_in_an_outage_serves_what_nodes_keep(
         settings = read(RouterSettings, {}, ["--blob-url", words.url, "--nodes", f"node-0={url}"])
         queries, id_ = words.queries(3), "word-7"
 
-        async def answers(collection: str) -> tuple[object, object]:
+        async def answers() -> list[object]:
+            """Hits and a vector by its id, of each collection."""
+            told: list[object] = []
             async with local_router(settings) as (_, router):
                 await until(lambda: is_ready(router))
-                body = {"vectors": queries.tolist(), "k": 5, "nprobe": 60}
-                found = await router.post(f"/v1/collections/{collection}/search", json=body)
-                placed = await router.post(f"/v1/collections/{collection}/vectors", json={"ids": [id_]})
-                assert (found.status, placed.status) == (200, 200)
-                return (await found.json())["results"], (await placed.json())["vectors"]
+                for metric in METRICS:
+                    body = {"vectors": queries.tolist(), "k": 5, "nprobe": 60}
+                    found = await router.post(f"/v1/collections/{metric}/search", json=body)
+                    placed = await router.post(f"/v1/collections/{metric}/vectors", json={"ids": [id_]})
+                    assert (found.status, placed.status) == (200, 200)
+                    told += [(await found.json())["results"], (await placed.json())["vectors"]]
+            return told
 
-        before = await answers("dot")
+        before = await answers()
 
         async def kept() -> bool:
-            keys = (
-                "dot/current.json",
-                "dot/v1/manifest.json",
-                words.manifests["dot"].centroids_key,
-                words.manifests["dot"].lookup_key(0),
-            )
+            keys: list[str] = []
+            for name, manifest in words.manifests.items():
+                keys += [f"{name}/current.json", f"{name}/v1/manifest.json"]
+                keys += [manifest.centroids_key, manifest.lookup_key(0)]
             return all([await node.blobs.recall(key) for key in keys])
 
         await until(kept)
         await node.blobs.list_folders()
         begin_outage(monkeypatch)
-        assert await answers("dot") == before
+        assert await answers() == before
 
 
 async def is_ready(client: object) -> bool:
