@@ -255,7 +255,7 @@ class FetchResponse(Reply):
 
 
 class KeptRequest(Message):
-    """Ask for metadata that the node keeps: the key of a blob, or a prefix with a slash for the folders below it."""
+    """Ask for the copy of a metadata blob, or of the list of folders below a prefix that ends in a slash."""
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 

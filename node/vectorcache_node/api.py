@@ -10,7 +10,7 @@ from vectorcache_node.node import CacheNode
 from vectorcache_service import Route
 
 MAX_KEPT = 64 << 20
-"""Bytes of metadata that a node tells: they travel on the connection that searches use."""
+"""Largest copy in bytes that is sent: it travels on the connection that searches use."""
 
 
 class NodeApi:
@@ -54,7 +54,7 @@ class NodeApi:
                 method="POST",
                 path="/v1/kept",
                 handler=self.kept,
-                summary="Metadata that is kept on disk, for routers that cannot reach the blob store",
+                summary="The copy of a metadata blob, for routers that cannot reach the blob store",
                 request=wire.KeptRequest,
                 response=wire.KeptResponse,
                 errors=(404,),

@@ -1,4 +1,4 @@
-"""What a node keeps beside chunks, so that searches go on where the blob store does not answer."""
+"""Copies of metadata on a node's disk, so that searches go on while the blob store fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vectorcache.stores.base import BlobStore
 from vectorcache.stores.disk import DiskFileStore
 
 SHARE = 0.02
-"""Of the disk layer's capacity, on top of it: what all metadata may take."""
+"""What copies may take, as a share of the disk layer's capacity and on top of it."""
 
 _AGAIN = 600.0  # seconds until a version that goes on being searched is looked at again
 _CHANGED = 1.0  # seconds between looks at one collection, while searches of two of its versions alternate
@@ -34,7 +34,7 @@ _WAITING = 64  # collections that may wait for their look; others are looked at 
 
 @asynccontextmanager
 async def kept_blobs(blobs: BlobStore, folder: Path, disk_bytes: int) -> AsyncIterator[KeptBlobs]:
-    """The blob store with what was read of it kept in a folder, for a node with so large a disk layer."""
+    """The blob store, with copies in a folder; ``disk_bytes`` is the capacity of the node's disk layer."""
     async with DiskFileStore(folder) as files:
         lru = LRU[str, int](max_bytes=max(1 << 20, int(SHARE * disk_bytes)), weigh=file_weight)
         layer = TolerantLayer(DiskLayer(files, lru, BytesCodec(), name="metadata"))
@@ -46,11 +46,11 @@ async def kept_blobs(blobs: BlobStore, folder: Path, disk_bytes: int) -> AsyncIt
 
 
 class Keeper:
-    """Reads all metadata of what is searched now and then, in the background: so it is kept.
+    """Reads all metadata of the versions that are searched, now and then and in the background, so that it is kept.
 
     Args:
-        blobs: keeps what is read.
-        versions: opens manifests by way of it.
+        blobs: keeps copies of what is read.
+        versions: opens manifests through it.
         clock: monotonic seconds.
     """
 

@@ -34,7 +34,7 @@ class CacheNode:
 
     Attributes:
         local: searches.
-        blobs: the blob store, and what is kept of it.
+        blobs: the blob store, with copies of metadata on disk.
         versions: the versions whose manifests are known.
         storage: the cache.
         keeper: keeps the metadata of what is searched.

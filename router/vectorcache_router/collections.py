@@ -77,7 +77,7 @@ class Collections:
 
     Args:
         blobs: where collections are.
-        kept: the same, for what is not known yet; tells what others keep where the store does not answer.
+        kept: the same with copies, for what is not known yet.
         refresh: seconds between looks at one collection.
         max_bytes: of the centroids that are kept; those used last stay.
         clock: monotonic seconds.
@@ -215,7 +215,7 @@ class Collections:
         known = self._states.peek(name)
         version: int | None
         try:
-            # What is known, be it that there is no such collection, is newer than what others keep.
+            # What is known, be it that there is no such collection, is newer than a copy.
             current = self._catalog.current if known is None else self._current
             version = await current(name)
             await self.open(name, version)

@@ -81,10 +81,10 @@ class HttpNode(SearchNode):
         return [StoredVector(one.id, np.array(one.vector, dtype=np.float32), one.payload) for one in found]
 
     async def kept(self, key: str, timeout: float) -> bytes:
-        """Metadata that the node keeps.
+        """The node's copy of a metadata blob.
 
         Raises:
-            NotFound: the node does not keep it.
+            NotFound: the node has none.
             Unavailable: the node does not answer, or not in time.
         """
         return (await self._call(KEPT, wire.KeptRequest(key=key), _kept_response, timeout)).data

@@ -1,4 +1,4 @@
-"""Metadata that nodes keep, for a router that starts while the blob store does not answer."""
+"""Copies of metadata from nodes, for a router that starts while the blob store fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NODE_SECONDS, _ALL_SECONDS = 2.0, 10.0
 
 
 class NodesMemory(Memory):
-    """Asks nodes, which keep by themselves what belongs to the collections that they serve.
+    """Asks nodes for their copies; each keeps what belongs to the collections that it serves.
 
     Args:
         nodes: the nodes to ask about a collection, in the order to ask them.
@@ -29,11 +29,11 @@ class NodesMemory(Memory):
         self._nodes = nodes
 
     async def get(self, key: str) -> bytes | None:
-        """What the first node that keeps it tells; of pointers, the one to the highest version."""
+        """The first copy that a node has; of a pointer, the copy with the highest version."""
         found: list[bytes] = []
         try:
             async with asyncio.timeout(_ALL_SECONDS):
-                async for data in self._told(key):
+                async for data in self._copies(key):
                     found.append(data)
                     if not key.endswith("/current.json"):
                         break
@@ -42,7 +42,7 @@ class NodesMemory(Memory):
         return max(found, key=_version, default=None) if len(found) > 1 else next(iter(found), None)
 
     async def put(self, key: str, data: bytes, /) -> None:
-        """Nothing: nodes keep by themselves."""
+        """Nothing: nodes read the store themselves."""
 
     async def delete(self, key: str) -> None:
         """Nothing, as above."""
@@ -51,7 +51,7 @@ class NodesMemory(Memory):
         """Whether there is anybody to ask."""
         return bool(self._nodes(_collection(key)))
 
-    async def _told(self, key: str) -> AsyncIterator[bytes]:
+    async def _copies(self, key: str) -> AsyncIterator[bytes]:
         for node in self._nodes(_collection(key))[:MAX_NODES_ASKED]:
             try:
                 yield await node.kept(key, _NODE_SECONDS)

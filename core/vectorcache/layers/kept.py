@@ -1,7 +1,7 @@
-"""A blob store that is remembered: what was read of it is told where the store does not answer.
+"""A blob store with kept copies: what was read from the store is served from a copy while the store fails.
 
-For metadata: pointers, manifests, centroids, id lookups. Chunks have the layers of a cache, where the store is never
-asked for a value that is at hand; here the store is asked first, since it is the truth.
+For metadata: pointers, manifests, centroids, id lookups. Chunks have the layers of a cache, where a value that is at
+hand is never compared with the store; here the store is asked first, since it is the truth.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from vectorcache.layers.tasks import KeyLocks
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore
 
 PAUSE = 2.0
-"""Seconds after a failure of the store in which what is kept is told without asking it."""
+"""Seconds after a failure of the store for which copies are served without asking it again."""
 
 T = TypeVar("T")
 
 
 class Memory(Protocol):
-    """Where blobs are kept, on a best effort: nothing fails, and what cannot be kept is not found."""
+    """Where copies are kept, on a best effort: no call fails, and what could not be kept is not found."""
 
     async def get(self, key: str) -> bytes | None:
-        """What is kept of a blob."""
+        """The copy of a blob, or None."""
 
     async def put(self, key: str, data: bytes, /) -> object:
-        """Keep a blob."""
+        """Keep a copy."""
 
     async def delete(self, key: str) -> object:
-        """Forget a blob."""
+        """Forget a copy."""
 
     async def contains(self, key: str) -> bool:
         """Whether ``get`` is likely to find it."""
 
 
 class KeptBlobs(BlobStore):
-    """A blob store over another one, which it reads and remembers.
+    """Reads from a blob store and keeps copies of what it read.
 
-    What was read whole, the folders that were listed, and that a blob is there, are told from memory while the store
-    is ``Unavailable``. Ranges, lists and writes are the store's alone. ETags of what was kept are empty.
+    While the store is ``Unavailable``, copies answer ``get`` of whole blobs, ``head`` and ``list_folders``. The store
+    alone does everything else. A copy has an empty ETag.
 
     Args:
         blobs: the store; stays its maker's to close.
-        kept: where blobs are kept; stays its maker's to close.
+        kept: the copies; stays its maker's to close.
         clock: monotonic seconds.
     """
 
@@ -57,14 +57,14 @@ class KeptBlobs(BlobStore):
         self._kept = kept
         self._clock = clock
         self._down_until = -PAUSE
-        self._locks = KeyLocks()  # reads of one blob follow one another, so that the last one is kept
+        self._locks = KeyLocks()  # reads of one blob follow one another: the last one is kept
 
     async def recall(self, key: str) -> bytes | None:
-        """What is kept of a blob; the store is not asked."""
+        """The copy of a blob, or None; the store is not asked."""
         return await self._kept.get(key)
 
     async def is_kept(self, key: str) -> bool:
-        """Whether a blob is kept."""
+        """Whether there is a copy of a blob."""
         return await self._kept.contains(key)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
@@ -98,12 +98,12 @@ class KeptBlobs(BlobStore):
     async def close(self) -> None:
         """Nothing: it holds nothing of its own."""
 
-    async def _either(self, key: str, ask: Callable[[], Awaitable[T]], told: Callable[[bytes], T]) -> T:
-        """The store's answer, or what was kept while it does not give one."""
+    async def _either(self, key: str, ask: Callable[[], Awaitable[T]], of_copy: Callable[[bytes], T]) -> T:
+        """The store's answer, or that of the copy while the store fails."""
         if self._clock() < self._down_until:
             kept = await self._kept.get(key)
             if kept is not None:
-                return told(kept)
+                return of_copy(kept)
         try:
             return await ask()
         except Unavailable:
@@ -111,7 +111,7 @@ class KeptBlobs(BlobStore):
             kept = await self._kept.get(key)
             if kept is None:
                 raise
-            return told(kept)
+            return of_copy(kept)
 
     async def _get(self, key: str) -> Blob:
         async with self._locks[key]:
@@ -140,5 +140,5 @@ class KeptBlobs(BlobStore):
 
 
 def folders_key(prefix: str) -> str:
-    """The key under which the folders below a prefix are kept; no blob's key ends in a slash."""
+    """The key of the copy of a list of folders; no blob's key ends in a slash."""
     return f"{prefix}/"
