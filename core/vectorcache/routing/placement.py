@@ -28,7 +28,7 @@ EPSILON = 0.25
 """How far a node may be loaded beyond the mean before others take over."""
 
 SLACK = 4
-"""Queries that a node may have in hand, however idle the others are: their caches need not hold the shard too."""
+"""Queries that a node may have in hand before others help, who may have to load the shard first."""
 
 _VERSIONS_BYTES = 64 << 20  # of what placement knows of versions
 
