@@ -250,6 +250,15 @@ def as_floats(value: object, field: str) -> Floats:
         return np.asarray(array, dtype=np.float32, order="C")
 
 
+def multiplying() -> np.errstate:
+    """The context of a product of float32 matrices, whose elements are finite.
+
+    BLAS may compute with what stands beside short rows as well, and drop it. Where that was no number, numpy warns of
+    an invalid value though the product is right.
+    """
+    return np.errstate(invalid="ignore")
+
+
 def as_vectors(value: object, field: str, *, dimension: int | None = None, first_row: int = 0) -> Floats:
     """Check and convert to (n, d) float32, C-contiguous; no copy where it is that already.
 

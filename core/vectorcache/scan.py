@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vectorcache import native
 from vectorcache.chunk import Chunk
-from vectorcache.metric import Doubles, Floats, metric_of
+from vectorcache.metric import Doubles, Floats, metric_of, multiplying
 from vectorcache.native import Kernel, kernel
 from vectorcache.topk import Rows, select_nearest
 
@@ -163,9 +163,10 @@ def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
     prepared = metric.prepare(query)
     scores = np.empty(ends[-1], dtype=np.float32)
     begin = 0
-    for (chunk, start, stop), end in zip(runs, ends, strict=True):
-        np.dot(chunk.vectors[start:stop], prepared, out=scores[begin:end])
-        begin = end
+    with multiplying():
+        for (chunk, start, stop), end in zip(runs, ends, strict=True):
+            np.dot(chunk.vectors[start:stop], prepared, out=scores[begin:end])
+            begin = end
     largest_norm = max(run.chunk.largest_norm for run in runs)
 
     def score(positions: Rows) -> tuple[Rows, Doubles]:

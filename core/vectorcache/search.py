@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Doubles, Floats, aligned, as_floats, as_vectors, largest_norm, metric_of
+from vectorcache.metric import (
+    Doubles,
+    Floats,
+    aligned,
+    as_floats,
+    as_vectors,
+    largest_norm,
+    metric_of,
+    multiplying,
+)
 from vectorcache.native import kernel
 from vectorcache.topk import Rows, select_nearest
 
@@ -135,9 +144,12 @@ class ExactVectorSearch(VectorSearch):
 
     def _dots(self, prepared: Floats) -> Floats:
         """Inner products (b, n) of prepared queries with all vectors."""
-        if len(prepared) == 1:  # a product of matrix and vector is faster than one with a matrix of one row
-            return np.asarray(np.dot(self._vectors, prepared[0])[None])
-        return np.asarray(prepared @ self._vectors.T)
+        with multiplying():
+            if (
+                len(prepared) == 1
+            ):  # a product of matrix and vector is faster than one with a matrix of one row
+                return np.asarray(np.dot(self._vectors, prepared[0])[None])
+            return np.asarray(prepared @ self._vectors.T)
 
     def _nearest(self, fast: Floats, query: Floats, k: int) -> SearchResult:
         top = select_nearest(

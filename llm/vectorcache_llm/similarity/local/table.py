@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vectorcache.metric import Floats
+from vectorcache.metric import Floats, multiplying
 from vectorcache.topk import Rows
 from vectorcache_llm.similarity.base import IndexEntry
 
@@ -76,7 +76,8 @@ class Table:
     def nearest(self, query: Floats, count: int) -> Rows:
         """The rows most similar to a query, by comparing all of them."""
         end = len(self._entries)
-        dots = [np.dot(block, query) for block in self._blocks]
+        with multiplying():
+            dots = [np.dot(block, query) for block in self._blocks]
         distances = -np.concatenate(dots)[:end]
         if count >= end:
             return np.arange(end)
@@ -85,7 +86,8 @@ class Table:
     def score(self, rows: Sequence[int], query: Floats) -> list[tuple[float, IndexEntry]]:
         """Similarities and entries of those rows that hold one, the most similar first."""
         there = [(row, entry) for row in rows if (entry := self._entries[row]) is not None]
-        similarities = (self.vectors([row for row, _ in there]) @ query).tolist()
+        with multiplying():
+            similarities = (self.vectors([row for row, _ in there]) @ query).tolist()
         found = [(similarity, entry) for similarity, (_, entry) in zip(similarities, there, strict=True)]
         found.sort(key=lambda one: (-one[0], one[1].id))
         return found
