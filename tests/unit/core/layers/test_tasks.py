@@ -59,3 +59,11 @@ async def test_a_lock_is_one_while_it_is_held_and_forgotten_after() -> None:
     gc.collect()
     assert not locks["a"].locked()
     assert len(locks._locks) == 0
+
+
+async def test_what_runs_can_be_given_up() -> None:
+    tasks = Tasks()
+    running = [tasks.start(asyncio.Event().wait()) for _ in range(2)]
+    await tasks.cancel()
+    assert all(task.cancelled() for task in running)
+    await tasks.drain()
