@@ -26,9 +26,9 @@ _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cos
 # These are plain arrays because taking the address of a record array costs as much as a small call.
 _NEIGHBOUR, _OUTCOME = 4, 3
 _FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
-# Initial room for candidates by bits per component: a constant, and a number per wanted neighbour. Nearly all queries
-# need no more (decision 0011); those that do are scanned again with more room.
-_CANDIDATES = {1: (300, 30), 2: (60, 8), 4: (30, 4)}
+# Rows found by their codes that wait to be scored: the more wait, the better the order in which they are scored, and
+# the later the limit sinks that keeps others out.
+_WAITING, _WAITING_PER_NEIGHBOUR = 60, 8
 
 
 class Cells(NamedTuple):
@@ -126,7 +126,7 @@ class Kernel:
             cells: where they stand. Those whose chunk is not here are passed over.
             probes: for each query its cells, ascending.
             k: how many.
-            spare: how many more than k are scored at once.
+            spare: how many more than k are scored at once, where vectors are compared.
             largest_norm: of any of the rows.
             coding: how codes are compared; None compares the vectors.
 
@@ -134,8 +134,7 @@ class Kernel:
             MemoryError: there is not enough.
         """
         if coding is not None:
-            least, each = _CANDIDATES[coding.bits]
-            spare = least + each * k
+            spare = _WAITING + _WAITING_PER_NEIGHBOUR * k
         place = np.array(
             [*cells.addresses, _address(cells.blocks), _address(cells.numbers), len(cells.numbers)]
         )

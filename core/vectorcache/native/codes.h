@@ -26,7 +26,24 @@ struct tables {
     float rounding;     /* standard error of that, since entries are rounded */
 };
 
-typedef void block_sums(const uint8_t *codes, const uint8_t *tables, int64_t width, int32_t *sums);
+/* The lower bound of a row is base + below - scale * (step * sum + offset) - error * root; those below the limit are
+ * of interest. */
+struct terms {
+    float below, step, offset, root, limit;
+};
+
+/* Makes the lower bounds of a block's rows; returns a bit for each that is below the limit. */
+typedef uint32_t block_bounds(const uint8_t *block, const uint8_t *tables, int64_t width, const struct terms *terms,
+                              float *bounds);
+
+enum { FACTOR_BYTES = FACTORS * BLOCK_ROWS * sizeof(float) };
+
+/* Prefetches what the next block has where this one has codes: by blocks' ends, since the processor itself prefetches
+ * within a page only, a scan waited for memory most of the time. */
+static inline void prefetch_next_block(const uint8_t *codes, int64_t width)
+{
+    __builtin_prefetch(codes + FACTOR_BYTES + BLOCK_ROWS * width);
+}
 
 /* Both nibbles' entries fit into a byte; bytes are added in pairs as words, FLUSH of which do not overflow: the sum of
  * words is that of the even bytes plus 256 times that of the odd ones, which is kept apart too. */
@@ -69,8 +86,25 @@ static void block_sums_16(const uint8_t *codes, const uint8_t *tables, int64_t w
 }
 #endif
 
+static uint32_t block_bounds_16(const uint8_t *block, const uint8_t *tables, int64_t width, const struct terms *terms,
+                                float *bounds)
+{
+    const float *base = (const float *)block, *scale = base + BLOCK_ROWS, *error = scale + BLOCK_ROWS;
+    int32_t sums[BLOCK_ROWS];
+    uint32_t lower = 0;
+    block_sums_16(block + FACTOR_BYTES, tables, width, sums);
+    for (int i = 0; i < BLOCK_ROWS; i++)
+        bounds[i] = base[i] + terms->below - scale[i] * (terms->step * (float)sums[i] + terms->offset)
+            - error[i] * terms->root;
+    for (int i = 0; i < BLOCK_ROWS; i++)
+        lower |= (uint32_t)(bounds[i] < terms->limit) << i;
+    return lower;
+}
+
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(VECTORCACHE_PORTABLE)
 #include <immintrin.h>
+
+enum { PARTS = BLOCK_ROWS / 8 };
 
 /* Adds the sums of 32 rows, as words of even and odd rows, to totals of rows in their order. */
 __attribute__((target("avx2"))) static inline void add_words(__m256i *total, __m256i even, __m256i odd)
@@ -82,17 +116,16 @@ __attribute__((target("avx2"))) static inline void add_words(__m256i *total, __m
     total[3] = _mm256_add_epi32(total[3], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(more, 1)));
 }
 
-__attribute__((target("avx2"))) static void block_sums_32(const uint8_t *codes, const uint8_t *tables, int64_t width,
-                                                          int32_t *sums)
+/* Adds the sums of 32 rows to the totals. */
+__attribute__((target("avx2"))) static inline void block_sums_32(const uint8_t *codes, const uint8_t *tables,
+                                                                 int64_t width, __m256i *total)
 {
     const __m256i low = _mm256_set1_epi8(15);
-    __m256i total[4];
-    for (int i = 0; i < 4; i++)
-        total[i] = _mm256_setzero_si256();
     for (int64_t first = 0; first < width; first += FLUSH) {
         int64_t last = first + FLUSH < width ? first + FLUSH : width;
         __m256i both = _mm256_setzero_si256(), odd = both;
         for (int64_t at = first; at < last; at++) {
+            prefetch_next_block(codes + BLOCK_ROWS * at, width);
             __m256i code = _mm256_loadu_si256((const __m256i *)(codes + BLOCK_ROWS * at));
             const __m128i *pair = (const __m128i *)(tables + 2 * ENTRIES * at);
             __m256i lower = _mm256_broadcastsi128_si256(_mm_loadu_si128(pair));
@@ -105,23 +138,43 @@ __attribute__((target("avx2"))) static void block_sums_32(const uint8_t *codes, 
         }
         add_words(total, _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8)), odd);
     }
-    for (int i = 0; i < 4; i++)
-        _mm256_storeu_si256((__m256i *)(sums + 8 * i), total[i]);
 }
 
-/* Two bytes of the 32 rows at once, each with its own tables. */
-__attribute__((target("avx512bw"))) static void block_sums_64(const uint8_t *codes, const uint8_t *tables,
-                                                              int64_t width, int32_t *sums)
+__attribute__((target("avx2"))) static uint32_t block_bounds_32(const uint8_t *block, const uint8_t *tables,
+                                                                int64_t width, const struct terms *terms,
+                                                                float *bounds)
+{
+    const float *base = (const float *)block, *scale = base + BLOCK_ROWS, *error = scale + BLOCK_ROWS;
+    __m256 below = _mm256_set1_ps(terms->below), step = _mm256_set1_ps(terms->step);
+    __m256 offset = _mm256_set1_ps(terms->offset), root = _mm256_set1_ps(terms->root);
+    __m256 limit = _mm256_set1_ps(terms->limit);
+    __m256i total[PARTS];
+    uint32_t lower = 0;
+    for (int part = 0; part < PARTS; part++)
+        total[part] = _mm256_setzero_si256();
+    block_sums_32(block + FACTOR_BYTES, tables, width, total);
+    for (int i = 0; i < BLOCK_ROWS; i += 8) {
+        __m256 product = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total[i / 8]), step), offset);
+        __m256 bound = _mm256_add_ps(_mm256_loadu_ps(base + i), below);
+        bound = _mm256_sub_ps(bound, _mm256_mul_ps(_mm256_loadu_ps(scale + i), product));
+        bound = _mm256_sub_ps(bound, _mm256_mul_ps(_mm256_loadu_ps(error + i), root));
+        _mm256_storeu_ps(bounds + i, bound);
+        lower |= (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(bound, limit, _CMP_LT_OQ)) << i;
+    }
+    return lower;
+}
+
+/* Adds the sums of 32 rows, two bytes of each at once, each with its own tables. */
+__attribute__((target("avx512bw"))) static inline void block_sums_64(const uint8_t *codes, const uint8_t *tables,
+                                                                     int64_t width, __m256i *total)
 {
     const __m512i low = _mm512_set1_epi8(15);
-    __m256i total[4];
-    for (int i = 0; i < 4; i++)
-        total[i] = _mm256_setzero_si256();
     int64_t pairs = width / 2;
     for (int64_t first = 0; first < pairs; first += FLUSH) {
         int64_t last = first + FLUSH < pairs ? first + FLUSH : pairs;
         __m512i both = _mm512_setzero_si512(), odd = both;
         for (int64_t at = first; at < last; at++) {
+            prefetch_next_block(codes + 2 * BLOCK_ROWS * at, width);
             __m512i code = _mm512_loadu_si512(codes + 2 * BLOCK_ROWS * at);
             /* 16 entries each: lower and upper nibble of the first byte, lower and upper of the second. */
             __m512i four = _mm512_loadu_si512(tables + 4 * ENTRIES * at);
@@ -136,26 +189,45 @@ __attribute__((target("avx512bw"))) static void block_sums_64(const uint8_t *cod
         add_words(total, _mm512_castsi512_si256(even), _mm512_castsi512_si256(odd));
         add_words(total, _mm512_extracti64x4_epi64(even, 1), _mm512_extracti64x4_epi64(odd, 1));
     }
-    for (int i = 0; i < 4; i++)
-        _mm256_storeu_si256((__m256i *)(sums + 8 * i), total[i]);
-    if (width % 2) {
-        int32_t rest[BLOCK_ROWS];
-        block_sums_32(codes + BLOCK_ROWS * (width - 1), tables + 2 * ENTRIES * (width - 1), 1, rest);
-        for (int i = 0; i < BLOCK_ROWS; i++)
-            sums[i] += rest[i];
-    }
+    if (width % 2)
+        block_sums_32(codes + BLOCK_ROWS * (width - 1), tables + 2 * ENTRIES * (width - 1), 1, total);
 }
 
-static block_sums *best_block_sums(void)
+__attribute__((target("avx512bw"))) static uint32_t block_bounds_64(const uint8_t *block, const uint8_t *tables,
+                                                                    int64_t width, const struct terms *terms,
+                                                                    float *bounds)
+{
+    const float *base = (const float *)block, *scale = base + BLOCK_ROWS, *error = scale + BLOCK_ROWS;
+    __m512 below = _mm512_set1_ps(terms->below), step = _mm512_set1_ps(terms->step);
+    __m512 offset = _mm512_set1_ps(terms->offset), root = _mm512_set1_ps(terms->root);
+    __m512 limit = _mm512_set1_ps(terms->limit);
+    __m256i total[PARTS];
+    uint32_t lower = 0;
+    for (int part = 0; part < PARTS; part++)
+        total[part] = _mm256_setzero_si256();
+    block_sums_64(block + FACTOR_BYTES, tables, width, total);
+    for (int i = 0; i < BLOCK_ROWS; i += 16) {
+        __m512i sums = _mm512_inserti64x4(_mm512_castsi256_si512(total[i / 8]), total[i / 8 + 1], 1);
+        __m512 product = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), step), offset);
+        __m512 bound = _mm512_add_ps(_mm512_loadu_ps(base + i), below);
+        bound = _mm512_sub_ps(bound, _mm512_mul_ps(_mm512_loadu_ps(scale + i), product));
+        bound = _mm512_sub_ps(bound, _mm512_mul_ps(_mm512_loadu_ps(error + i), root));
+        _mm512_storeu_ps(bounds + i, bound);
+        lower |= (uint32_t)_mm512_cmp_ps_mask(bound, limit, _CMP_LT_OQ) << i;
+    }
+    return lower;
+}
+
+static block_bounds *best_block_bounds(void)
 {
     if (__builtin_cpu_supports("avx512bw"))
-        return block_sums_64;
-    return __builtin_cpu_supports("avx2") ? block_sums_32 : block_sums_16;
+        return block_bounds_64;
+    return __builtin_cpu_supports("avx2") ? block_bounds_32 : block_bounds_16;
 }
 #else
-static block_sums *best_block_sums(void)
+static block_bounds *best_block_bounds(void)
 {
-    return block_sums_16;
+    return block_bounds_16;
 }
 #endif
 

@@ -487,138 +487,28 @@ INLINE int scan_all(const struct task *task, const struct space *space)
     return status;
 }
 
-/* Candidates by the lower bounds of their values. When there are four times as many as wanted, the lowest stay. */
-struct sieve {
-    struct candidate *entries;
-    int64_t count, take;
-    float limit; /* bounds from here on are left out */
-};
-
-/* Brings the lowest to the front (Hoare's quickselect); the largest of them is the limit from now on. */
-INLINE void keep_lowest(struct sieve *sieve)
+/* The square of the distance from a query to a centroid. */
+INLINE float gap_of(const struct query *query, const float *centroid)
 {
-    struct candidate *all = sieve->entries;
-    int64_t left = 0, right = sieve->count - 1, wanted = sieve->take - 1;
-    while (left < right) {
-        float pivot = all[(left + right) / 2].fast;
-        int64_t up = left, down = right;
-        while (up <= down) {
-            while (all[up].fast < pivot)
-                up++;
-            while (all[down].fast > pivot)
-                down--;
-            if (up <= down) {
-                struct candidate other = all[up];
-                all[up++] = all[down];
-                all[down--] = other;
-            }
-        }
-        if (wanted <= down)
-            right = down;
-        else if (wanted >= up)
-            left = up;
-        else
-            break;
-    }
-    sieve->limit = all[wanted].fast;
-    sieve->count = sieve->take;
-}
-
-/* A query as codes are compared with it. */
-struct probe {
-    const struct coding *coding;
-    const struct tables *tables;
-    block_sums *sums;
-    const struct query *query;
-};
-
-enum { BLOCK_BYTES = FACTORS * BLOCK_ROWS * sizeof(float) };
-
-/* Adds the rows of one cell, start to stop of a block, whose lower bound is below the limit. */
-INLINE void scan_cell_codes(struct sieve *sieve, const struct block *block, int32_t number, int64_t start, int64_t stop,
-                      int64_t cell, const struct probe *probe)
-{
-    int64_t d = probe->query->d, stride = BLOCK_BYTES + BLOCK_ROWS * probe->coding->width;
-    const float *centroid = block->centroids + (cell - block->first_cell) * d, *values = probe->query->values;
+    const float *values = query->values;
     lanes sum = {0};
     int64_t i = 0;
-    for (; i + LANES <= d; i += LANES) {
+    for (; i + LANES <= query->d; i += LANES) {
         lanes difference = load(values + i) - load(centroid + i);
         sum += difference * difference;
     }
     float gap = 0;
     for (int lane = 0; lane < LANES; lane++)
         gap += sum[lane];
-    for (; i < d; i++)
+    for (; i < query->d; i++)
         gap += (values[i] - centroid[i]) * (values[i] - centroid[i]);
-    float wide = 2.0f * (float)probe->coding->deviations, root = wide * sqrtf(gap), below = gap * (1 - 0x1p-20f);
-    float step = 2 * probe->tables->step, offset = 2 * probe->tables->offset + wide * probe->tables->rounding;
-    for (int64_t first = start - start % BLOCK_ROWS; first < stop; first += BLOCK_ROWS) {
-        const uint8_t *codes = block->codes + first / BLOCK_ROWS * stride;
-        const float *factors = (const float *)codes;
-        int32_t sums[BLOCK_ROWS];
-        float bounds[BLOCK_ROWS];
-        probe->sums(codes + BLOCK_BYTES, probe->tables->entries, probe->coding->width, sums);
-        int_lanes signs = {0}; /* set where a bound is below the limit: a comparison of lanes is no one instruction */
-        for (int half = 0; half < BLOCK_ROWS; half += LANES) {
-            lanes products = __builtin_convertvector(*(const int_lanes *)(sums + half), lanes) * step + offset;
-            lanes bound = load(factors + half) + below - load(factors + BLOCK_ROWS + half) * products
-                - load(factors + 2 * BLOCK_ROWS + half) * root;
-            *(lanes *)(bounds + half) = bound;
-            signs |= (int_lanes)(bound - sieve->limit);
-        }
-        int32_t some = 0;
-        for (int lane = 0; lane < LANES; lane++)
-            some |= signs[lane];
-        if (some >= 0)
-            continue;
-        int64_t from = start > first ? start : first, to = stop < first + BLOCK_ROWS ? stop : first + BLOCK_ROWS;
-        for (int64_t row = from; row < to; row++)
-            if (bounds[row - first] < sieve->limit)
-                sieve->entries[sieve->count++] = (struct candidate){bounds[row - first], number, row};
-        if (sieve->count >= 4 * sieve->take)
-            keep_lowest(sieve);
-    }
+    return gap;
 }
 
 INLINE void prefetch_row(const float *row, int64_t d)
 {
     for (int64_t i = 0; i < d && i < 1024; i += LANES)
         __builtin_prefetch(row + i);
-}
-
-/* Prefetches the centroid of the next cell, which scan_cell_codes reads first. */
-INLINE void prefetch_cell(const struct cells *cells, int64_t block, int64_t cell, int64_t d)
-{
-    const struct block *there = &cells->blocks[block];
-    if (!there->codes)
-        return;
-    prefetch_row(there->centroids + (cell - there->first_cell) * d, d);
-}
-
-/* As scan_probes, by codes. */
-INLINE int64_t scan_probes_codes(struct sieve *sieve, const struct cells *cells, const int32_t *probes, int64_t count,
-                           const struct probe *probe)
-{
-    int64_t scanned = 0, block = 0;
-    for (int64_t at = 0; at < count; at++) {
-        int32_t cell = probes[at], chunk = cells->chunk_of_cell[cell];
-        block = seek_block(cells, block, chunk);
-        if (block == cells->count)
-            break;
-        if (cells->numbers[block] != chunk)
-            continue;
-        int64_t start = cells->starts[cell], stop = cells->stops[cell];
-        if (at + 1 < count) {
-            int64_t next = block + (cells->chunk_of_cell[probes[at + 1]] != chunk);
-            if (next < cells->count && cells->numbers[next] == cells->chunk_of_cell[probes[at + 1]])
-                prefetch_cell(cells, next, probes[at + 1], probe->query->d);
-        }
-        if (start < stop) /* a chunk without rows has no centroids */
-            scan_cell_codes(sieve, &cells->blocks[block], (int32_t)block, start, stop, cell, probe);
-        scanned += stop - start;
-    }
-    return scanned;
 }
 
 /* A heap whose first entry is the lowest. */
@@ -668,67 +558,144 @@ INLINE int64_t insert(struct neighbour *found, int64_t count, int64_t k, struct 
     return count;
 }
 
-/* Scores candidates directly, the lowest bound first, until none that is left can belong to the k nearest. Returns
- * whether that was proved: where all are scored, one that was left out could be nearer. */
-INLINE int rerank(struct sieve *sieve, const struct block *blocks, const struct measure *measure, int64_t k,
-                         struct neighbour *found, struct outcome *outcome)
+/* The rows of a cell that stand here. */
+struct span {
+    const float *centroid;
+    float gap; /* of the query to the centroid */
+    int32_t block;
+    int64_t start, stop;
+};
+
+/* A search of one query by codes. Candidates are rows whose lower bound is below the limit, which is the distance of
+ * the k-th nearest row that was scored so far, as a value that codes bound. */
+struct search {
+    const struct coding *coding;
+    block_bounds *bounds;
+    struct tables tables;
+    const struct block *blocks;
+    struct measure measure;
+    struct query query;
+    struct span *spans;
+    struct candidate *candidates;
+    int64_t count, capacity; /* of candidates */
+    float limit;
+    int64_t k;
+    struct neighbour *found;
+    struct outcome *outcome;
+};
+
+/* Scores the candidates directly, the lowest bound first, until none that is left can belong to the k nearest. */
+INLINE void settle_candidates(struct search *search)
 {
-    struct candidate *heap = sieve->entries;
-    int64_t left = sieve->count, d = measure->d;
+    struct candidate *heap = search->candidates;
+    const struct measure *measure = &search->measure;
+    int64_t left = search->count, d = measure->d;
+    search->count = 0;
     for (int64_t at = left / 2 - 1; at >= 0; at--)
         sink(heap, left, at);
-    while (left) {
+    while (left && heap[0].fast < search->limit) {
         struct candidate next = heap[0];
-        if (outcome->count == k && next.fast > value_of(measure, found[k - 1].distance))
-            return 1;
         heap[0] = heap[--left];
         if (left) {
             sink(heap, left, 0);
             /* The next candidate, and the two of which one follows it. */
             for (int64_t soon = 0; soon < 3 && soon < left; soon++)
-                prefetch_row(blocks[heap[soon].block].vectors + heap[soon].position * d, d);
+                prefetch_row(search->blocks[heap[soon].block].vectors + heap[soon].position * d, d);
         }
-        const struct block *block = &blocks[next.block];
+        const struct block *block = &search->blocks[next.block];
         const float *values = block->vectors + next.position * d;
         double distance = direct_form(measure->metric, values, measure->exact, d, measure->smallest_norm);
         struct neighbour one = {distance, block->rows[next.position], next.block, next.position};
-        outcome->count = insert(found, outcome->count, k, one);
-        outcome->scored++;
+        search->outcome->count = insert(search->found, search->outcome->count, search->k, one);
+        search->outcome->scored++;
+        if (search->outcome->count == search->k) /* the next larger number, so that equal ones stay in */
+            search->limit = nextafterf((float)value_of(measure, search->found[search->k - 1].distance), INFINITY);
     }
-    return sieve->take >= outcome->scanned;
 }
 
-/* Answers one query by codes; takes four times as many candidates for as long as the answer is not proved. */
-INLINE int scan_one_codes(const struct task *task, const struct space *space, const struct coding *coding, block_sums *sums,
-                    int64_t number, float *prepared, double *exact, float *rotated, struct tables *tables,
-                    struct candidate **entries)
+/* Adds the rows of one cell to the candidates. */
+INLINE void scan_span_codes(struct search *search, const struct span *span)
 {
-    int64_t d = task->d, first = number ? space->ends[number - 1] : 0, take = task->spare;
-    struct measure measure = prepare(task, task->queries + number * d, prepared, exact);
-    struct query query = {prepared, {0}, d, d};
-    for (int64_t i = 0; i < d; i++)
-        rotated[i] = prepared[i] - coding->centre[i];
-    rotate(rotated, d, coding);
-    make_tables(tables, rotated, coding);
-    struct probe probe = {coding, tables, sums, &query};
-    struct outcome *outcome = &task->outcomes[number];
-    for (;; take *= 4) {
-        struct candidate *more = realloc(*entries, sizeof(struct candidate) * (size_t)(4 * take + BLOCK_ROWS));
-        if (!more)
-            return -1;
-        *entries = more;
-        struct sieve sieve = {more, 0, take, INFINITY};
-        *outcome = (struct outcome){0, 0, 0};
-        outcome->scanned = scan_probes_codes(&sieve, space->cells, space->probes + first, space->ends[number] - first, &probe);
-        if (sieve.count > take)
-            keep_lowest(&sieve);
-        if (rerank(&sieve, space->cells->blocks, &measure, task->k, task->found + number * task->k, outcome))
-            return 0;
+    const struct tables *tables = &search->tables;
+    int64_t width = search->coding->width, stride = FACTOR_BYTES + BLOCK_ROWS * width;
+    float wide = 2.0f * (float)search->coding->deviations;
+    struct terms terms = {span->gap * (1 - 0x1p-20f), 2 * tables->step, 2 * tables->offset + wide * tables->rounding,
+                          wide * sqrtf(span->gap), search->limit};
+    for (int64_t first = span->start - span->start % BLOCK_ROWS; first < span->stop; first += BLOCK_ROWS) {
+        const uint8_t *block = search->blocks[span->block].codes + first / BLOCK_ROWS * stride;
+        float bounds[BLOCK_ROWS];
+        uint32_t lower = search->bounds(block, tables->entries, width, &terms, bounds);
+        if (first < span->start)
+            lower &= UINT32_MAX << (span->start - first);
+        if (first + BLOCK_ROWS > span->stop)
+            lower &= UINT32_MAX >> (first + BLOCK_ROWS - span->stop);
+        for (; lower; lower &= lower - 1) {
+            int row = __builtin_ctz(lower);
+            search->candidates[search->count++] = (struct candidate){bounds[row], span->block, first + row};
+        }
+        if (search->count >= search->capacity - BLOCK_ROWS) {
+            settle_candidates(search);
+            terms.limit = search->limit;
+        }
     }
 }
 
-/* The nearest of each query among the rows of its cells, by codes: spare is how many candidates are held at first.
- * Returns as below. */
+/* Finds the cells that stand here, the one with the nearest centroid first: its rows give a low limit to the others.
+ * Returns how many there are. */
+INLINE int64_t find_spans(struct search *search, const struct cells *cells, const int32_t *probes, int64_t count)
+{
+    struct span *spans = search->spans;
+    int64_t found = 0, block = 0, nearest = 0, d = search->query.d;
+    for (int64_t at = 0; at < count; at++) {
+        int32_t cell = probes[at], chunk = cells->chunk_of_cell[cell];
+        block = seek_block(cells, block, chunk);
+        if (block == cells->count)
+            break;
+        if (cells->numbers[block] != chunk || cells->starts[cell] == cells->stops[cell])
+            continue;
+        const float *centroid = cells->blocks[block].centroids + (cell - cells->blocks[block].first_cell) * d;
+        spans[found++] = (struct span){centroid, 0, (int32_t)block, cells->starts[cell], cells->stops[cell]};
+        prefetch_row(centroid, d);
+    }
+    for (int64_t at = 0; at < found; at++) {
+        spans[at].gap = gap_of(&search->query, spans[at].centroid);
+        if (spans[at].gap < spans[nearest].gap)
+            nearest = at;
+    }
+    if (found) {
+        struct span first = spans[nearest];
+        spans[nearest] = spans[0];
+        spans[0] = first;
+    }
+    return found;
+}
+
+/* Answers one query by codes. */
+INLINE void scan_one_codes(struct search *search, const struct task *task, const struct space *space, int64_t number,
+                           float *prepared, double *exact, float *rotated)
+{
+    int64_t d = task->d, first = number ? space->ends[number - 1] : 0;
+    search->measure = prepare(task, task->queries + number * d, prepared, exact);
+    search->query = (struct query){prepared, {0}, d, d};
+    for (int64_t i = 0; i < d; i++)
+        rotated[i] = prepared[i] - search->coding->centre[i];
+    rotate(rotated, d, search->coding);
+    make_tables(&search->tables, rotated, search->coding);
+    search->count = 0;
+    search->limit = INFINITY;
+    search->found = task->found + number * task->k;
+    search->outcome = &task->outcomes[number];
+    *search->outcome = (struct outcome){0, 0, 0};
+    int64_t spans = find_spans(search, space->cells, space->probes + first, space->ends[number] - first);
+    for (int64_t at = 0; at < spans; at++) {
+        scan_span_codes(search, &search->spans[at]);
+        search->outcome->scanned += search->spans[at].stop - search->spans[at].start;
+        if (!at || at + 1 == spans)
+            settle_candidates(search);
+    }
+}
+
+/* The nearest of each query among the rows of its cells, by codes. Returns as below. */
 VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *probes, const int64_t *ends,
                                     const struct coding *coding, const float *queries, int64_t count, int64_t d,
                                     int metric, double smallest_norm, double largest_norm, int64_t k, int64_t spare,
@@ -736,19 +703,28 @@ VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *pr
 {
     struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, spare, found, outcomes};
     struct space space = {cells, probes, ends, 0, 0, 0};
+    int64_t most = 0;
+    for (int64_t number = 0; number < count; number++) {
+        int64_t cells_here = ends[number] - (number ? ends[number - 1] : 0);
+        most = cells_here > most ? cells_here : most;
+    }
+    struct search search = {.coding = coding, .bounds = best_block_bounds(), .blocks = cells->blocks, .k = k,
+                            .capacity = spare + BLOCK_ROWS};
     float *prepared = malloc(sizeof(float) * (size_t)d);
     double *exact = malloc(sizeof(double) * (size_t)d);
     float *rotated = calloc((size_t)(coding->width * 8), sizeof(float));
-    struct tables tables = {malloc((size_t)(2 * ENTRIES * coding->width)), 0, 0, 0};
-    struct candidate *entries = 0;
-    int status = prepared && exact && rotated && tables.entries ? 0 : -1;
+    search.tables.entries = malloc((size_t)(2 * ENTRIES * coding->width));
+    search.candidates = malloc(sizeof(struct candidate) * (size_t)search.capacity);
+    search.spans = malloc(sizeof(struct span) * (size_t)(most + 1));
+    int status = prepared && exact && rotated && search.tables.entries && search.candidates && search.spans ? 0 : -1;
     for (int64_t number = 0; !status && number < count; number++)
-        status = scan_one_codes(&task, &space, coding, best_block_sums(), number, prepared, exact, rotated, &tables, &entries);
+        scan_one_codes(&search, &task, &space, number, prepared, exact, rotated);
     free(prepared);
     free(exact);
     free(rotated);
-    free(tables.entries);
-    free(entries);
+    free(search.tables.entries);
+    free(search.candidates);
+    free(search.spans);
     return status;
 }
 
