@@ -106,12 +106,13 @@ class LRU(Generic[K, V]):
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """Those that are there, each now more recently used than those before it; half as long as one by one."""
         entries = self._entries
-        touch = entries.move_to_end
+        touch, get = entries.move_to_end, entries.get
         found = {}
         for key in keys:
-            if key in entries:
+            entry = get(key)
+            if entry is not None:
                 touch(key)
-                found[key] = entries[key][0]
+                found[key] = entry[0]
         return found
 
     def peek(self, key: K) -> V | None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vectorcache.errors import InvalidInput
 from vectorcache.metric import (
@@ -72,6 +72,13 @@ class VectorSearch(ABC):
     def search_checked(self, queries: Floats, k: int) -> SearchResult:
         """``search`` of a batch (b, d), float32 and C-contiguous, that was checked already; k from 1 to all."""
 
+    def about_nearest(self, queries: Floats, k: int) -> NDArray[np.int32]:
+        """The indices (b, k), ascending, of about the k nearest of a batch, checked as for ``search_checked``.
+
+        Vectors that are about as far as the k-th, within 1 part in 256, may stand in for each other.
+        """
+        return np.sort(self.search_checked(queries, k).indices, axis=1).astype(np.int32)
+
     def work(self) -> float:
         """About how long the search of one query takes, in multiplications."""
         return float(len(self) * self.dimension)
@@ -114,17 +121,30 @@ class ExactVectorSearch(VectorSearch):
         indices = np.array([one.indices for one in found], dtype=np.int64).reshape(len(queries), k)
         return SearchResult(indices, np.array([one.distances for one in found]).reshape(len(queries), k))
 
+    def about_nearest(self, queries: Floats, k: int) -> NDArray[np.int32]:
+        """See ``VectorSearch.about_nearest``."""
+        chosen = [self._about_nearest(block, k) for block in self._blocks(queries)]
+        return chosen[0] if len(chosen) == 1 else np.concatenate([np.empty((0, k), dtype=np.int32), *chosen])
+
+    def _about_nearest(self, queries: Floats, k: int) -> NDArray[np.int32]:
+        chosen = None
+        if self._kernel is not None:
+            vectors = (self._vectors, self._terms)
+            chosen = self._kernel.about_nearest_in_table(
+                *(self._metric, queries, *vectors, k),
+                dots=self._dots_of_many(queries),
+                largest_norm=self._largest_norm,
+            )
+        return super().about_nearest(queries, k) if chosen is None else chosen
+
     def _blocks(self, batch: Floats) -> list[Floats]:
         """Cut a batch so that the scores of one block stay within bounds."""
         size = max(1, _BLOCK_BYTES // (4 * len(self)))
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
     def _search_block(self, queries: Floats, k: int) -> list[SearchResult]:
-        # One query waits for memory whoever multiplies, and the kernel selects on its way. Many share what BLAS
-        # reads, except where vectors stay in the processor's cache.
-        few = len(queries) == 1 or self._vectors.nbytes <= _CACHED_BYTES
-        dots = None if few and self._kernel is not None else self._dots(self._metric.prepare(queries))
         if self._kernel is not None:
+            dots = self._dots_of_many(queries)
             return [
                 SearchResult(nearest.rows, nearest.distances)
                 for nearest in self._kernel.nearest_in_table(
@@ -138,9 +158,18 @@ class ExactVectorSearch(VectorSearch):
                     largest_norm=self._largest_norm,
                 )
             ]
-        assert dots is not None
-        scores = self._metric.fast(dots, self._terms)
+        scores = self._metric.fast(self._dots(self._metric.prepare(queries)), self._terms)
         return [self._nearest(row, query, k) for row, query in zip(scores, queries, strict=True)]
+
+    def _dots_of_many(self, queries: Floats) -> Floats | None:
+        """Inner products, where the kernel would take longer for them.
+
+        One query waits for memory whoever multiplies, and the kernel selects on its way. Many share what BLAS
+        reads, except where vectors stay in the processor's cache.
+        """
+        if len(queries) == 1 or self._vectors.nbytes <= _CACHED_BYTES:
+            return None
+        return self._dots(self._metric.prepare(queries))
 
     def _dots(self, prepared: Floats) -> Floats:
         """Inner products (b, n) of prepared queries with all vectors."""

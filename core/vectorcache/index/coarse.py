@@ -64,11 +64,13 @@ class CoarseQuantizer:
         return queries * (_QUERY_WORK + self._search.work())
 
     def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
-        """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order."""
+        """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order.
+
+        Cells about as far as the last of these may stand in for it, see ``VectorSearch.about_nearest``.
+        """
         nprobe = min(check_k(nprobe, "nprobe"), len(self._search))
-        cells = self._search.search_checked(queries, nprobe).indices
         # In ascending order adjacent cells of a chunk stand together, and are scanned as one run.
-        return list(np.sort(cells, axis=1).astype(np.int32))
+        return list(self._search.about_nearest(queries, nprobe))
 
 
 def _by_codes(cells: int, dimension: int) -> bool:

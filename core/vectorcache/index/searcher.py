@@ -110,14 +110,15 @@ class CellSearcher:
         numbers = version.chunks_of(wanted)
         keys = [version.keys[n] for n in numbers]
         found, errors = self._chunks.at_hand(keys), {}
+        present, chunks = numbers, list(found.values())
         if len(found) < len(keys):
             absent = [n for n in numbers if version.keys[n] not in found]
             loaded = await self._chunks.get_many(
                 [version.keys[n] for n in absent], [version.sizes[n] for n in absent], timeout=query.timeout
             )
             found, errors = found | loaded.found, loaded.failed
-        present = [n for n in numbers if version.keys[n] in found]
-        chunks = [found[version.keys[n]] for n in present]
+            present = [n for n in numbers if version.keys[n] in found]
+            chunks = [found[version.keys[n]] for n in present]
         reads_vectors = query.exact or version.code_width == 0
         if reads_vectors and any(chunk.terms is None for chunk in chunks):
             await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)

@@ -114,7 +114,12 @@ class OpenVersion:
 
     def chunks_of(self, cells: Cells) -> list[int]:
         """The chunks of cells, ascending, once each; the cells ascend, and so do their chunks."""
-        return list(dict.fromkeys(self.chunk_of_cell[cells].tolist()))
+        chunks = self.chunk_of_cell[cells]
+        first = np.empty(len(chunks), dtype=bool)
+        first[:1] = True
+        np.not_equal(chunks[1:], chunks[:-1], out=first[1:])
+        numbers: list[int] = chunks[first].tolist()
+        return numbers
 
     def work(self, queries: int, cells: int, *, exact: bool = False) -> float:
         """About how long a scan takes, in multiplications; ``cells`` are those of all queries together."""

@@ -71,6 +71,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._locks = KeyLocks()
         self._writers = asyncio.Semaphore(MAX_WRITES)
         self._tasks = Tasks()
+        self._touched: dict[str, None] = {}  # keys that another layer served since the last write
         self._doomed: dict[str, None] = {}  # files that are to be deleted, in the order of their leaving
 
     async def open(self) -> None:
@@ -137,8 +138,17 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return file_name(key) in self._index
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Mark keys as recently used, for values that were served by another layer."""
-        self._index.get_many(map(file_name, keys))
+        """Mark keys as recently used, for values that were served by another layer.
+
+        Marked in the LRU when it may have to evict, since searches touch the same keys again and again.
+        """
+        self._touched.update(dict.fromkeys(keys))
+        if len(self._touched) > len(self._index):
+            self._mark_touched()
+
+    def _mark_touched(self) -> None:
+        self._index.get_many(map(file_name, self._touched))
+        self._touched.clear()
 
     def stats(self) -> LayerStats:
         """The layer's counters at this moment. ``bytes`` are the files', as the LRU weighs them."""
@@ -216,6 +226,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         except BaseException:
             self._doom(name)
             raise
+        self._mark_touched()
         self._index.put(name, len(content))
 
     async def _delete(self, name: str) -> bool:

@@ -101,6 +101,8 @@ class Kernel:
         self._scan_cells.argtypes = [pointer, pointer, pointer, *shared]
         self._scan_table = library.vectorcache_scan_table
         self._scan_table.argtypes = [pointer, integer, pointer, *shared]
+        self._choose_rows = library.vectorcache_choose_rows
+        self._choose_rows.argtypes = [pointer, integer, pointer, *shared[:6], integer, pointer]
         self._scan_codes = library.vectorcache_scan_codes
         self._scan_codes.argtypes = [pointer, pointer, pointer, pointer, *shared]
 
@@ -176,6 +178,33 @@ class Kernel:
             status = self._scan_table(_address(block), len(vectors), known, *answers.arguments)
             nearest += answers.nearest(status)
         return nearest
+
+    def about_nearest_in_table(
+        self,
+        metric: Metric,
+        queries: Floats,
+        vectors: Floats,
+        terms: Floats,
+        k: int,
+        *,
+        dots: Floats | None = None,
+        largest_norm: float,
+    ) -> NDArray[np.int32] | None:
+        """The rows (b, k), ascending, that are nearest by float32 values, as ``nearest_in_table`` knows them.
+
+        None where some query is so near to its k-th row, beside the size of the numbers, that rounding could
+        exchange rows whose distances differ by more than 1 part in 256.
+        """
+        block = np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
+        chosen = np.empty((len(queries), k), dtype=np.int32)
+        status = self._choose_rows(
+            *(_address(block), len(vectors), None if dots is None else _address(dots)),
+            *(_address(queries), *queries.shape, _METRIC_NUMBERS[metric.name], SMALLEST_NORM, largest_norm),
+            *(k, _address(chosen)),
+        )
+        if status < 0:
+            raise MemoryError("the scan found no room for its values")
+        return None if status else chosen
 
 
 class _Answers:

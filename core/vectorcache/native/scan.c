@@ -107,7 +107,8 @@ INLINE struct query make_query(const float *values, int64_t d)
     return query;
 }
 
-/* Inner products with four rows: the query's components are loaded once for all of them. */
+/* Inner products with four rows: the query's components are loaded once for all of them. The four rows after these are
+ * prefetched: the processor itself does not go beyond a page. */
 INLINE quarter_lanes dots4(const float *row, const struct query *query)
 {
     int64_t d = query->d;
@@ -115,6 +116,10 @@ INLINE quarter_lanes dots4(const float *row, const struct query *query)
     lanes sa = {0}, sb = {0}, sc = {0}, se = {0};
     for (int64_t i = 0; i < query->whole; i += LANES) {
         lanes q = load(query->values + i);
+        __builtin_prefetch(a + 4 * d + i);
+        __builtin_prefetch(b + 4 * d + i);
+        __builtin_prefetch(c + 4 * d + i);
+        __builtin_prefetch(e + 4 * d + i);
         sa += load(a + i) * q;
         sb += load(b + i) * q;
         sc += load(c + i) * q;
@@ -308,18 +313,30 @@ struct measure {
     double length, largest_norm; /* of the query, and of any row */
 };
 
+/* The largest absolute error of a fast value: Metric.slack. */
+INLINE double slack(const struct measure *measure)
+{
+    double largest = measure->largest_norm, scale = largest * measure->length;
+    if (measure->metric == EUCLIDEAN)
+        scale = largest * (0.5 * largest + measure->length);
+    else if (measure->metric == COSINE)
+        scale = 1.0;
+    return (double)(measure->d + 8) * 0x1p-24 * scale + (double)measure->d * FLT_MIN;
+}
+
+/* The fast value of a row at distance 0; under dot, where there is no such row, of one at a right angle. */
+INLINE double origin(const struct measure *measure)
+{
+    if (measure->metric == EUCLIDEAN)
+        return -0.5 * measure->length * measure->length;
+    return measure->metric == COSINE ? -1.0 : 0.0;
+}
+
 /* The largest fast value that a row at this distance or nearer can have got, rounding included: Metric.bound. */
 INLINE double bound(const struct measure *measure, double distance)
 {
-    double length = measure->length, largest = measure->largest_norm, value = distance, scale = largest * length;
-    if (measure->metric == EUCLIDEAN) {
-        value = 0.5 * (distance * distance - length * length);
-        scale = largest * (0.5 * largest + length);
-    } else if (measure->metric == COSINE) {
-        value = distance - 1.0;
-        scale = 1.0;
-    }
-    return value + (double)(measure->d + 8) * 0x1p-24 * scale + (double)measure->d * FLT_MIN;
+    double value = measure->metric == EUCLIDEAN ? 0.5 * distance * distance : distance;
+    return value + origin(measure) + slack(measure);
 }
 
 /* Scores the candidates in a heap directly and writes the k distinct nearest, nearest first; returns how many. */
@@ -748,4 +765,77 @@ VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count
     struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, spare, found, outcomes};
     struct space space = {0, 0, 0, table, row_count, dots};
     return scan_all(&task, &space);
+}
+
+/* The k-th smallest of some values, which are put into another order (Hoare's quickselect). */
+INLINE float kth_smallest(float *values, int64_t count, int64_t k)
+{
+    int64_t left = 0, right = count - 1, wanted = k - 1;
+    while (left < right) {
+        float pivot = values[(left + right) / 2];
+        int64_t up = left, down = right;
+        while (up <= down) {
+            while (values[up] < pivot)
+                up++;
+            while (values[down] > pivot)
+                down--;
+            if (up <= down) {
+                float other = values[up];
+                values[up++] = values[down];
+                values[down--] = other;
+            }
+        }
+        if (wanted <= down)
+            right = down;
+        else if (wanted >= up)
+            left = up;
+        else
+            break;
+    }
+    return values[wanted];
+}
+
+/* Fast values of all rows of a table. */
+INLINE void fast_values(const struct block *table, int64_t count, const float *dots, const struct query *query,
+                        int metric, float *values)
+{
+    int64_t row = 0, d = query->d;
+    for (; !dots && row + 4 <= count; row += 4) {
+        quarter_lanes four = dots4(table->vectors + row * d, query);
+        for (int i = 0; i < 4; i++)
+            values[row + i] = fast_form(metric, four[i], table->terms[row + i]);
+    }
+    for (; row < count; row++)
+        values[row] = fast_form(metric, dots ? dots[row] : dot1(table->vectors + row * d, query), table->terms[row]);
+}
+
+/* Chooses about the k nearest rows of a table for each query by their fast values, in ascending order. Returns 0, or 1
+ * where rounding is not small beside a k-th distance, or -1 where memory is short. */
+VARIANTS int vectorcache_choose_rows(const struct block *table, int64_t row_count, const float *dots,
+                                     const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
+                                     double largest_norm, int64_t k, int32_t *chosen)
+{
+    struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, 0, 0, 0};
+    float *prepared = malloc(sizeof(float) * (size_t)d);
+    double *exact = malloc(sizeof(double) * (size_t)d);
+    float *values = malloc(sizeof(float) * (size_t)(2 * row_count)), *copy = values + row_count;
+    int status = prepared && exact && values ? 0 : -1;
+    for (int64_t number = 0; !status && number < count; number++) {
+        struct measure measure = prepare(&task, queries + number * d, prepared, exact);
+        struct query query = make_query(prepared, d);
+        fast_values(table, row_count, dots ? dots + number * row_count : 0, &query, metric, values);
+        memcpy(copy, values, sizeof(float) * (size_t)row_count);
+        float limit = kth_smallest(copy, row_count, k);
+        status = slack(&measure) < 0x1p-8 * fabs(limit - origin(&measure)) ? 0 : 1;
+        int64_t equal = k, found = 0; /* how many that are as far as the k-th belong to the k */
+        for (int64_t row = 0; row < row_count; row++)
+            equal -= values[row] < limit;
+        for (int64_t row = 0; row < row_count && found < k; row++)
+            if (values[row] < limit || (values[row] == limit && equal-- > 0))
+                chosen[number * k + found++] = (int32_t)row;
+    }
+    free(prepared);
+    free(exact);
+    free(values);
+    return status;
 }
