@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
 from vectorcache.checksum import check
-from vectorcache.codes import FEWEST_COMPONENTS, row_code_bytes
+from vectorcache.codes import TWO_BITS_FROM, row_code_bytes
 from vectorcache.errors import CorruptData
 from vectorcache.index.coded import BITS, CodedSearch
 from vectorcache.index.manifest import Manifest
@@ -74,7 +74,7 @@ class CoarseQuantizer:
 
 
 def _by_codes(cells: int, dimension: int) -> bool:
-    return cells >= CODED_FROM and dimension >= FEWEST_COMPONENTS
+    return cells >= CODED_FROM and dimension >= TWO_BITS_FROM
 
 
 async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:

@@ -7,8 +7,9 @@ import pytest
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.codes import (
-    FEWEST_COMPONENTS,
+    FOUR_BITS_FROM,
     LEVELS,
+    TWO_BITS_FROM,
     Coder,
     bits_for,
     code_width,
@@ -45,8 +46,10 @@ def estimates(coder: Coder, queries: Floats, vectors: Floats, centroids: Floats,
     ("codes", "dimension", "bits"),
     [
         ("auto", 3, None),
-        ("auto", FEWEST_COMPONENTS - 1, None),
-        ("auto", FEWEST_COMPONENTS, 2),
+        ("auto", FOUR_BITS_FROM - 1, None),
+        ("auto", FOUR_BITS_FROM, 4),
+        ("auto", TWO_BITS_FROM - 1, 4),
+        ("auto", TWO_BITS_FROM, 2),
         ("auto", 1536, 2),
         ("none", 1536, None),
         ("1", 3, 1),

@@ -302,7 +302,7 @@ async def test_codes_are_in_every_chunk_and_in_the_manifest(metric: str, bits: i
     assert manifest.search.curve[-1].recall == 1.0  # all cells: the vectors are compared
 
 
-@pytest.mark.parametrize(("dimension", "bits"), [(95, None), (96, 2)])
+@pytest.mark.parametrize(("dimension", "bits"), [(23, None), (24, 4), (95, 4), (96, 2)])
 async def test_the_dimension_decides_whether_there_are_codes(dimension: int, bits: int | None) -> None:
     manifest, _ = await build(MemoryBlobStore(), clustered(100, dimension))
     assert (manifest.codes and manifest.codes.bits) == bits

@@ -9,7 +9,7 @@ from tests.support.collections import build, clustered
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.arrow import write_ipc
-from vectorcache.codes import FEWEST_COMPONENTS, row_code_bytes
+from vectorcache.codes import TWO_BITS_FROM, row_code_bytes
 from vectorcache.errors import CorruptData, InvalidInput, NotFound
 from vectorcache.index.coarse import (
     CODED_FROM,
@@ -96,9 +96,9 @@ async def test_centroids_that_are_gone_are_not_found() -> None:
 @pytest.mark.parametrize(
     ("cells", "dimension", "kind"),
     [
-        (CODED_FROM - 1, FEWEST_COMPONENTS, ExactVectorSearch),
-        (CODED_FROM, FEWEST_COMPONENTS, CodedSearch),
-        (CODED_FROM, FEWEST_COMPONENTS - 1, ExactVectorSearch),
+        (CODED_FROM - 1, TWO_BITS_FROM, ExactVectorSearch),
+        (CODED_FROM, TWO_BITS_FROM, CodedSearch),
+        (CODED_FROM, TWO_BITS_FROM - 1, ExactVectorSearch),
     ],
 )
 def test_many_long_centroids_are_searched_by_codes(cells: int, dimension: int, kind: type) -> None:
@@ -109,10 +109,10 @@ async def test_tells_the_memory_that_it_takes() -> None:
     coarse, _ = await make()
     cells, chunks = coarse.manifest.cells, len(coarse.manifest.chunks)
     assert coarse.nbytes == cells * (4 * 8 + 16) + 256 * chunks
-    large = msgspec.structs.replace(coarse.manifest, cells=CODED_FROM, dimension=FEWEST_COMPONENTS)
+    large = msgspec.structs.replace(coarse.manifest, cells=CODED_FROM, dimension=TWO_BITS_FROM)
     coarse.manifest = large
-    coded = row_code_bytes(FEWEST_COMPONENTS, BITS)
-    assert coarse.nbytes == CODED_FROM * (4 * FEWEST_COMPONENTS + 36 + coded) + 256 * chunks
+    coded = row_code_bytes(TWO_BITS_FROM, BITS)
+    assert coarse.nbytes == CODED_FROM * (4 * TWO_BITS_FROM + 36 + coded) + 256 * chunks
 
 
 async def test_work_is_that_of_the_search() -> None:
