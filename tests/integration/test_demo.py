@@ -12,18 +12,25 @@ from vectorcache_client.demo import DemoSettings, run_demo
 
 @pytest.mark.slow
 async def test_the_demo_finds_words_and_nothing_fails(tmp_path: Path) -> None:
-    settings = DemoSettings(words=4000, queries=100, load_seconds=0.5, nodes=2, workspace=tmp_path / "demo")
+    settings = DemoSettings(
+        words=4000, passages=3000, queries=100, load_seconds=0.5, nodes=2, workspace=tmp_path / "demo"
+    )
     said = io.StringIO()
     report = await run_demo(settings, os.environ, Console(file=said, width=100))
 
     assert (report.failed_queries, report.wrong_answers, report.unclean_exits) == (0, 0, 0)
-    assert report.recall_at_10 > 0.9
-    assert (report.vectors, report.queries, report.nodes) == (3900, 100, 2)
+    words, passages = report.collections["words"], report.collections["passages"]
+    assert min(words.recall_at_10, passages.recall_at_10) > 0.9
+    assert (words.vectors, words.dimension, passages.vectors, passages.dimension) == (3900, 50, 3000, 256)
+    assert 1 <= words.nodes_per_query <= 2
+    assert 0 < words.memory_bytes < words.bytes
+    assert report.nodes == 2
     assert 0.8 / 3 < report.moved_slots / report.virtual_nodes < 1.2 / 3
-    assert min(report.qps, report.p50_ms, report.p99_ms, report.build_seconds) > 0
+    assert min(report.qps, words.p50_ms, words.p99_ms, words.build_seconds, passages.p50_ms) > 0
     cold, warm, restarted = (report.tiers[name] for name in ("cold", "warm", "restarted"))
     assert cold["blob"] > 0
     assert (warm["disk"], warm["blob"]) == (0, 0)
     assert (restarted["disk"], restarted["blob"]) == (cold["blob"], 0)
     assert "king" in said.getvalue()
     assert "queen" in said.getvalue()
+    assert "how do volcanoes erupt" in said.getvalue()

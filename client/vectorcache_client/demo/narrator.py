@@ -10,9 +10,9 @@ from rich.text import Text
 
 from vectorcache.index.manifest import Manifest
 from vectorcache_client.demo.questions import Score
-from vectorcache_client.demo.report import DemoReport
-from vectorcache_client.demo.tiers import TIERS
-from vectorcache_client.demo.words import Words
+from vectorcache_client.demo.report import CollectionFigures, DemoReport
+from vectorcache_client.demo.sample import Sample
+from vectorcache_client.demo.tally import TIERS
 from vectorcache_client.local import LocalCluster
 
 BAR = 32
@@ -30,16 +30,17 @@ class Narrator:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def build(self, data: Words, url: str) -> None:
-        """Before the build."""
+    def build(self, url: str) -> None:
+        """Before the first build."""
         self._chapter(
             "1  Build", "k-means cuts the vectors into cells; neighbouring cells share a chunk, one blob."
         )
-        shape = f"{len(data.vectors):,} words x {data.vectors.shape[1]} numbers"
-        self._line(f"{shape}; {len(data.queries):,} more are held out as queries. Blob store: {url}")
+        self._line(f"Blob store: {url}")
 
-    def built(self, manifest: Manifest) -> None:
-        """After the build."""
+    def built(self, sample: Sample, manifest: Manifest) -> None:
+        """After a build."""
+        shape = f"{manifest.vectors:,} {sample.about} x {manifest.dimension} numbers"
+        self._line(f"{shape}; {len(sample.queries):,} more are held out as queries.")
         size = sum(chunk.bytes for chunk in manifest.chunks) / 2**20
         point = {one.nprobe: one for one in manifest.search.curve}[manifest.search.nprobe]
         self._line(f"{manifest.cells:,} cells in {len(manifest.chunks)} chunks, {size:.0f} MiB.")
@@ -82,9 +83,10 @@ class Narrator:
             bar = Text(f"  {tier:<7}{hits[tier]:>9,}  ").append(_bar(hits[tier], total), style=_STYLES[tier])
             self._console.print(bar)
 
-    def recall(self, report: DemoReport) -> None:
+    def recall(self, figures: CollectionFigures) -> None:
         """How good the answers are."""
-        self._line(f"recall@10 {report.recall_at_10:.4f} against brute force over all vectors.", style="bold")
+        recall = f"recall@10 {figures.recall_at_10:.4f}"
+        self._line(f"{recall} against brute force over all vectors.", style="bold")
 
     def load(self, score: Score, callers: int) -> None:
         """Many callers at once."""
@@ -113,12 +115,40 @@ class Narrator:
         answers = f"{len(score.latencies):,} queries meanwhile, {score.rate:,.0f} a second"
         self._line(f"{answers}: {score.failed} failed, {score.wrong} answers differ.", style="bold")
 
+    def passages(self, count: int, queries: int) -> None:
+        """Before the passages are embedded."""
+        self._chapter(
+            "7  Text", "Passages of articles, embedded here; a scan reads codes of 2 bits for each number."
+        )
+        self._line(f"Embedding {count:,} passages, and {queries:,} that are held out.")
+
+    def questions(self, answers: Iterable[tuple[str, list[str]]]) -> None:
+        """Titles of the passages nearest to questions."""
+        for question, titles in answers:
+            self._console.print(
+                Text(f"{question}  ", style="bold cyan").append(", ".join(titles), style="default")
+            )
+
+    def collections(self, report: DemoReport) -> None:
+        """Both collections side by side."""
+        table = Table(
+            *("", "vectors", "recall", "p50 ms", "p99 ms", "nodes", "in blobs", "in memory"), box=None
+        )
+        for name, one in report.collections.items():
+            table.add_row(
+                *(name, f"{one.vectors:,} x {one.dimension}", f"{one.recall_at_10:.3f}"),
+                *(f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}", f"{one.nodes_per_query:.1f}"),
+                *(f"{one.bytes / 2**20:.0f} MiB", f"{one.memory_bytes / 2**20:.1f} MiB"),
+            )
+        self._console.print(table)
+        self._line("Nodes: how many a query asks. In memory: what nodes hold; files on their disks are mapped.")
+
     def closed(self, report: DemoReport) -> None:
         """When the last cluster has ended."""
         how = (
             f"{report.unclean_exits} of them not cleanly" if report.unclean_exits else "all with exit code 0"
         )
-        self._chapter("7  End", f"SIGTERM to every process; they finish what runs and close: {how}.")
+        self._chapter("8  End", f"SIGTERM to every process; they finish what runs and close: {how}.")
 
     def end(self, report: DemoReport) -> None:
         """The last word."""

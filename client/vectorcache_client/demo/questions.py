@@ -13,7 +13,7 @@ import numpy as np
 from vectorcache.errors import VectorCacheError
 from vectorcache.metric import Floats
 from vectorcache_client.client import AsyncClient
-from vectorcache_client.demo.words import K
+from vectorcache_client.demo.sample import K
 
 Ids: TypeAlias = tuple[int | str, ...]
 
@@ -50,7 +50,7 @@ class Score:
         """Answered queries for each second."""
         return len(self.latencies) / self.seconds if self.seconds else 0.0
 
-    def recall(self, truth: Sequence[frozenset[str]]) -> float:
+    def recall(self, truth: Sequence[frozenset[int | str]]) -> float:
         """Mean share of the true neighbours that were found; a query without an answer found none."""
         found = [
             len(truth[number].intersection(ids)) / len(truth[number]) for number, ids in self.answers.items()

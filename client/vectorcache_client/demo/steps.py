@@ -18,14 +18,17 @@ from vectorcache.routing.ring import HashRing
 from vectorcache_client.azurite import LOCAL_BINARY, Azurite
 from vectorcache_client.client import AsyncClient
 from vectorcache_client.demo.narrator import Narrator
+from vectorcache_client.demo.passages import Embed, load_passages
 from vectorcache_client.demo.questions import Ids, Questions, Score
-from vectorcache_client.demo.report import DemoReport
-from vectorcache_client.demo.tiers import tier_hits
-from vectorcache_client.demo.words import Words, load_words
+from vectorcache_client.demo.report import CollectionFigures, DemoReport
+from vectorcache_client.demo.sample import Sample
+from vectorcache_client.demo.tally import Tally, tally
+from vectorcache_client.demo.words import load_words
 from vectorcache_client.local import LocalCluster, LocalSettings
 
-COLLECTION = "glove"
+CONTAINER = "demo"
 WORDS = ("king", "paris", "jazz", "whale", "seven")
+QUESTIONS = ("how do volcanoes erupt", "a game played on ice with a stick", "who painted the ceiling of a chapel")
 RESIZE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
@@ -37,7 +40,8 @@ class DemoSettings:
     Attributes:
         blobs: "folder", "azurite", or the URL of a blob store.
         words: how many words are read; None reads all 400 000.
-        queries: how many of them are held out.
+        passages: how many passages of text are searched.
+        queries: how many words, and how many passages, are held out.
         load_seconds: how long the concurrent callers ask.
         nodes: how many to begin with.
         callers: how many ask at once.
@@ -46,6 +50,7 @@ class DemoSettings:
 
     blobs: str = "folder"
     words: int | None = None
+    passages: int = 20_000
     queries: int = 1000
     load_seconds: float = 5.0
     nodes: int = 3
@@ -55,7 +60,7 @@ class DemoSettings:
     @classmethod
     def quick(cls, blobs: str) -> DemoSettings:
         """An eighth of it."""
-        return cls(blobs, words=50_000, queries=200, load_seconds=1.0)
+        return cls(blobs, words=50_000, passages=4_000, queries=200, load_seconds=1.0)
 
 
 async def run_demo(settings: DemoSettings, environment: Mapping[str, str], console: Console) -> DemoReport:
@@ -86,8 +91,8 @@ async def _blob_store(
         azurite = Azurite(LOCAL_BINARY)
         await asyncio.to_thread(azurite.start)
         try:
-            await azurite.create_container(COLLECTION)
-            yield azurite.url(COLLECTION), {**environment, **azurite.environment}
+            await azurite.create_container(CONTAINER)
+            yield azurite.url(CONTAINER), {**environment, **azurite.environment}
         finally:
             await asyncio.to_thread(azurite.stop)
     else:
@@ -103,67 +108,98 @@ class _Demo:
         self._settings = settings
         self._url = url
         self._environment = environment
-        self._data: Words
-        self._warm: dict[int, Ids] = {}
+        self._words: Sample
+        self._warm: dict[int, Ids] = {}  # answers to the words' queries
 
     async def run(self) -> None:
-        self._data = await asyncio.to_thread(load_words, self._settings.words, self._settings.queries, WORDS)
-        self.report.queries = len(self._data.queries)
-        await self._build()
+        settings = self._settings
+        self._words = await asyncio.to_thread(load_words, settings.words, settings.queries, WORDS)
+        self.tell.build(self._url)
+        await self._build(self._words)
         async with self._cluster("words") as (cluster, client):
             self.tell.cluster(cluster)
-            await self._words(client)
+            await self._near(client)
         async with self._cluster("nodes") as (cluster, client):
-            await self._cold_and_warm(cluster, client)
+            self.tell.passes(len(self._words.queries))
+            self._warm = await self._cold_and_warm(self._words, cluster, client)
         async with self._cluster("nodes") as (cluster, client):
             await self._restarted(cluster, client)
             await self._load(client)
             await self._resize(client)
+        async with self._cluster("passages") as (cluster, client):
+            await self._passages(cluster, client)
         self.tell.closed(self.report)
 
-    async def _build(self) -> None:
-        self.tell.build(self._data, self._url)
+    async def _build(self, sample: Sample) -> None:
         async with open_blob_store(self._url, self._environment) as blobs:
             with progress_bars() as progress:
                 built = await build_collection(
-                    blobs, COLLECTION, self._data.vectors, attributes=self._data.table(), progress=progress
+                    blobs, sample.name, sample.vectors, attributes=sample.table(), progress=progress
                 )
         manifest = built.manifest
-        self.report.vectors = manifest.vectors
-        self.report.nprobe = manifest.search.nprobe
-        self.report.build_seconds = manifest.build_seconds
-        self.tell.built(manifest)
+        self.report.collections[sample.name] = CollectionFigures(
+            vectors=manifest.vectors,
+            dimension=manifest.dimension,
+            nprobe=manifest.search.nprobe,
+            bytes=sum(chunk.bytes for chunk in manifest.chunks),
+            build_seconds=manifest.build_seconds,
+        )
+        self.tell.built(sample, manifest)
 
-    async def _words(self, client: AsyncClient) -> None:
-        found = await client.vectors(COLLECTION, WORDS)
-        answer = await client.search(COLLECTION, [item.vector for item in found.vectors], k=7)
+    async def _near(self, client: AsyncClient) -> None:
+        found = await client.vectors(self._words.name, WORDS)
+        answer = await client.search(self._words.name, [item.vector for item in found.vectors], k=7)
         self.tell.words(
             (str(item.id), [str(hit.id) for hit in result.hits if hit.id != item.id])
             for item, result in zip(found.vectors, answer.results, strict=True)
         )
 
-    async def _cold_and_warm(self, cluster: LocalCluster, client: AsyncClient) -> None:
-        self.tell.passes(self.report.queries)
-        truth = await asyncio.to_thread(self._data.neighbours)
-        cold = await self._pass("cold", cluster, client)
-        warm = await self._pass("warm", cluster, client)
-        self._warm = warm.answers
-        self.report.cold_first_ms = round(cold.first_ms, 3)
-        self.report.cold_p50_ms, self.report.cold_p99_ms = _milliseconds(cold)
-        self.report.p50_ms, self.report.p99_ms = _milliseconds(warm)
-        self.report.recall_at_10 = round(warm.recall(truth), 4)
-        self._expect_same(cold)
+    async def _cold_and_warm(
+        self, sample: Sample, cluster: LocalCluster, client: AsyncClient
+    ) -> dict[int, Ids]:
+        """Ask all queries twice; returns the answers."""
+        truth = await asyncio.to_thread(sample.neighbours)
+        before = await tally(cluster.nodes.values())
+        cold, _ = await self._pass("cold", sample, cluster, client)
+        warm, done = await self._pass("warm", sample, cluster, client)
+        held = (await tally(cluster.nodes.values())).since(before)
+        figures = self.report.collections[sample.name]
+        figures.cold_first_ms = round(cold.first_ms, 3)
+        figures.cold_p50_ms, figures.cold_p99_ms = _milliseconds(cold)
+        figures.p50_ms, figures.p99_ms = _milliseconds(warm)
+        figures.recall_at_10 = round(warm.recall(truth), 4)
+        figures.memory_bytes = held.memory_bytes
+        figures.nodes_per_query = round(done.searches / len(sample.queries), 2)
+        self._expect(warm.answers, cold)
+        return warm.answers
+
+    async def _passages(self, cluster: LocalCluster, client: AsyncClient) -> None:
+        """The same with embeddings of text, which are larger."""
+        count, queries = self._settings.passages, self._settings.queries
+        self.tell.passages(count, queries)
+        sample, embed = await asyncio.to_thread(load_passages, count, queries)
+        await self._build(sample)
+        await self._cold_and_warm(sample, cluster, client)
+        await self._ask(sample, embed, client)
+        self.tell.collections(self.report)
+
+    async def _ask(self, sample: Sample, embed: Embed, client: AsyncClient) -> None:
+        answer = await client.search(sample.name, embed([*QUESTIONS]), k=3, payload=True)
+        self.tell.questions(
+            (question, [str((hit.payload or {}).get("title")) for hit in result.hits])
+            for question, result in zip(QUESTIONS, answer.results, strict=True)
+        )
 
     async def _restarted(self, cluster: LocalCluster, client: AsyncClient) -> None:
-        score = await self._pass("restarted", cluster, client)
+        score, _ = await self._pass("restarted", self._words, cluster, client)
         self.report.restarted_p50_ms, self.report.restarted_p99_ms = _milliseconds(score)
-        self._expect_same(score)
-        self.tell.recall(self.report)
+        self._expect(self._warm, score)
+        self.tell.recall(self.report.collections[self._words.name])
 
     async def _load(self, client: AsyncClient) -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(self._settings.load_seconds, stop.set)
-        score = await self._questions(client).at_once(self._settings.callers, stop, self._warm)
+        score = await self._questions(self._words, client).at_once(self._settings.callers, stop, self._warm)
         self._note(score)
         self.report.qps = round(score.rate, 1)
         self.tell.load(score, self._settings.callers)
@@ -173,7 +209,7 @@ class _Demo:
         before = await client.ring()
         stop = asyncio.Event()
         asking = asyncio.create_task(
-            self._questions(client).at_once(self._settings.callers, stop, self._warm)
+            self._questions(self._words, client).at_once(self._settings.callers, stop, self._warm)
         )
         try:
             await asyncio.sleep(self._settings.load_seconds / 5)
@@ -193,25 +229,28 @@ class _Demo:
         self.report.moved_slots = len(rings[0].moved(rings[1]))
         self.tell.resize(self.report, rings[0].slot_counts(), rings[1].slot_counts(), score)
 
-    async def _pass(self, name: str, cluster: LocalCluster, client: AsyncClient) -> Score:
-        """All queries one by one, and where their chunks came from."""
-        before = await tier_hits(cluster.nodes.values())
-        score = await self._questions(client).one_by_one()
+    async def _pass(
+        self, name: str, sample: Sample, cluster: LocalCluster, client: AsyncClient
+    ) -> tuple[Score, Tally]:
+        """All queries one by one, and what the nodes did."""
+        before = await tally(cluster.nodes.values())
+        score = await self._questions(sample, client).one_by_one()
         self._note(score)
-        hits = {tier: hits - before[tier] for tier, hits in (await tier_hits(cluster.nodes.values())).items()}
-        self.report.tiers[name] = hits
-        self.tell.one_pass(name, score, hits)
-        return score
+        done = (await tally(cluster.nodes.values())).since(before)
+        if sample is self._words:
+            self.report.tiers[name] = dict(done.hits)
+        self.tell.one_pass(name, score, done.hits)
+        return score, done
 
-    def _questions(self, client: AsyncClient) -> Questions:
-        return Questions(client, COLLECTION, self._data.queries)
+    def _questions(self, sample: Sample, client: AsyncClient) -> Questions:
+        return Questions(client, sample.name, sample.queries)
 
     def _note(self, score: Score) -> None:
         self.report.failed_queries += score.failed
         self.report.wrong_answers += score.wrong
 
-    def _expect_same(self, score: Score) -> None:
-        self.report.wrong_answers += sum(self._warm[number] != ids for number, ids in score.answers.items())
+    def _expect(self, answers: Mapping[int, Ids], score: Score) -> None:
+        self.report.wrong_answers += sum(answers[number] != ids for number, ids in score.answers.items())
 
     @asynccontextmanager
     async def _cluster(self, folder: str) -> AsyncIterator[tuple[LocalCluster, AsyncClient]]:

@@ -1,6 +1,7 @@
 import numpy as np
 
-from vectorcache_client.demo.words import K, load_words
+from vectorcache_client.demo.sample import K
+from vectorcache_client.demo.words import load_words
 
 ASKED = ("king", "paris")
 
@@ -9,9 +10,9 @@ def test_some_words_are_held_out_and_the_others_keep_their_vectors() -> None:
     held, every = load_words(2000, 50, ASKED), load_words(2000, 0, ())
     assert (held.vectors.shape, held.queries.shape) == ((1950, 50), (50, 50))
     assert held.vectors.dtype == held.queries.dtype == np.float32
-    assert set(ASKED) <= set(held.words.tolist()) < set(every.words.tolist())
-    place = every.words.tolist().index("king")
-    np.testing.assert_array_equal(held.vectors[held.words.tolist().index("king")], every.vectors[place])
+    assert set(ASKED) <= set(held.ids.tolist()) < set(every.ids.tolist())
+    place = every.ids.tolist().index("king")
+    np.testing.assert_array_equal(held.vectors[held.ids.tolist().index("king")], every.vectors[place])
 
 
 def test_the_same_seed_holds_the_same_words_out() -> None:
@@ -24,9 +25,9 @@ def test_neighbours_are_those_of_brute_force() -> None:
     data = load_words(500, 5, ASKED)
     for query, found in zip(data.queries, data.neighbours(), strict=True):
         distances = np.linalg.norm(data.vectors.astype(np.float64) - query, axis=1)
-        assert found == set(data.words[np.argsort(distances)[:K]].tolist())
+        assert found == set(data.ids[np.argsort(distances)[:K]].tolist())
 
 
 def test_words_are_the_ids_of_a_build() -> None:
     data = load_words(10, 1, ())
-    assert data.table().column("id").to_pylist() == data.words.tolist()
+    assert data.table().column("id").to_pylist() == data.ids.tolist()
