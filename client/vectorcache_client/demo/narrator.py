@@ -141,7 +141,9 @@ class Narrator:
                 *(f"{one.bytes / 2**20:.0f} MiB", f"{one.memory_bytes / 2**20:.1f} MiB"),
             )
         self._console.print(table)
-        self._line("Nodes: how many a query asks. In memory: what nodes hold; files on their disks are mapped.")
+        self._line(
+            "Nodes: how many a query asks. In memory: what nodes hold; files on their disks are mapped."
+        )
 
     def closed(self, report: DemoReport) -> None:
         """When the last cluster has ended."""

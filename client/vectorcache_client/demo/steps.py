@@ -28,7 +28,11 @@ from vectorcache_client.local import LocalCluster, LocalSettings
 
 CONTAINER = "demo"
 WORDS = ("king", "paris", "jazz", "whale", "seven")
-QUESTIONS = ("how do volcanoes erupt", "a game played on ice with a stick", "who painted the ceiling of a chapel")
+QUESTIONS = (
+    "how do volcanoes erupt",
+    "a game played on ice with a stick",
+    "who painted the ceiling of a chapel",
+)
 RESIZE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 

@@ -43,7 +43,7 @@ async def tally(nodes: Iterable[str]) -> Tally:
     hits: Counter[str] = Counter(dict.fromkeys(TIERS, 0))
     for layer in layers:
         hits[layer.name] += layer.hits
-    held = sum(layer.bytes for layer in layers if layer.name == "memory")
+    held = sum(layer.bytes or 0 for layer in layers if layer.name == "memory")
     return Tally(hits, sum(stats.searches for stats in every), held)
 
 
