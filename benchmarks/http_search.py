@@ -150,7 +150,7 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
             nodes=NODES,
             memory=str(memory),
             disk="4Gi",
-            shard=str(memory // 8),
+            shard=str(memory // 2),
         )
         for memory in (1 << 30, share)
     )

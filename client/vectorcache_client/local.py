@@ -42,7 +42,7 @@ class LocalSettings:
         disk: capacity of each node's disk layer.
         port: where the router listens; 0 takes a free one.
         replication: how many nodes own a slot of the ring.
-        shard: bytes of a collection that have their place on the ring together; best an eighth of ``memory``.
+        shard: bytes of a collection that have their place on the ring together; best half of ``memory``.
     """
 
     blobs: str
@@ -52,7 +52,7 @@ class LocalSettings:
     disk: str = "2560Mi"
     port: int = 0
     replication: int = 1
-    shard: str = "32Mi"
+    shard: str = "128Mi"
 
     def __post_init__(self) -> None:
         check_count(self.nodes, "nodes")

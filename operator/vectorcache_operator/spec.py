@@ -21,7 +21,7 @@ Json = dict[str, Any]
 DISK_FACTOR = 10
 """The disk's capacity as a multiple of the memory's, where the spec does not say it."""
 
-SHARDS_PER_NODE = 8
+SHARDS_PER_NODE = 2
 """The memory's capacity as a multiple of a shard's size, where the spec does not say it."""
 
 

@@ -40,7 +40,7 @@ class RouterSettings:
     )
     replication: int = setting(integer(1, 16), "1", "nodes that own a slot")
     shard_bytes: int = setting(
-        size(), "128Mi", "bytes of a collection's chunks that have their place on the ring together"
+        size(), "512Mi", "bytes of a collection's chunks that have their place on the ring together"
     )
     timeout: float = setting(duration(0.001), "2s", "for a search that does not say its own")
     hedge_after: float = setting(duration(0.001), "500ms", "before the next node is asked too")

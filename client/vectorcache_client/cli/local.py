@@ -28,9 +28,9 @@ def local(
     shard: Annotated[
         str,
         typer.Option(
-            help="Bytes of a collection that stand on one node together; best an eighth of --memory."
+            help="Bytes of a collection that stand on one node together; best half of --memory."
         ),
-    ] = "32Mi",
+    ] = "128Mi",
 ) -> None:
     """Run cache nodes and a router on loopback until Ctrl-C or SIGTERM."""
     settings = LocalSettings(

@@ -21,8 +21,8 @@ from vectorcache.lru import LRU
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.ring import HashRing
 
-SHARD_BYTES = 128 << 20
-"""Bytes of the chunks that form a shard, by default: an eighth of the memory of a node with 1 GiB."""
+SHARD_BYTES = 512 << 20
+"""Bytes of the chunks that form a shard, by default: half of the memory of a node with 1 GiB."""
 
 EPSILON = 0.25
 """How far a node may be loaded beyond the mean before others take over."""

@@ -214,7 +214,7 @@ async def test_collections_are_described(client: Client, words: Words) -> None:
 async def test_the_ring_is_told(client: Client, cluster: Cluster) -> None:
     ring = msgspec.convert(await get(client, "/v1/ring"), wire.RingInfo)
     assert (ring.version, ring.virtual_nodes, ring.replication) == (cluster.ring.version, 10_000, 1)
-    assert ring.shard_bytes == 128 << 20
+    assert ring.shard_bytes == 512 << 20
     assert [node.name for node in ring.nodes] == ["node-0", "node-1"]
     assert sum(node.slots for node in ring.nodes) == 10_000
     assert [node.address for node in ring.nodes] == [node.url for node in cluster.nodes.values()]
