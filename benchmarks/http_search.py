@@ -2,7 +2,8 @@
 
 All get the same vectors and queries, by the same HTTP client library, each in its own format: msgpack for ours, JSON
 for Chroma's, whose index is HNSW with ef_search 100. Ours runs twice: with memory for everything, and with memory for
-a tenth of the vectors' bytes. All servers run all the time; rounds of load take turns.
+a tenth of the vectors' bytes. Beside them stands the floor: an empty router that calls an empty node. All servers run
+all the time; rounds of load take turns.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import uvloop
 from benchmarks.data import DataSet
 from benchmarks.data import load as load_data
 from benchmarks.support import FOLDER, arguments, at_least, at_most, recall, report
+from benchmarks.two_hops import two_hops
 from numpy.typing import NDArray
 
 from vectorcache import FolderBlobStore, build_collection
@@ -137,6 +139,17 @@ def searching(client: AsyncClient) -> Search:
     return search
 
 
+def floor(url: str, session: aiohttp.ClientSession) -> Search:
+    """A request as large as a query, to an empty router that calls an empty node."""
+
+    async def search(batch: NDArray[np.float32]) -> list[set[int]]:
+        async with session.post(url, data=batch.tobytes()) as answer:
+            await answer.read()
+        return [set()] * len(batch)
+
+    return search
+
+
 async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
     vectors, queries = data
     _, truth = faiss.knn(queries, vectors, 10)
@@ -160,6 +173,8 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
         LocalCluster(tight, os.environ) as tight_cluster,
         AsyncClient(cluster.router_url) as client,
         AsyncClient(tight_cluster.router_url) as tight_client,
+        two_hops(port + 1) as floor_url,
+        aiohttp.ClientSession() as session,
     ):
         fill_seconds = await chroma.fill(vectors)
         ours = searching(client)
@@ -167,6 +182,7 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
             "ours": ours,
             "ours, memory for a tenth": searching(tight_client),
             "chroma": chroma.search,
+            "two empty hops": floor(floor_url, session),
         }
         for search in searches.values():
             await load(search, queries, 8)
@@ -188,7 +204,7 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
         for key, loads in rounds.items()
     }
     batch_rate = float(np.median([one.rate for one in batches]))
-    recalls = {who: recall(rounds[who, 1][0].found, truth) for who in searches}
+    recalls = {who: recall(rounds[who, 1][0].found, truth) for who in searches if who != "two empty hops"}
     figures: dict[str, object] = {"recall@10": recalls, "Chroma's fill, seconds": round(fill_seconds, 1)}
     for clients in CLIENTS:
         for who in searches:
@@ -206,6 +222,7 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
             at_least("recall@10", recalls["ours"], 0.95),
             at_least("queries/s at 8 clients, of Chroma's", rates["ours", 8] / rates["chroma", 8], least),
             at_most("p50 at 1 client, of Chroma's", p50["ours", 1] / p50["chroma", 1], most),
+            at_most("p50 at 1 client, of two empty hops", p50["ours", 1] / p50["two empty hops", 1], 2.0),
             at_least("queries/s in batches of 100, of our single rate", batch_rate / rates["ours", 1], 5.0),
             at_most(
                 "memory for a tenth: p50 at 1 client, of all in memory", p50[tenth, 1] / p50["ours", 1], 1.3
