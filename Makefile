@@ -10,10 +10,10 @@ JOBS ?= 2
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv azurite demo test lint format bench images e2e kind-demo generate clean
+.PHONY: help venv azurite demo test lint format bench bench-large images e2e kind-demo generate clean
 
 help: ## List what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## Make the virtual environment in .venv (PYTHON=python3.11 chooses the Python)
 
@@ -57,6 +57,16 @@ bench: venv ## Measure the figures of docs/benchmarks.md; results and a plot com
 	$(BIN)/python -m benchmarks.llm_index
 	$(BIN)/python -m benchmarks.llm_response
 	$(BIN)/python -m benchmarks.llm_wrong_hits
+
+bench-large: venv azurite ## Measure what takes long: growth, peers, little memory, a cold start, a model of a large fleet (1 hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.chunk_index text-256 --vectors 500000
+	$(BIN)/python -m benchmarks.chunk_index text-384 --vectors 100000
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.tight_memory
+	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.scale_model
 
 images: ## Build the images of the operator, node, router and client, by docker or buildah (TAG=0.1.0)
 	scripts/images.sh $(if $(TAG),--tag $(TAG))

@@ -16,18 +16,11 @@ import faiss
 import hnswlib
 import numpy as np
 from benchmarks.data import NAMES, DataSet, load
-from benchmarks.support import arguments, at_least, at_most, recall, report
+from benchmarks.support import at_least, at_most, opened, parser_of, recall, report
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from vectorcache import (
-    Chunk,
-    ChunkCodec,
-    ChunkIndex,
-    DiskFileStore,
-    EfficientVectorStorage,
-    FolderBlobStore,
-    build_collection,
-)
+from vectorcache import ChunkIndex, FolderBlobStore, build_collection
 from vectorcache.index.coarse import decode_centroids
 
 K = 10
@@ -39,50 +32,35 @@ async def measure(name: str, data: DataSet, folder: Path) -> None:
     _, truth = faiss.knn(queries, vectors, K)
     blobs = FolderBlobStore(folder / "blobs")
     manifest = (await build_collection(blobs, name, vectors)).manifest
-    storage = EfficientVectorStorage[Chunk](
-        blobs,
-        DiskFileStore(folder / "disk"),
-        ChunkCodec(),
-        memory_bytes=4 << 30,
-        weigh=lambda chunk: chunk.nbytes,
-    )
-    await storage.open()
-    index = await ChunkIndex.open(blobs, name, storage)
-    started = time.perf_counter()
-    answers = await index.search(queries)
-    cold_seconds = time.perf_counter() - started
-    share = sum(answer.scanned for answer in answers) / len(queries) / len(vectors)
-    centroids = decode_centroids((await blobs.get(manifest.centroids_key)).data, manifest.centroids_key)
-    lists = inverted(vectors, centroids, manifest.search.nprobe)
-    graph = hnswlib.Index("l2", vectors.shape[1])
-    graph.init_index(len(vectors), M=16, ef_construction=200)
-    graph.add_items(vectors)
+    async with opened(blobs, name, folder / "disk") as (index, _):
+        started = time.perf_counter()
+        answers = await index.search(queries)
+        cold_seconds = time.perf_counter() - started
+        share = sum(answer.scanned for answer in answers) / len(queries) / len(vectors)
+        centroids = decode_centroids((await blobs.get(manifest.centroids_key)).data, manifest.centroids_key)
+        lists = inverted(vectors, centroids, manifest.search.nprobe)
+        graph = hnswlib.Index("l2", vectors.shape[1])
+        graph.init_index(len(vectors), M=16, ef_construction=200)
+        graph.add_items(vectors)
 
-    async def ours(number: int) -> set[int]:
-        return {int(one) for one in (await index.search(queries[number]))[0].ids}
+        async def by_lists(number: int) -> set[int]:
+            return set(lists.search(queries[number : number + 1], K)[1][0].tolist())
 
-    async def exact(number: int) -> set[int]:
-        return {int(one) for one in (await index.search(queries[number], exact=True))[0].ids}
+        async def by_graph(number: int) -> set[int]:
+            return set(graph.knn_query(queries[number], K)[0][0].tolist())
 
-    async def by_lists(number: int) -> set[int]:
-        return set(lists.search(queries[number : number + 1], K)[1][0].tolist())
-
-    async def by_graph(number: int) -> set[int]:
-        return set(graph.knn_query(queries[number], K)[0][0].tolist())
-
-    with threadpool_limits(1):
-        faiss.omp_set_num_threads(1)
-        graph.set_num_threads(1)
-        reached = await recall_of(ours, truth)
-        for ef in range(K, 1000, 10):
-            graph.set_ef(ef)
-            if await recall_of(by_graph, truth) >= reached:
-                break
-        searches = {"ours": ours, "ours, exact": exact, "faiss IVF": by_lists, "hnswlib": by_graph}
-        recalls = {label: await recall_of(search, truth) for label, search in searches.items()}
-        times = await in_turns(searches, len(queries))
-    await index.close()
-    await storage.close()
+        ours, exact = searching(index, queries), searching(index, queries, exact=True)
+        with threadpool_limits(1):
+            faiss.omp_set_num_threads(1)
+            graph.set_num_threads(1)
+            reached = await recall_of(ours, truth)
+            for ef in range(K, 1000, 10):
+                graph.set_ef(ef)
+                if await recall_of(by_graph, truth) >= reached:
+                    break
+            searches = {"ours": ours, "ours, exact": exact, "faiss IVF": by_lists, "hnswlib": by_graph}
+            recalls = {label: await recall_of(search, truth) for label, search in searches.items()}
+            times = await in_turns(searches, len(queries))
     medians = {label: float(np.median(taken)) for label, taken in times.items()}
     of_lists, of_graph = (0.35, 1.0) if manifest.codes else (0.6, 1.2)
     report(
@@ -108,6 +86,15 @@ async def measure(name: str, data: DataSet, folder: Path) -> None:
             at_most("share of the vectors scanned", share, 0.06),
         ],
     )
+
+
+def searching(index: ChunkIndex, queries: NDArray[np.float32], *, exact: bool = False) -> Search:
+    """Searches of an index for the query of a number, which return the ids that were found."""
+
+    async def one(number: int) -> set[int]:
+        return {int(found) for found in (await index.search(queries[number], exact=exact))[0].ids}
+
+    return one
 
 
 def inverted(vectors: np.ndarray, centroids: np.ndarray, nprobe: int) -> faiss.IndexIVFFlat:
@@ -140,8 +127,12 @@ async def in_turns(searches: dict[str, Search], count: int) -> dict[str, list[fl
 
 
 def main() -> None:
-    options = arguments(__doc__, queries=1000, vectors=250_000)
-    for name in NAMES:
+    parser = parser_of(__doc__, queries=1000, vectors=250_000)
+    parser.add_argument(
+        "names", nargs="*", default=NAMES, metavar="NAME", help="data sets, see benchmarks.data"
+    )
+    options = parser.parse_args()
+    for name in options.names:
         data = load(name, options.vectors)
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(measure(name, DataSet(data.vectors, data.queries[: options.queries]), Path(folder)))

