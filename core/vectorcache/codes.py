@@ -39,7 +39,7 @@ LEVELS = {
 TWO_BITS_FROM = 96
 """Number of components from which 2 bits of each need so few candidates that 4 bits would not pay."""
 FOUR_BITS_FROM = 24
-"""Number of components below which codes take half as much as the vectors, and save less than a fifth of the time."""
+"""Number of components below which codes save less than a fifth of the time."""
 ROUNDS = 4
 _BLOCK_ROWS, _FACTORS = 32, 3
 _ROUNDING = 2.0**-21  # of sums in float32, relative to their largest term

@@ -72,11 +72,8 @@ class VectorSearch(ABC):
     def search_checked(self, queries: Floats, k: int) -> SearchResult:
         """``search`` of a batch (b, d), float32 and C-contiguous, that was checked already; k from 1 to all."""
 
-    def about_nearest(self, queries: Floats, k: int) -> NDArray[np.int32]:
-        """The indices (b, k), ascending, of about the k nearest of a batch, checked as for ``search_checked``.
-
-        Vectors that are about as far as the k-th, within 1 part in 256, may stand in for each other.
-        """
+    def chosen(self, queries: Floats, k: int) -> NDArray[np.int32]:
+        """The indices (b, k) of ``search_checked`` in ascending order."""
         return np.sort(self.search_checked(queries, k).indices, axis=1).astype(np.int32)
 
     def work(self) -> float:
@@ -121,21 +118,20 @@ class ExactVectorSearch(VectorSearch):
         indices = np.array([one.indices for one in found], dtype=np.int64).reshape(len(queries), k)
         return SearchResult(indices, np.array([one.distances for one in found]).reshape(len(queries), k))
 
-    def about_nearest(self, queries: Floats, k: int) -> NDArray[np.int32]:
-        """See ``VectorSearch.about_nearest``."""
-        chosen = [self._about_nearest(block, k) for block in self._blocks(queries)]
+    def chosen(self, queries: Floats, k: int) -> NDArray[np.int32]:
+        """See ``VectorSearch.chosen``: in half the time, since most rows are told apart in float32."""
+        chosen = [self._chosen(block, k) for block in self._blocks(queries)]
         return chosen[0] if len(chosen) == 1 else np.concatenate([np.empty((0, k), dtype=np.int32), *chosen])
 
-    def _about_nearest(self, queries: Floats, k: int) -> NDArray[np.int32]:
-        chosen = None
-        if self._kernel is not None:
-            vectors = (self._vectors, self._terms)
-            chosen = self._kernel.about_nearest_in_table(
-                *(self._metric, queries, *vectors, k),
-                dots=self._dots_of_many(queries),
-                largest_norm=self._largest_norm,
-            )
-        return super().about_nearest(queries, k) if chosen is None else chosen
+    def _chosen(self, queries: Floats, k: int) -> NDArray[np.int32]:
+        if self._kernel is None:
+            return super().chosen(queries, k)
+        vectors = (self._vectors, self._terms)
+        return self._kernel.chosen_in_table(
+            *(self._metric, queries, *vectors, k),
+            dots=self._dots_of_many(queries),
+            largest_norm=self._largest_norm,
+        )
 
     def _blocks(self, batch: Floats) -> list[Floats]:
         """Cut a batch so that the scores of one block stay within bounds."""

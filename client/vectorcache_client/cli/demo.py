@@ -21,7 +21,7 @@ def demo(
     ] = "folder",
     json: Annotated[Path, typer.Option(help="Where the figures are written.")] = Path("build/demo.json"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="An eighth of the vectors, a fifth of the queries.")
+        bool, typer.Option("--quick", help="An eighth of the words, a fifth of the rest.")
     ] = False,
 ) -> None:
     """Search word vectors and passages through blob storage, three cache nodes and a router, and measure it.

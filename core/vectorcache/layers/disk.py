@@ -22,6 +22,8 @@ V = TypeVar("V")
 MAX_WRITES = 4
 """Files being written at once. A file is indexed, and drives others out, once it is whole: so many files are
 how far the disk may exceed the layer's capacity."""
+MAX_TOUCHED = 4096
+"""Keys that are used before all of them are marked in the LRU, which takes some milliseconds."""
 
 
 class DiskLayer(CacheLayer[V], Generic[V]):
@@ -71,7 +73,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._locks = KeyLocks()
         self._writers = asyncio.Semaphore(MAX_WRITES)
         self._tasks = Tasks()
-        self._touched: dict[str, None] = {}  # keys that another layer served since the last write
+        self._touched: dict[str, None] = {}  # keys used since the last write, the most recent last
         self._doomed: dict[str, None] = {}  # files that are to be deleted, in the order of their leaving
 
     async def open(self) -> None:
@@ -142,8 +144,10 @@ class DiskLayer(CacheLayer[V], Generic[V]):
 
         Marked in the LRU when it may have to evict, since searches touch the same keys again and again.
         """
-        self._touched.update(dict.fromkeys(keys))
-        if len(self._touched) > len(self._index):
+        for key in keys:
+            self._touched.pop(key, None)
+            self._touched[key] = None
+        if len(self._touched) > MAX_TOUCHED:
             self._mark_touched()
 
     def _mark_touched(self) -> None:
@@ -173,8 +177,9 @@ class DiskLayer(CacheLayer[V], Generic[V]):
 
     async def _read(self, name: str, key: str) -> V | None:
         """Under the name's lock: only evictions happen meanwhile."""
-        if self._index.get(name) is None:
+        if self._index.peek(name) is None:
             return None
+        self.touch((key,))
         if name in self._mapped:
             value = await self._map(name, key)
             if value is not None:

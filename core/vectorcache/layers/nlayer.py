@@ -97,7 +97,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         await self._trust(self._guarantee.close())
 
     def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
-        """Those that the first layer has at hand."""
+        """Those that the first layer has at hand, in the order of the keys."""
         found = self._first.at_hand(keys)
         self._counters.hits += len(found)
         return found

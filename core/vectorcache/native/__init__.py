@@ -26,9 +26,9 @@ _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cos
 # These are plain arrays because taking the address of a record array costs as much as a small call.
 _NEIGHBOUR, _OUTCOME = 4, 3
 _FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
-# Rows found by their codes that wait to be scored: the more wait, the better the order in which they are scored, and
-# the later the limit sinks that keeps others out.
-_WAITING, _WAITING_PER_NEIGHBOUR = 60, 8
+# Rows found by their codes that wait to be scored. If more wait, they are scored in a better order, but the limit
+# that keeps others out becomes lower later.
+_WAITING, _WAITING_PER_NEIGHBOUR = 240, 16
 
 
 class Cells(NamedTuple):
@@ -179,7 +179,7 @@ class Kernel:
             nearest += answers.nearest(status)
         return nearest
 
-    def about_nearest_in_table(
+    def chosen_in_table(
         self,
         metric: Metric,
         queries: Floats,
@@ -189,12 +189,8 @@ class Kernel:
         *,
         dots: Floats | None = None,
         largest_norm: float,
-    ) -> NDArray[np.int32] | None:
-        """The rows (b, k), ascending, that are nearest by float32 values, as ``nearest_in_table`` knows them.
-
-        None where some query is so near to its k-th row, beside the size of the numbers, that rounding could
-        exchange rows whose distances differ by more than 1 part in 256.
-        """
+    ) -> NDArray[np.int32]:
+        """The rows (b, k) of ``nearest_in_table``, in ascending order and without their distances."""
         block = np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
         chosen = np.empty((len(queries), k), dtype=np.int32)
         status = self._choose_rows(
@@ -202,9 +198,9 @@ class Kernel:
             *(_address(queries), *queries.shape, _METRIC_NUMBERS[metric.name], SMALLEST_NORM, largest_norm),
             *(k, _address(chosen)),
         )
-        if status < 0:
+        if status:
             raise MemoryError("the scan found no room for its values")
-        return None if status else chosen
+        return chosen
 
 
 class _Answers:

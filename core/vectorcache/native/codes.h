@@ -1,9 +1,10 @@
-/* Sums of table entries for blocks of codes, and the tables that a query makes. See vectorcache/codes.py.
+/* Lower bounds of distances for blocks of codes, and the tables that a query makes. See vectorcache/codes.py.
  *
  * A code is nibbles; a query has 16 inner products for each, in 7 bits. One byte shuffle looks up a nibble of 16 or 32
  * rows at once (fast scan: Andre et al. 2015). A block is 32 rows: base, scale and error of each (float32), then for
  * each byte of a code the 32 rows' bytes.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,8 +39,8 @@ typedef uint32_t block_bounds(const uint8_t *block, const uint8_t *tables, int64
 
 enum { FACTOR_BYTES = FACTORS * BLOCK_ROWS * sizeof(float) };
 
-/* Prefetches what the next block has where this one has codes: by blocks' ends, since the processor itself prefetches
- * within a page only, a scan waited for memory most of the time. */
+/* Prefetches what the next block has where this one has codes. The processor itself prefetches only within a page, so
+ * without this a scan waits for memory most of the time. */
 static inline void prefetch_next_block(const uint8_t *codes, int64_t width)
 {
     __builtin_prefetch(codes + FACTOR_BYTES + BLOCK_ROWS * width);
@@ -276,7 +277,7 @@ INLINE void make_tables(struct tables *tables, const float *rotated, const struc
         tables->offset -= reach;
         farthest = reach > farthest ? reach : farthest;
     }
-    tables->step = farthest > 0 ? 2 * farthest / LARGEST_ENTRY : 1.0f;
+    tables->step = farthest > FLT_MIN * LARGEST_ENTRY ? 2 * farthest / LARGEST_ENTRY : 1.0f;
     tables->rounding = tables->step * sqrtf((float)coding->width / 6);
     float inverse = 1.0f / tables->step;
     float of_entry[4][ENTRIES];

@@ -5,8 +5,8 @@
  * precision, sorted, and freed from copies. Sums are taken in fixed lanes, so that a row's distance is the same to the
  * last bit wherever the row stands, and one library serves every processor of an architecture.
  *
- * Where rows have codes these are scanned instead (see codes.h), and rows are scored directly in the order of their
- * lower bounds, until the next bound lies beyond the k-th distance.
+ * Where rows have codes these are scanned instead (see codes.h). Rows whose lower bound is below a limit are scored
+ * directly, some at a time, the lowest bound first; the limit is the k-th distance so far.
  */
 #include <float.h>
 #include <math.h>
@@ -26,7 +26,6 @@
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
 typedef float half_lanes __attribute__((vector_size(32), aligned(4)));
 typedef float quarter_lanes __attribute__((vector_size(16), aligned(4)));
-typedef int32_t int_lanes __attribute__((vector_size(64), aligned(4)));
 typedef double wide_lanes __attribute__((vector_size(64), aligned(8)));
 enum { LANES = 16, WIDE_LANES = 8 };
 
@@ -324,19 +323,15 @@ INLINE double slack(const struct measure *measure)
     return (double)(measure->d + 8) * 0x1p-24 * scale + (double)measure->d * FLT_MIN;
 }
 
-/* The fast value of a row at distance 0; under dot, where there is no such row, of one at a right angle. */
-INLINE double origin(const struct measure *measure)
-{
-    if (measure->metric == EUCLIDEAN)
-        return -0.5 * measure->length * measure->length;
-    return measure->metric == COSINE ? -1.0 : 0.0;
-}
-
 /* The largest fast value that a row at this distance or nearer can have got, rounding included: Metric.bound. */
 INLINE double bound(const struct measure *measure, double distance)
 {
-    double value = measure->metric == EUCLIDEAN ? 0.5 * distance * distance : distance;
-    return value + origin(measure) + slack(measure);
+    double value = distance;
+    if (measure->metric == EUCLIDEAN)
+        value = 0.5 * (distance * distance - measure->length * measure->length);
+    else if (measure->metric == COSINE)
+        value = distance - 1.0;
+    return value + slack(measure);
 }
 
 /* Scores the candidates in a heap directly and writes the k distinct nearest, nearest first; returns how many. */
@@ -583,8 +578,8 @@ struct span {
     int64_t start, stop;
 };
 
-/* A search of one query by codes. Candidates are rows whose lower bound is below the limit, which is the distance of
- * the k-th nearest row that was scored so far, as a value that codes bound. */
+/* A search of one query by codes. Candidates are rows whose lower bound is below the limit: the float32 after the
+ * distance of the k-th nearest row that was scored so far, as a value that codes bound. */
 struct search {
     const struct coding *coding;
     block_bounds *bounds;
@@ -602,7 +597,7 @@ struct search {
 };
 
 /* Scores the candidates directly, the lowest bound first, until none that is left can belong to the k nearest. */
-INLINE void settle_candidates(struct search *search)
+INLINE void score_candidates(struct search *search)
 {
     struct candidate *heap = search->candidates;
     const struct measure *measure = &search->measure;
@@ -651,7 +646,7 @@ INLINE void scan_span_codes(struct search *search, const struct span *span)
             search->candidates[search->count++] = (struct candidate){bounds[row], span->block, first + row};
         }
         if (search->count >= search->capacity - BLOCK_ROWS) {
-            settle_candidates(search);
+            score_candidates(search);
             terms.limit = search->limit;
         }
     }
@@ -708,17 +703,18 @@ INLINE void scan_one_codes(struct search *search, const struct task *task, const
         scan_span_codes(search, &search->spans[at]);
         search->outcome->scanned += search->spans[at].stop - search->spans[at].start;
         if (!at || at + 1 == spans)
-            settle_candidates(search);
+            score_candidates(search);
     }
 }
 
-/* The nearest of each query among the rows of its cells, by codes. Returns as below. */
+/* The nearest of each query among the rows of its cells, by codes. So many candidates wait to be scored. Returns as
+ * below. */
 VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *probes, const int64_t *ends,
                                     const struct coding *coding, const float *queries, int64_t count, int64_t d,
-                                    int metric, double smallest_norm, double largest_norm, int64_t k, int64_t spare,
+                                    int metric, double smallest_norm, double largest_norm, int64_t k, int64_t waiting,
                                     struct neighbour *found, struct outcome *outcomes)
 {
-    struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, spare, found, outcomes};
+    struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, 0, found, outcomes};
     struct space space = {cells, probes, ends, 0, 0, 0};
     int64_t most = 0;
     for (int64_t number = 0; number < count; number++) {
@@ -726,7 +722,7 @@ VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *pr
         most = cells_here > most ? cells_here : most;
     }
     struct search search = {.coding = coding, .bounds = best_block_bounds(), .blocks = cells->blocks, .k = k,
-                            .capacity = spare + BLOCK_ROWS};
+                            .capacity = waiting + BLOCK_ROWS};
     float *prepared = malloc(sizeof(float) * (size_t)d);
     double *exact = malloc(sizeof(double) * (size_t)d);
     float *rotated = calloc((size_t)(coding->width * 8), sizeof(float));
@@ -809,8 +805,29 @@ INLINE void fast_values(const struct block *table, int64_t count, const float *d
         values[row] = fast_form(metric, dots ? dots[row] : dot1(table->vectors + row * d, query), table->terms[row]);
 }
 
-/* Chooses about the k nearest rows of a table for each query by their fast values, in ascending order. Returns 0, or 1
- * where rounding is not small beside a k-th distance, or -1 where memory is short. */
+/* Scores the rows whose fast values are within two slacks of the limit, and marks the nearest of them as chosen by the
+ * lowest value there is. */
+INLINE void decide(const struct block *table, int64_t row_count, float *values, float limit, int64_t wanted,
+                   const struct measure *measure, struct neighbour *scored)
+{
+    int64_t undecided = 0, d = measure->d;
+    double reach = 2 * slack(measure);
+    for (int64_t row = 0; row < row_count; row++) {
+        if (values[row] < limit - reach || values[row] > limit + reach)
+            continue;
+        const float *vector = table->vectors + row * d;
+        double distance = direct_form(measure->metric, vector, measure->exact, d, measure->smallest_norm);
+        scored[undecided++] = (struct neighbour){distance, row, 0, row};
+        values[row] = INFINITY;
+    }
+    qsort(scored, (size_t)undecided, sizeof(struct neighbour), nearer);
+    for (int64_t at = 0; at < wanted; at++)
+        values[scored[at].row] = -INFINITY;
+}
+
+/* Chooses the k nearest rows of a table for each query, in ascending order. A row's fast value tells whether it is among
+ * them, unless it is within rounding of the k-th: these few are scored directly. Returns 0, or -1 where memory is
+ * short. */
 VARIANTS int vectorcache_choose_rows(const struct block *table, int64_t row_count, const float *dots,
                                      const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
                                      double largest_norm, int64_t k, int32_t *chosen)
@@ -818,24 +835,26 @@ VARIANTS int vectorcache_choose_rows(const struct block *table, int64_t row_coun
     struct task task = {queries, count, d, metric, smallest_norm, largest_norm, k, 0, 0, 0};
     float *prepared = malloc(sizeof(float) * (size_t)d);
     double *exact = malloc(sizeof(double) * (size_t)d);
-    float *values = malloc(sizeof(float) * (size_t)(2 * row_count)), *copy = values + row_count;
-    int status = prepared && exact && values ? 0 : -1;
+    float *values = malloc(sizeof(float) * (size_t)(2 * row_count));
+    struct neighbour *scored = malloc(sizeof(struct neighbour) * (size_t)row_count);
+    int status = prepared && exact && values && scored ? 0 : -1;
     for (int64_t number = 0; !status && number < count; number++) {
         struct measure measure = prepare(&task, queries + number * d, prepared, exact);
         struct query query = make_query(prepared, d);
         fast_values(table, row_count, dots ? dots + number * row_count : 0, &query, metric, values);
-        memcpy(copy, values, sizeof(float) * (size_t)row_count);
-        float limit = kth_smallest(copy, row_count, k);
-        status = slack(&measure) < 0x1p-8 * fabs(limit - origin(&measure)) ? 0 : 1;
-        int64_t equal = k, found = 0; /* how many that are as far as the k-th belong to the k */
+        memcpy(values + row_count, values, sizeof(float) * (size_t)row_count);
+        float limit = kth_smallest(values + row_count, row_count, k);
+        int64_t wanted = k, found = 0;
         for (int64_t row = 0; row < row_count; row++)
-            equal -= values[row] < limit;
+            wanted -= values[row] < limit - 2 * slack(&measure);
+        decide(table, row_count, values, limit, wanted, &measure, scored);
         for (int64_t row = 0; row < row_count && found < k; row++)
-            if (values[row] < limit || (values[row] == limit && equal-- > 0))
+            if (values[row] < limit)
                 chosen[number * k + found++] = (int32_t)row;
     }
     free(prepared);
     free(exact);
     free(values);
+    free(scored);
     return status;
 }

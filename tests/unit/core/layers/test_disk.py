@@ -523,6 +523,38 @@ class TestMappedFiles:
         assert gone == ["b"]
         assert layer.stats().hits == 0
 
+    async def test_what_is_touched_most_recently_stays_longest(
+        self, layer: DiskLayer[bytes], gone: list[str]
+    ) -> None:
+        for key in ("a", "b"):
+            await layer.put(key, b"map me")
+        layer.touch(["a", "b"])
+        layer.touch(["a"])
+        await layer.put("c", b"map me")
+        assert gone == ["b"]
+
+    async def test_what_is_read_after_others_were_touched_stays(
+        self, layer: DiskLayer[bytes], gone: list[str]
+    ) -> None:
+        for key in ("a", "b"):
+            await layer.put(key, b"map me")
+        layer.touch(["a"])
+        layer.touch(["b"])
+        await layer.get("a")
+        await layer.put("c", b"map me")
+        assert gone == ["b"]
+
+    async def test_touched_keys_are_bounded(
+        self, layer: DiskLayer[bytes], gone: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vectorcache.layers.disk.MAX_TOUCHED", 3)
+        for key in ("a", "b"):
+            await layer.put(key, b"map me")
+        layer.touch(["a", *map(str, range(9))])
+        assert not layer._touched
+        await layer.put("c", b"map me")
+        assert gone == ["b"]
+
     async def test_a_file_that_cannot_be_mapped_is_read_whole(
         self, layer: DiskLayer[bytes], files: ControlledFiles, gone: list[str]
     ) -> None:
