@@ -23,8 +23,8 @@ from vectorcache.stores.base import BlobStore
 QUERY_WORK = 2e5
 """A query takes as long as so many multiplications, however few rows it is compared with: 60 us measured."""
 CODES_WORK = 1 / 4
-"""Codes are compared in about this share of the time that their vectors take: 0.21 of it with 256 components, 0.33 with
-50, 0.43 with 24."""
+"""Codes are compared in about this share of the time that their vectors take: 0.21 with 256 components, 0.33 with 50,
+0.43 with 24."""
 
 _FIELDS = 6  # of a block, see vectorcache.native.Cells
 _KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
