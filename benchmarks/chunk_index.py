@@ -62,7 +62,7 @@ async def measure(name: str, data: DataSet, folder: Path) -> None:
             recalls = {label: await recall_of(search, truth) for label, search in searches.items()}
             times = await in_turns(searches, len(queries))
     medians = {label: float(np.median(taken)) for label, taken in times.items()}
-    of_lists, of_graph = (0.35, 1.0) if manifest.codes else (0.6, 1.2)
+    of_lists, of_graph = (0.35, 1.0) if vectors.shape[1] >= 96 else (0.6, 1.2)
     report(
         f"chunk_index-{name}",
         {

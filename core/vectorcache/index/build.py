@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ from vectorcache.search import ExactVectorSearch
 from vectorcache.stores.base import BlobStore
 
 _UPLOADS = 8  # chunks that are encoded or written at the same time
+_READ_BYTES = 64 << 20  # of vectors that are read for some chunks at a time
 _CALIBRATION_CELLS = 1 << 24  # queries times cells that calibration holds a few arrays of
 
 
@@ -144,31 +146,30 @@ class _Sample(NamedTuple):
 
 def _sample(source: Source, settings: BuildSettings, given: Input | None, spool: Path) -> _Sample:
     """What recall is measured on: given queries, or vectors of the collection."""
-    among = (
-        source.vectors if given is None else _queries(given, source.vectors.shape[1], settings.metric, spool)
-    )
+    among = source if given is None else _queries(given, source.vectors.shape[1], settings.metric, spool)
     generator = np.random.default_rng(settings.seed + 1)
-    count = min(settings.calibration_queries, len(among))
-    chosen = np.sort(generator.choice(len(among), count, replace=False))
-    queries = np.ascontiguousarray(among[chosen])
+    count = min(settings.calibration_queries, len(among.vectors))
+    chosen = np.sort(generator.choice(len(among.vectors), count, replace=False))
+    queries = among.read(chosen)
     if given is None:
         return _Sample(queries, chosen, "vectors")
     return _Sample(queries, np.full(count, -1), "queries")
 
 
-def _queries(given: Input, dimension: int, metric: str, spool: Path) -> Floats:
+def _queries(given: Input, dimension: int, metric: str, spool: Path) -> Source:
     """Queries, checked as those of a search are; ``InvalidInput`` says that it is they that are wrong."""
     (spool / "queries").mkdir()
     try:
-        vectors = open_source(given, spool / "queries").vectors
+        source = open_source(given, spool / "queries")
     except InvalidInput as error:
         raise InvalidInput(f"queries: {error.field}", error.value, error.allowed) from error
+    vectors = source.vectors
     if vectors.shape[1] != dimension:
         raise InvalidInput("queries", f"dimension {vectors.shape[1]}", f"dimension {dimension}")
     zero = row_norms(np.asarray(vectors)) < SMALLEST_NORM
     if metric == "cosine" and zero.any():
         raise InvalidInput(f"queries[{int(zero.argmax())}]", "a zero vector", "one that has a direction")
-    return vectors
+    return source
 
 
 def _measure(
@@ -202,9 +203,7 @@ def _measure(
     held = hold_out(centroids, layout.copies, count, queries, neighbours)
     if coder is None:
         return calibrate(held, layout.copies, count, recall=settings.recall_target, sample=sample.kind), None
-    deviations, lost = fit_bounds(
-        held, coder, lambda rows: np.ascontiguousarray(source.vectors[rows]), layout.centroids
-    )
+    deviations, lost = fit_bounds(held, coder, source.read, layout.centroids)
     search = calibrate(
         held, layout.copies, count, recall=settings.recall_target, lost=lost, sample=sample.kind
     )
@@ -241,14 +240,36 @@ class _Writer:
         progress.stage("writing chunks", len(self._layout.chunk_cells))
         gate = asyncio.Semaphore(_UPLOADS)
 
-        async def write(number: int) -> ChunkInfo:
+        async def write(number: int, vectors: Floats) -> ChunkInfo:
             async with gate:
-                info, data = await asyncio.to_thread(self._encode, number)
+                info, data = await asyncio.to_thread(self._encode, number, vectors)
                 await self._blobs.put(chunk_key(self._prefix, number, info.checksum), data)
                 progress.advance()
                 return info
 
-        return tuple(await all_of([write(number) for number in range(len(self._layout.chunk_cells))]))
+        written: list[ChunkInfo] = []
+        for group in self._groups():
+            first, stop = self._rows_of(group[0])[0], self._rows_of(group[-1])[1]
+            vectors = await asyncio.to_thread(self._source.read, self._layout.copies.rows[first:stop])
+            parts = [slice(*(row - first for row in self._rows_of(number))) for number in group]
+            written += await all_of(
+                [write(number, vectors[part]) for number, part in zip(group, parts, strict=True)]
+            )
+        return tuple(written)
+
+    def _groups(self) -> list[list[int]]:
+        """Consecutive chunks whose vectors are read together, because reading few of a large file is slow."""
+        size = 4 * self._source.vectors.shape[1]
+        numbers = range(len(self._layout.chunk_cells))
+        return [
+            list(group)
+            for _, group in groupby(numbers, lambda number: self._rows_of(number)[0] * size // _READ_BYTES)
+        ]
+
+    def _rows_of(self, number: int) -> tuple[int, int]:
+        """Where a chunk's rows begin and end among the copies."""
+        first, stop = self._layout.chunk_cells[number]
+        return int(self._layout.cell_offsets[first]), int(self._layout.cell_offsets[stop])
 
     async def centroids(self) -> BlobRef:
         """Write the centroids."""
@@ -269,14 +290,13 @@ class _Writer:
         await self._blobs.put(key, data)
         return BlobRef(bytes=len(data), checksum=checksum(data))
 
-    def _encode(self, number: int) -> tuple[ChunkInfo, bytes]:
+    def _encode(self, number: int, vectors: Floats) -> tuple[ChunkInfo, bytes]:
         first, stop = self._layout.chunk_cells[number]
         offsets = self._layout.cell_offsets[first : stop + 1]
         rows = self._layout.copies.rows[offsets[0] : offsets[-1]]
         picked = pa.array(rows)
         payload = self._source.payload.take(picked) if self._source.payload is not None else None
         ids = self._source.ids.take(picked).combine_chunks()
-        vectors = np.ascontiguousarray(self._source.vectors[rows])
         codes = None
         if self._coder is not None:
             centroids = self._layout.centroids[first:stop]

@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from vectorcache.codes import Coder
 from vectorcache.index.cluster import Copies
 from vectorcache.index.manifest import Calibration, Tradeoff
-from vectorcache.metric import Floats
+from vectorcache.index.nearest import SCORES_AT_ONCE, best_above, half_squares
+from vectorcache.metric import Floats, multiplying
 from vectorcache.search import ExactVectorSearch
 
 LOST = 0.0005
 """Share of true neighbours that the bounds of codes may hide."""
 
+_QUERIES_AT_ONCE = 64
 _FEWEST_DEVIATIONS, _MOST_DEVIATIONS = 2.0, 6.0
 _SPARE_ERRORS = 2  # one-sided 97.7 %: what is measured on some queries has to hold for others
 
@@ -40,19 +41,34 @@ def exact_neighbours(
 
     Blocks of vectors are read one after the other, so the whole need not fit in memory.
     """
-    metric = faiss.METRIC_INNER_PRODUCT if inner_product else faiss.METRIC_L2
-    best_rows = np.full((len(queries), 0), -1, dtype=np.int64)
-    best_scores = np.empty((len(queries), 0), dtype=np.float32)
-    for start, block in blocks:
-        scores, rows = faiss.knn(queries, block, min(k + 1, len(block)), metric=metric)
-        rows = rows + start
-        scores = np.where(rows == own[:, None], np.inf, -scores if inner_product else scores)
-        best_rows = np.concatenate([best_rows, rows], axis=1)
-        best_scores = np.concatenate([best_scores, scores], axis=1)
-        order = np.argsort(best_scores, axis=1, kind="stable")[:, :k]
-        best_rows = np.take_along_axis(best_rows, order, axis=1)
-        best_scores = np.take_along_axis(best_scores, order, axis=1)
-    return np.where(np.isinf(best_scores), -1, best_rows)
+    count = len(queries)
+    rows = np.full((count, k), -1, dtype=np.int64)
+    scores = np.full((count, k), -np.inf, dtype=np.float32)
+    centre = np.float32(0) if inner_product else queries.mean(axis=0)
+    queries = queries - centre
+    step = max(1, SCORES_AT_ONCE // count)
+    for first_row, block in blocks:
+        for start in range(0, len(block), step):
+            part = block[start : start + step] - centre
+            with multiplying():
+                products = queries @ part.T
+            if not inner_product:
+                products -= half_squares(part)
+            # One more than k: the query's own row may be among them.
+            found, places = best_above(products, scores[:, -1], min(k + 1, len(part)))
+            found_rows = first_row + start + places
+            found[found_rows == own[:, None]] = -np.inf
+            scores, rows = _merged(k, (scores, found), (rows, found_rows))
+    return np.where(np.isinf(scores), -1, rows)
+
+
+def _merged(
+    k: int, scores: tuple[Floats, Floats], rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The k largest scores (b, k) of two sets, and their rows; of equal ones, the first set's."""
+    all_scores, all_rows = np.concatenate(scores, axis=1), np.concatenate(rows, axis=1)
+    order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(all_scores, order, axis=1), np.take_along_axis(all_rows, order, axis=1)
 
 
 class HeldOut(NamedTuple):
@@ -61,13 +77,13 @@ class HeldOut(NamedTuple):
     Attributes:
         queries: (b, d) float32.
         neighbours: (b, k) rows, nearest first; -1 where there are fewer.
-        order: (b, cells) cells, the nearest first.
+        order: (b, cells) int32, cells, the nearest first.
         found_at: (b, k) the smallest nprobe that finds each neighbour; 0 where there is none.
     """
 
     queries: Floats
     neighbours: NDArray[np.int64]
-    order: NDArray[np.int64]
+    order: NDArray[np.int32]
     found_at: NDArray[np.int64]
 
 
@@ -80,9 +96,12 @@ def hold_out(
 ) -> HeldOut:
     """Compute the smallest nprobe that finds each neighbour."""
     cells = len(centroids)
-    order = centroids.search(queries, cells).indices
+    order = np.empty((len(queries), cells), dtype=np.int32)
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        part = slice(start, start + _QUERIES_AT_ONCE)
+        order[part] = centroids.search(queries[part], cells).indices
     ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(cells)[None], axis=1)
+    np.put_along_axis(ranks, order, np.arange(cells, dtype=np.int32)[None], axis=1)
     return HeldOut(queries, neighbours, order, _found_at(ranks, copies, vectors, neighbours))
 
 
@@ -130,7 +149,7 @@ def calibrate(
     if lost is not None:
         recalls, errors = _recall_curve(np.where(lost, cells, held.found_at), cells)
     sizes = np.bincount(copies.cells, minlength=cells)
-    scanned = np.cumsum(sizes[held.order], axis=1).mean(axis=0) / vectors
+    scanned = np.cumsum(_mean_sizes(held.order, sizes)) / vectors
     good = np.flatnonzero(recalls - _SPARE_ERRORS * errors >= recall)
     chosen = int(good[0]) + 1 if len(good) else cells
     return Calibration(
@@ -151,31 +170,42 @@ def calibrate(
     )
 
 
+def _mean_sizes(order: NDArray[np.int32], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(cells,) mean over the queries of the size of the nearest cell, the second nearest, ..."""
+    total = np.zeros(order.shape[1])
+    for cells in order:
+        total += sizes[cells]
+    return total / len(order)
+
+
 def _found_at(
-    ranks: NDArray[np.int64], copies: Copies, vectors: int, neighbours: NDArray[np.int64]
+    ranks: NDArray[np.int32], copies: Copies, vectors: int, neighbours: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """(b, k): the smallest nprobe that finds each neighbour; 0 where there is no such neighbour."""
-    by_row = np.argsort(copies.rows, kind="stable")
-    starts = np.searchsorted(copies.rows[by_row], np.arange(vectors + 1))
+    wanted = np.zeros(vectors, dtype=bool)
+    wanted[neighbours[neighbours >= 0]] = True
+    places = np.flatnonzero(wanted[copies.rows])
+    places = places[np.argsort(copies.rows[places], kind="stable")]
+    cells, rows = copies.cells[places], copies.rows[places]
+    starts, stops = np.searchsorted(rows, neighbours), np.searchsorted(rows, neighbours, side="right")
     found = np.zeros(neighbours.shape, dtype=np.int64)
-    for query, rows in enumerate(neighbours):
-        for place, row in enumerate(rows):
-            if row >= 0:
-                cells = copies.cells[by_row[starts[row] : starts[row + 1]]]
-                found[query, place] = ranks[query, cells].min() + 1
+    for query, place in np.argwhere(neighbours >= 0).tolist():
+        found[query, place] = ranks[query, cells[starts[query, place] : stops[query, place]]].min() + 1
     return found
 
 
 def _recall_curve(found_at: NDArray[np.int64], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(cells,) mean recall over the queries at nprobe 1, 2, ... and its standard error."""
-    wanted = np.maximum((found_at > 0).sum(axis=1), 1)
-    per_query = np.zeros((len(found_at), cells))
-    for query, places in enumerate(found_at):
-        hits = np.bincount(places[places > 0] - 1, minlength=cells)
-        per_query[query] = np.cumsum(hits) / wanted[query]
-    empty = (found_at > 0).sum(axis=1) == 0
-    per_query[empty] = 1.0
-    return per_query.mean(axis=0), per_query.std(axis=0) / np.sqrt(len(found_at))
+    wanted = (found_at > 0).sum(axis=1)
+    total, squares = np.zeros(cells), np.zeros(cells)
+    for places, neighbours in zip(found_at, wanted.tolist(), strict=True):
+        found = np.cumsum(np.bincount(places[places > 0] - 1, minlength=cells))
+        recalls = found / neighbours if neighbours else np.ones(cells)
+        total += recalls
+        squares += recalls * recalls
+    mean = total / len(found_at)
+    variance = np.maximum(squares / len(found_at) - mean * mean, 0)
+    return mean, np.sqrt(variance / len(found_at))
 
 
 def _grid(cells: int, chosen: int) -> list[int]:

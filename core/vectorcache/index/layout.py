@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vectorcache.codes import bits_for, row_code_bytes
 from vectorcache.errors import InvalidInput
-from vectorcache.index.cluster import Copies, close, split_cell, train_centroids
+from vectorcache.index.cluster import Assigned, Assigner, Copies, split_cell, train_centroids
+from vectorcache.index.nearest import distances_to_nearest, in_threads
 from vectorcache.index.pack import offsets_of, pack_cells
 from vectorcache.index.progress import Progress
-from vectorcache.index.sources import Source
+from vectorcache.index.sources import BATCH_ROWS, Source
 from vectorcache.metric import Floats, comparable, metric_of
 
 _SPLIT_ROUNDS = 4
@@ -95,15 +98,17 @@ def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layo
     """Cluster, assign with closure, split what is too large, and group cells into chunks."""
     row_bytes = _row_bytes(source, settings)
     most = max(1, settings.chunk_bytes // row_bytes)
-    centroids = _train(source, settings, progress)
-    copies = _assign(source, centroids, settings, progress)
+    progress.stage("clustering", 1)
+    sample = _sample(source, settings)
+    centroids = _train(sample, settings, settings.cells_for(len(source.vectors)))
+    assigned = _assign(source, centroids, sample, settings, progress)
     for _ in range(_SPLIT_ROUNDS):
-        larger = _split_large(source, centroids, copies, settings, most)
-        if larger is None:
+        split = _split_large(source, centroids, assigned.copies, settings, most)
+        if split is None:
             break
-        centroids = larger
-        copies = _assign(source, centroids, settings, progress)
-    return _numbered(*_split_evenly(centroids, copies, most), settings, row_bytes)
+        assigned = _reassign(source, assigned, centroids, split, sample, settings, progress)
+        centroids = split.centroids
+    return _numbered(*_split_evenly(centroids, assigned.copies, most), settings, row_bytes)
 
 
 def _row_bytes(source: Source, settings: BuildSettings) -> int:
@@ -114,13 +119,15 @@ def _row_bytes(source: Source, settings: BuildSettings) -> int:
     return 4 * dimension + 8 + codes + max(1, source.attribute_bytes // len(source.vectors))
 
 
-def _train(source: Source, settings: BuildSettings, progress: Progress) -> Floats:
+def _sample(source: Source, settings: BuildSettings) -> Floats:
+    """Vectors that k-means sees, in the order of their rows."""
     count = len(source.vectors)
-    cells = settings.cells_for(count)
-    progress.stage("clustering", 1)
-    wanted = min(count, cells * settings.sample_per_cell)
+    wanted = min(count, settings.cells_for(count) * settings.sample_per_cell)
     chosen = np.sort(np.random.default_rng(settings.seed).choice(count, wanted, replace=False))
-    sample = comparable(np.ascontiguousarray(source.vectors[chosen]), settings.metric)
+    return comparable(source.read(chosen), settings.metric)
+
+
+def _train(sample: Floats, settings: BuildSettings, cells: int) -> Floats:
     return train_centroids(
         sample,
         cells,
@@ -130,38 +137,129 @@ def _train(source: Source, settings: BuildSettings, progress: Progress) -> Float
     )
 
 
-def _assign(source: Source, centroids: Floats, settings: BuildSettings, progress: Progress) -> Copies:
-    progress.stage("assigning", len(source.vectors))
-    parts = []
-    for start, block in source.blocks():
-        vectors = comparable(block, settings.metric)
-        parts.append(close(vectors, centroids, first_row=start, spread=settings.spread))
-        progress.advance(len(block))
-    return Copies(
-        np.concatenate([part.rows for part in parts]), np.concatenate([part.cells for part in parts])
+def _assign(
+    source: Source, centroids: Floats, sample: Floats, settings: BuildSettings, progress: Progress
+) -> Assigned:
+    """Assign all rows, through candidates that the sample gives where there are many cells."""
+    rows = np.arange(len(source.vectors))
+    return _assigned(source, _assigner(centroids, sample, settings), rows, settings, progress)
+
+
+def _assigner(centroids: Floats, sample: Floats, settings: BuildSettings) -> Assigner:
+    return Assigner(centroids, settings.spread, sample=sample, seed=settings.seed)
+
+
+def _reassign(
+    source: Source,
+    before: Assigned,
+    centroids: Floats,
+    split: _Split,
+    sample: Floats,
+    settings: BuildSettings,
+    progress: Progress,
+) -> Assigned:
+    """Assign the rows again that may have a copy in a new cell, or had one in a cell that was split.
+
+    By the triangle inequality, a row at distance ``r`` from its own centroid, which is at ``gap`` from the
+    nearest new one, is at least ``gap - r`` from that. It gets no copy there if this exceeds
+    ``(1 + spread) * r``. The vectors of the other rows are compared with the new centroids.
+    """
+    rows, cells = before.copies
+    own = np.empty(len(before.nearest), dtype=np.int32)
+    own[rows[::-1]] = cells[::-1]  # a row's own cell comes first
+    lost = np.zeros(len(own), dtype=bool)
+    lost[rows[np.isin(cells, split.new)]] = True
+    new = split.centroids[split.new]
+    reach = (1 + settings.spread) * np.sqrt(before.nearest)
+    gaps = distances_to_nearest(centroids, new)
+    maybe = np.flatnonzero(lost | (reach + np.sqrt(before.nearest) >= gaps[own]))
+
+    def touched(block: NDArray[np.int64], vectors: Floats) -> NDArray[np.bool_]:
+        return lost[block] | (distances_to_nearest(vectors, new) <= reach[block])
+
+    assigner = _assigner(split.centroids, sample, settings)
+    again = _assigned(source, assigner, maybe, settings, progress, touched)
+    nearest = before.nearest.copy()
+    nearest[again.rows] = again.nearest
+    lost[again.rows] = True
+    kept = ~lost[rows]
+    copies = Copies(
+        np.concatenate([rows[kept], again.copies.rows]), np.concatenate([cells[kept], again.copies.cells])
     )
+    return Assigned(np.arange(len(nearest)), nearest, copies)
+
+
+def _assigned(
+    source: Source,
+    assigner: Assigner,
+    rows: NDArray[np.int64],
+    settings: BuildSettings,
+    progress: Progress,
+    chosen: Callable[[NDArray[np.int64], Floats], NDArray[np.bool_]] | None = None,
+) -> Assigned:
+    """Assign rows, or the chosen ones of them, several blocks at the same time.
+
+    Args:
+        rows: in ascending order.
+        chosen: of a block of rows and their vectors, tells which ones; None takes all.
+    """
+    progress.stage("assigning", len(rows))
+
+    def assign(start: int) -> Assigned:
+        block = rows[start : start + BATCH_ROWS]
+        vectors = comparable(source.read(block), settings.metric)
+        if chosen is not None:
+            some = chosen(block, vectors)
+            block, vectors = block[some], vectors[some]
+        return assigner.close(vectors, block)
+
+    parts = []
+    starts = range(0, len(rows), BATCH_ROWS)
+    for start, part in zip(starts, in_threads(assign, starts), strict=True):
+        parts.append(part)
+        progress.advance(min(BATCH_ROWS, len(rows) - start))
+    return Assigned(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.nearest for part in parts]),
+        Copies(
+            np.concatenate([part.copies.rows for part in parts]),
+            np.concatenate([part.copies.cells for part in parts]),
+        ),
+    )
+
+
+class _Split(NamedTuple):
+    """Centroids (c, d) after some cells were split, and the numbers of their parts.
+
+    The first part of a cell has the cell's number, and the others have new ones. Other cells keep their numbers.
+    """
+
+    centroids: Floats
+    new: NDArray[np.int64]
 
 
 def _split_large(
     source: Source, centroids: Floats, copies: Copies, settings: BuildSettings, most: int
-) -> Floats | None:
-    """Centroids in which each cell of more than ``most`` rows is replaced by several; None where there is none.
+) -> _Split | None:
+    """Replace each cell of more than ``most`` rows by several; None where there is none.
 
     A cell of equal vectors cannot be split by any centroids; see ``_split_evenly``.
     """
     sizes = np.bincount(copies.cells, minlength=len(centroids))
-    kept = np.ones(len(centroids), dtype=bool)
-    added = []
-    for cell in np.flatnonzero(sizes > most):
-        rows = np.unique(copies.rows[copies.cells == cell])
-        vectors = comparable(np.ascontiguousarray(source.vectors[rows]), settings.metric)
-        parts = min(len(vectors), 1 + int(np.ceil(len(vectors) / most)))
+    larger, split, added = centroids.copy(), [], []
+    for cell in np.flatnonzero(sizes > most).tolist():
+        rows = np.sort(copies.rows[copies.cells == cell])
+        vectors = comparable(source.read(rows), settings.metric)
         if np.ptp(vectors, axis=0).any():
-            kept[cell] = False
-            added.append(
-                split_cell(vectors, parts, spherical=settings.metric == "cosine", seed=settings.seed)
-            )
-    return np.concatenate([centroids[kept], *added]) if added else None
+            wanted = min(len(vectors), 1 + -(-len(vectors) // most))
+            parts = split_cell(vectors, wanted, spherical=settings.metric == "cosine", seed=settings.seed)
+            larger[cell] = parts[0]
+            split.append(cell)
+            added.append(parts[1:])
+    if not split:
+        return None
+    larger = np.concatenate([larger, *added])
+    return _Split(larger, np.concatenate([split, np.arange(len(centroids), len(larger))]))
 
 
 def _split_evenly(centroids: Floats, copies: Copies, most: int) -> tuple[Floats, Copies]:

@@ -7,9 +7,11 @@ and mapped from there, so that a build never holds the vectors in memory, let al
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -49,14 +51,33 @@ class Source:
     payload: pa.Table | None
 
     def __post_init__(self) -> None:
-        _check_ids(self.ids, len(self.vectors))
+        if len(self.ids) != len(self.vectors):
+            raise InvalidInput("ids", f"{len(self.ids)} ids", f"{len(self.vectors)}, one a vector")
         if self.payload is not None and len(self.payload) != len(self.vectors):
             raise InvalidInput("payload", f"{len(self.payload)} rows", f"{len(self.vectors)}, one a vector")
 
     def blocks(self) -> Iterator[tuple[int, Floats]]:
         """(first row, vectors) of consecutive blocks of at most ``BATCH_ROWS`` rows, in memory."""
         for start in range(0, len(self.vectors), BATCH_ROWS):
-            yield start, np.ascontiguousarray(self.vectors[start : start + BATCH_ROWS])
+            block = np.ascontiguousarray(self.vectors[start : start + BATCH_ROWS])
+            _release(self.vectors)
+            yield start, block
+
+    def read(self, rows: NDArray[np.int64]) -> Floats:
+        """Vectors (m, d) of these rows, in any order, in memory. Safe in any thread.
+
+        They are read in ascending order and block by block, since a page fault maps up to 2 MiB around a row: a
+        few hundred rows in a random order would map the whole file.
+        """
+        read = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        order = np.argsort(rows, kind="stable")
+        edges = np.arange(0, len(self.vectors) + BATCH_ROWS, BATCH_ROWS)
+        for first, stop in pairwise(np.searchsorted(rows[order], edges).tolist()):
+            if first < stop:
+                block = order[first:stop]
+                read[block] = self.vectors[rows[block]]
+                _release(self.vectors)
+        return read
 
     @property
     def attribute_bytes(self) -> int:
@@ -153,7 +174,20 @@ def _checked(vectors: Floats) -> Floats:
     """Look at every block for NaN, infinity and a bad dimension; the vectors stay where they are."""
     for start in range(0, len(vectors), BATCH_ROWS):
         as_vectors(vectors[start : start + BATCH_ROWS], "vectors", first_row=start)
+        _release(vectors)
     return vectors
+
+
+def _release(vectors: Floats) -> None:
+    """Count pages of a mapped file no longer as this process's memory; they stay in the system's page cache.
+
+    A mapping that can be written is left alone: pages that were copied on a write would be lost.
+    """
+    owner: object = vectors
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and memoryview(owner).readonly:
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -250,6 +284,7 @@ def _with_attributes(vectors: Floats, table: pa.Table | None, columns: Columns) 
         return Source(vectors, ids, table)
     payload = table.drop_columns([columns.id])
     ids = _as_ids(table.column(columns.id), columns.id)
+    _check_ids(ids)
     return Source(vectors, ids, payload if payload.num_columns else None)
 
 
@@ -267,17 +302,24 @@ def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     raise InvalidInput(f"column {name}", str(kind), "integers or strings, since it holds the ids")
 
 
-def _check_ids(ids: pa.ChunkedArray, rows: int) -> None:
-    if len(ids) != rows:
-        raise InvalidInput("ids", f"{len(ids)} ids", f"{rows}, one a vector")
+def _check_ids(ids: pa.ChunkedArray) -> None:
     if ids.null_count:
         raise InvalidInput("ids", None, "an id for every vector")
-    if pc.count_distinct(ids).as_py() != rows:
+    if not _differ(ids):
         counts = pc.value_counts(ids.combine_chunks())
         repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0].as_py()
         raise InvalidInput(
             "ids", repeated["values"], f"ids that differ; this one stands {repeated['counts']} times"
         )
+
+
+def _differ(ids: pa.ChunkedArray) -> bool:
+    if pa.types.is_integer(ids.type):
+        ordered = np.sort(ids.to_numpy())  # in an eighth of the memory that a hash table takes
+        return not (ordered[1:] == ordered[:-1]).any()
+    distinct = pc.count_distinct(ids).as_py()
+    pa.default_memory_pool().release_unused()  # the hash table's memory
+    return bool(distinct == len(ids))
 
 
 def check_payload(payload: pa.Table | None) -> None:

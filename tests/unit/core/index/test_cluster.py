@@ -6,7 +6,24 @@ from numpy.typing import NDArray
 from tests.support.collections import clustered
 from tests.support.vector_search_contract import random_vectors
 
-from vectorcache.index.cluster import CLOSURE_CAP, close, nearest_centroids, split_cell, train_centroids
+from vectorcache.index import cluster
+from vectorcache.index.cluster import (
+    CLOSURE_CAP,
+    Assigner,
+    Copies,
+    _in_proportion,
+    split_cell,
+    train_centroids,
+)
+from vectorcache.index.nearest import distances_to_nearest
+from vectorcache.metric import comparable
+
+
+def close(
+    vectors: NDArray[np.float32], centroids: NDArray[np.float32], *, first_row: int, spread: float
+) -> Copies:
+    rows = np.arange(first_row, first_row + len(vectors))
+    return Assigner(centroids, spread).close(vectors, rows).copies
 
 
 def naive_cells(vector: NDArray[np.float32], centroids: NDArray[np.float32], spread: float) -> list[int]:
@@ -88,11 +105,6 @@ def test_one_centroid_has_everything() -> None:
     assert copies.cells.tolist() == [0] * 10
 
 
-def test_nearest_centroids_are_at_most_all() -> None:
-    distances, numbers = nearest_centroids(clustered(5, 4), clustered(3, 4), 8)
-    assert distances.shape == numbers.shape == (5, 3)
-
-
 @pytest.mark.parametrize(("count", "cells"), [(1, 1), (5, 5), (100, 7), (100, 100)])
 @pytest.mark.parametrize("spherical", [False, True])
 def test_trains_as_many_centroids_as_asked(count: int, cells: int, spherical: bool) -> None:
@@ -113,6 +125,44 @@ def test_training_is_deterministic() -> None:
         train_centroids(clustered(300, 6), 20, spherical=False, iterations=5, seed=3) for _ in range(2)
     )
     assert one.tolist() == two.tolist()
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 500.0])
+def test_training_in_two_levels_is_about_as_good(
+    spherical: bool, offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = comparable(clustered(4000, 8) + np.float32(offset), "cosine" if spherical else "euclidean")
+
+    def error(centroids: NDArray[np.float32]) -> float:
+        return float(np.square(distances_to_nearest(sample, centroids)).mean())
+
+    whole = train_centroids(sample, 300, spherical=spherical, iterations=8, seed=0)
+    monkeypatch.setattr(cluster, "TWO_LEVELS_FROM", 100)
+    monkeypatch.setattr(cluster, "CANDIDATES_FROM", 100)
+    one, two = (train_centroids(sample, 300, spherical=spherical, iterations=8, seed=0) for _ in range(2))
+    assert one.tolist() == two.tolist()
+    assert (one.shape, one.dtype) == ((300, 8), np.float32)
+    assert error(one) < 1.05 * error(whole)
+    if spherical:
+        np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [300, 301, 1000])
+def test_two_levels_of_equal_vectors(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "TWO_LEVELS_FROM", 100)
+    centroids = train_centroids(np.ones((count, 4), np.float32), 300, spherical=False, iterations=3, seed=0)
+    assert centroids.shape == (300, 4)
+    np.testing.assert_allclose(centroids, 1, rtol=0.05)  # faiss moves those of empty cells a little
+
+
+@pytest.mark.parametrize("sizes", [[10, 0, 30], [1, 1, 1], [7, 11, 13, 1]])
+def test_parts_are_in_proportion_and_no_larger_than_sizes(sizes: list[int]) -> None:
+    for total in range(1, sum(sizes) + 1):
+        parts = _in_proportion(total, np.array(sizes))
+        assert parts.sum() == total
+        assert (parts <= sizes).all()
+        assert (np.abs(parts - total * np.array(sizes) / sum(sizes)) < 1).all()
 
 
 def test_splits_a_cell() -> None:

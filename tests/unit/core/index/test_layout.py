@@ -10,8 +10,16 @@ from tests.support.collections import SMALL, clustered
 from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
-from vectorcache.index.cluster import Copies
-from vectorcache.index.layout import BuildSettings, Layout, _split_evenly, lay_out
+from vectorcache.index.cluster import Assigner, Copies, split_cell
+from vectorcache.index.layout import (
+    BuildSettings,
+    Layout,
+    _assign,
+    _reassign,
+    _split_evenly,
+    _split_large,
+    lay_out,
+)
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import Source
 from vectorcache.metric import comparable
@@ -85,6 +93,42 @@ def test_cells_that_exceed_a_chunk_are_split() -> None:
     most = (64 << 10) // (64 * 4 + 16)
     assert len(layout.centroids) > 12
     assert np.diff(layout.cell_offsets).max() <= 1.2 * most
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_after_a_split_every_row_stands_where_assigning_all_rows_puts_it(
+    metric: str, offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vectorcache.index.layout.BATCH_ROWS", 500)
+    dense = clustered(3000, 16, centres=1) * np.float32(0.3)
+    vectors = np.concatenate([dense, clustered(2000, 16)]) + np.float32(offset)
+    settings = BuildSettings(metric=metric)
+    source, seen = source_of(vectors), comparable(vectors, metric)
+    centroids = split_cell(seen, 40, spherical=metric == "cosine", seed=0)
+    assigned = _assign(source, centroids, seen, settings, Silence())
+    split = _split_large(source, centroids, assigned.copies, settings, 100)
+    assert split is not None
+    assert len(split.centroids) > 40
+    again = _reassign(source, assigned, centroids, split, seen, settings, Silence())
+    whole = Assigner(split.centroids, settings.spread).close(seen, np.arange(len(vectors)))
+    assert {*zip(*map(np.ndarray.tolist, again.copies), strict=True)} == {
+        *zip(*map(np.ndarray.tolist, whole.copies), strict=True)
+    }
+    np.testing.assert_allclose(again.nearest, whole.nearest, rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_many_cells_are_laid_out_as_few_are(
+    metric: str, offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vectorcache.index.cluster.TWO_LEVELS_FROM", 50)
+    monkeypatch.setattr("vectorcache.index.cluster.CANDIDATES_FROM", 50)
+    vectors = np.concatenate([clustered(3000) + np.float32(offset), np.zeros((5, 8), np.float32)])
+    one, two = (laid_out(vectors, metric=metric, cells=150, sample_per_cell=20) for _ in range(2))
+    assert one.copies.rows.tolist() == two.copies.rows.tolist()
+    assert 100 <= len(one.centroids) <= 151
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -204,6 +204,8 @@ def test_ids_are_integers_or_strings(spool: Path, ids: pa.Array, expected: list[
     ("ids", "message"),
     [
         ([*IDS[:9], IDS[2]], "^ids: 'id-2' .*stands 2 times"),
+        ([*range(9), 2], "^ids: 2 .*stands 2 times"),
+        ([*range(9), None], "^ids: None .*an id for every vector"),
         ([*IDS[:9], None], "^ids: None .*an id for every vector"),
         ([1.5] * 10, "^column id: 'double'.* integers or strings"),
         ([b"a"] * 10, "^column id: 'binary'"),
@@ -344,6 +346,26 @@ def test_blocks_cover_all_rows(spool: Path, monkeypatch: pytest.MonkeyPatch) -> 
     blocks = list(open_source(VECTORS, spool).blocks())
     assert [(start, len(block)) for start, block in blocks] == [(0, 4), (4, 4), (8, 2)]
     assert np.array_equal(np.concatenate([block for _, block in blocks]), VECTORS)
+
+
+def test_rows_are_read_in_any_order(tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BATCH_ROWS", 4)
+    np.save(tmp_path / "a.npy", VECTORS)
+    for data in (VECTORS, tmp_path / "a.npy"):
+        for rows in ([9, 0, 3, 3, 8], [4], [], list(range(10))):
+            read = open_source(data, spool).read(np.array(rows, dtype=np.int64))
+            assert read.dtype == np.float32
+            assert np.array_equal(read, VECTORS[rows])
+
+
+def test_changes_of_a_copied_mapping_are_kept(tmp_path: Path, spool: Path) -> None:
+    """Pages of such a mapping exist in memory only, once they were written."""
+    np.save(tmp_path / "a.npy", VECTORS)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="c")
+    mapped[3] = 7
+    source = open_source(mapped, spool)
+    assert (source.read(np.array([3])) == 7).all()
+    assert (next(source.blocks())[1][3] == 7).all()
 
 
 def test_attribute_bytes_count_ids_and_payload(spool: Path) -> None:
