@@ -170,7 +170,7 @@ class Kernel:
 
         ``dots``, if they are known already, are the inner products (b, n) of the prepared queries with the vectors.
         """
-        block = np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
+        block = _block(vectors, terms)
         nearest: list[Nearest] = []
         for part in _parts(len(queries), k):
             known = None if dots is None else _address(dots[part])
@@ -191,7 +191,7 @@ class Kernel:
         largest_norm: float,
     ) -> NDArray[np.int32]:
         """The rows (b, k) of ``nearest_in_table``, in ascending order and without their distances."""
-        block = np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
+        block = _block(vectors, terms)
         chosen = np.empty((len(queries), k), dtype=np.int32)
         status = self._choose_rows(
             *(_address(block), len(vectors), None if dots is None else _address(dots)),
@@ -228,6 +228,11 @@ class _Answers:
             )
             for rows, (count, scanned, scored) in zip(self._found, self._outcomes.tolist(), strict=True)
         ]
+
+
+def _block(vectors: Floats, terms: Floats) -> NDArray[np.int64]:
+    """A table as a block of ``Cells.blocks``, whose rows are numbered by their positions."""
+    return np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
 
 
 def _parts(queries: int, k: int) -> list[slice]:
