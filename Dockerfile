@@ -33,6 +33,7 @@ COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY core core
 COPY service service
 COPY client client
+COPY tools tools
 COPY llm llm
 COPY node node
 COPY router router

@@ -17,7 +17,7 @@ help: ## List what there is to make
 
 venv: $(STAMP) ## Make the virtual environment in .venv (PYTHON=python3.11 chooses the Python)
 
-$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard core/vectorcache/native/*.[ch])
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard core/vectorcache/vectors/native/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -10,12 +10,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDER = Path("core/vectorcache/native")
+FOLDER = Path("core/vectorcache/vectors/native")
 FLAGS = ["-O3", "-std=gnu11", "-shared", "-fPIC", "-Wno-psabi"]
 
 
 class NativeScan(BuildHookInterface):
-    """Makes ``core/vectorcache/native/_scan.so`` from ``scan.c``, and puts it into the wheel."""
+    """Makes ``core/vectorcache/vectors/native/_scan.so`` from ``scan.c``, and puts it into the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the wheel is built, an editable one too."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vectorcache.index.coded import CodedSearch
 from vectorcache.index.pack import pack_cells
-from vectorcache.search import ExactVectorSearch
+from vectorcache.vectors.exact import ExactVectorSearch
 
 TEXT = ("text-256", "text-256-questions")
 METRIC = "euclidean"

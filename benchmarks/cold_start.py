@@ -22,7 +22,7 @@ from benchmarks.data import DataSet, load
 from benchmarks.support import arguments, at_least, at_most, opened, recall, report
 
 from vectorcache import Blob, BlobInfo, BlobStore, build_collection, open_blob_store
-from vectorcache_client.azurite import LOCAL_BINARY, Azurite
+from vectorcache_tools.azurite import LOCAL_BINARY, Azurite
 
 K = 10
 NAME = "text-256"

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from vectorcache import FolderBlobStore, build_collection
 from vectorcache_client.client import AsyncClient
-from vectorcache_client.local import LocalCluster, LocalSettings
+from vectorcache_tools.local import LocalCluster, LocalSettings
 
 CLIENTS = (1, 8, 32)
 NODES = 3

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks.support import Goal, arguments, at_least, at_most, report
 from tests.support.redis_server import redis_server
 
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders import StaticEmbedder
 from vectorcache_llm.scope import EVERYBODY
 from vectorcache_llm.similarity import (

@@ -42,18 +42,18 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from vectorcache import BuildSettings, ChunkIndex, Manifest, MemoryBlobStore, build_collection, native
-from vectorcache.codes import TWO_BITS_FROM, bits_for, row_code_bytes
 from vectorcache.index.cluster import CLOSURE_CAP, nearest_centroids
 from vectorcache.index.coarse import CODED_FROM, CoarseQuantizer
 from vectorcache.index.coded import BITS
 from vectorcache.index.lookup import SHARD_IDS
 from vectorcache.index.manifest import BlobRef, ChunkInfo, decode_manifest, encode_manifest
 from vectorcache.index.pack import pack_cells
+from vectorcache.index.scan import NativeScan
 from vectorcache.index.versions import OpenVersion
 from vectorcache.routing import placement
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.ring import HashRing
-from vectorcache.scan import NativeScan
+from vectorcache.vectors.codes import TWO_BITS_FROM, bits_for, row_code_bytes
 
 BUILDS = (8_000, 32_000)  # vectors
 PROBED = (CODED_FROM, 32_000)  # centroids

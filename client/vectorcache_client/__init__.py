@@ -1,8 +1,6 @@
-"""The client of VectorCache: the router's API in Python, and the ``vectorcache`` command.
+"""Python clients of a router's HTTP API: ``AsyncClient`` for asyncio, ``Client`` for everything else.
 
-What lives here: ``AsyncClient`` and ``Client``, the command (``cli``, ``demo``) and the cluster of processes that it
-runs on one machine (``local``). What never does: a server; the types that travel are ``vectorcache.wire``'s.
-The clients need the extra ``vectorcache[client]``, the command ``vectorcache[cli]``.
+They need the extra ``vectorcache[client]``. The messages are defined in ``vectorcache.wire.public``.
 """
 
 from vectorcache_client.client import AsyncClient

@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 import vectorcache
-from vectorcache import wire
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache.index.manifest import check_collection
-from vectorcache.metric import Floats, as_vectors
 from vectorcache.stores.retrying import RetryPolicy
+from vectorcache.vectors.metric import Floats, as_vectors
+from vectorcache.wire import public, types
 from vectorcache_client.problems import error_of
 
 T = TypeVar("T")
@@ -45,12 +45,12 @@ def _plain(value: object) -> object:
 
 
 _encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
-_search_response = msgspec.msgpack.Decoder(wire.SearchResponse).decode
-_vectors_response = msgspec.msgpack.Decoder(wire.VectorsResponse).decode
-_collection_list = msgspec.msgpack.Decoder(wire.CollectionList).decode
-_collection_info = msgspec.msgpack.Decoder(wire.CollectionInfo).decode
-_ring_info = msgspec.msgpack.Decoder(wire.RingInfo).decode
-_node_count = msgspec.msgpack.Decoder(wire.NodeCount).decode
+_search_response = msgspec.msgpack.Decoder(public.SearchResponse).decode
+_vectors_response = msgspec.msgpack.Decoder(public.VectorsResponse).decode
+_collection_list = msgspec.msgpack.Decoder(public.CollectionList).decode
+_collection_info = msgspec.msgpack.Decoder(public.CollectionInfo).decode
+_ring_info = msgspec.msgpack.Decoder(public.RingInfo).decode
+_node_count = msgspec.msgpack.Decoder(public.NodeCount).decode
 
 
 class AsyncClient:
@@ -106,7 +106,7 @@ class AsyncClient:
         payload: bool = False,
         exact: bool = False,
         timeout: float | None = None,
-    ) -> wire.SearchResponse:
+    ) -> public.SearchResponse:
         """The k nearest neighbours of one vector (d,) or of each of a batch (b, d); one result per vector.
 
         Args:
@@ -121,7 +121,7 @@ class AsyncClient:
             timeout: seconds for the call. The answer is partial, and says so, where a part came too late.
         """
         queries = _as_batch(vectors)
-        request = wire.SearchRequest(
+        request = public.SearchRequest(
             vectors=queries.tobytes(),
             k=k,
             nprobe=nprobe,
@@ -129,7 +129,7 @@ class AsyncClient:
             version=version,
             payload=payload,
             exact=exact,
-            timeout=None if timeout is None else min(timeout * SERVER_SHARE, wire.MAX_TIMEOUT),
+            timeout=None if timeout is None else min(timeout * SERVER_SHARE, types.MAX_TIMEOUT),
         )
         path = f"/v1/collections/{check_collection(collection)}/search"
         found = _search_response(await self._post(path, request, timeout))
@@ -141,31 +141,31 @@ class AsyncClient:
 
     async def vectors(
         self, collection: str, ids: Sequence[int | str], *, version: int | None = None
-    ) -> wire.VectorsResponse:
+    ) -> public.VectorsResponse:
         """Vectors and payloads by their ids; ids that the collection does not have are in ``missing``."""
-        request = wire.VectorsRequest(ids=list(ids), version=version)
+        request = public.VectorsRequest(ids=list(ids), version=version)
         path = f"/v1/collections/{check_collection(collection)}/vectors"
         return _vectors_response(await self._post(path, request))
 
-    async def collections(self) -> list[wire.CollectionInfo]:
+    async def collections(self) -> list[public.CollectionInfo]:
         """All collections, by name."""
         return _collection_list(await self._get("/v1/collections")).collections
 
-    async def collection(self, collection: str) -> wire.CollectionInfo:
+    async def collection(self, collection: str) -> public.CollectionInfo:
         """One collection as it is served now."""
         return _collection_info(await self._get(f"/v1/collections/{check_collection(collection)}"))
 
-    async def ring(self) -> wire.RingInfo:
+    async def ring(self) -> public.RingInfo:
         """The nodes, and how many slots each owns."""
         return _ring_info(await self._get("/v1/ring"))
 
-    async def node_count(self) -> wire.NodeCount:
+    async def node_count(self) -> public.NodeCount:
         """How many nodes there should be, and how many there are."""
         return _node_count(await self._get("/v1/nodes/count"))
 
-    async def set_node_count(self, count: int) -> wire.NodeCount:
+    async def set_node_count(self, count: int) -> public.NodeCount:
         """Ask for another number of nodes; they come and go in their own time, see ``node_count``."""
-        return _node_count(await self._post("/v1/nodes/count", wire.NodeCountRequest(count=count)))
+        return _node_count(await self._post("/v1/nodes/count", public.NodeCountRequest(count=count)))
 
     async def ready(self) -> bool:
         """Whether the server is there and takes searches. Asks once."""

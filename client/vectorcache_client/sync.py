@@ -8,7 +8,7 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
-from vectorcache import wire
+from vectorcache.wire import public
 from vectorcache_client.client import AsyncClient
 from vectorcache_client.loop_thread import LoopThread
 
@@ -44,7 +44,7 @@ class Client:
         payload: bool = False,
         exact: bool = False,
         timeout: float | None = None,
-    ) -> wire.SearchResponse:
+    ) -> public.SearchResponse:
         """See ``AsyncClient.search``."""
         return self._thread.wait(
             self._client.search(
@@ -62,27 +62,27 @@ class Client:
 
     def vectors(
         self, collection: str, ids: Sequence[int | str], *, version: int | None = None
-    ) -> wire.VectorsResponse:
+    ) -> public.VectorsResponse:
         """See ``AsyncClient.vectors``."""
         return self._thread.wait(self._client.vectors(collection, ids, version=version))
 
-    def collections(self) -> list[wire.CollectionInfo]:
+    def collections(self) -> list[public.CollectionInfo]:
         """See ``AsyncClient.collections``."""
         return self._thread.wait(self._client.collections())
 
-    def collection(self, collection: str) -> wire.CollectionInfo:
+    def collection(self, collection: str) -> public.CollectionInfo:
         """See ``AsyncClient.collection``."""
         return self._thread.wait(self._client.collection(collection))
 
-    def ring(self) -> wire.RingInfo:
+    def ring(self) -> public.RingInfo:
         """See ``AsyncClient.ring``."""
         return self._thread.wait(self._client.ring())
 
-    def node_count(self) -> wire.NodeCount:
+    def node_count(self) -> public.NodeCount:
         """See ``AsyncClient.node_count``."""
         return self._thread.wait(self._client.node_count())
 
-    def set_node_count(self, count: int) -> wire.NodeCount:
+    def set_node_count(self, count: int) -> public.NodeCount:
         """See ``AsyncClient.set_node_count``."""
         return self._thread.wait(self._client.set_node_count(count))
 

@@ -15,10 +15,10 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "errors": "Conflict CorruptData DeadlineExceeded InvalidInput NotFound Overloaded Unavailable VectorCacheError",
     "lru": "LRU Removal",
-    "metric": "Cosine DotProduct Euclidean Metric",
-    "search": "ExactVectorSearch SearchResult VectorSearch",
-    "scan": "CellScan NumpyScan",
-    "chunk": "Chunk ChunkCodec",
+    "vectors.metric": "Cosine DotProduct Euclidean Metric",
+    "vectors.exact": "ExactVectorSearch SearchResult VectorSearch",
+    "index.scan": "CellScan NumpyScan",
+    "index.chunk": "Chunk ChunkCodec",
     "stores": (
         "Blob BlobInfo BlobStore DiskFileStore FileInfo FileStore FolderBlobStore MemoryBlobStore MemoryFileStore"
         " RetryPolicy RetryingBlobStore open_blob_store"

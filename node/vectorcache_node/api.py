@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vectorcache import wire
 from vectorcache.errors import NotFound
 from vectorcache.index.query import CellQuery
 from vectorcache.layers.base import LayerStats
+from vectorcache.wire import internal, types
 from vectorcache_node.node import CacheNode
 from vectorcache_service import Route
 
@@ -28,8 +28,8 @@ class NodeApi:
                 path="/v1/search",
                 handler=self.search,
                 summary="Search named cells",
-                request=wire.NodeSearchRequest,
-                response=wire.NodeSearchResponse,
+                request=internal.NodeSearchRequest,
+                response=internal.NodeSearchResponse,
                 errors=(404,),
             ),
             Route(
@@ -37,8 +37,8 @@ class NodeApi:
                 path="/v1/prefetch",
                 handler=self.prefetch,
                 summary="Bring chunks into the cache",
-                request=wire.PrefetchRequest,
-                response=wire.PrefetchResponse,
+                request=internal.PrefetchRequest,
+                response=internal.PrefetchResponse,
                 errors=(404,),
             ),
             Route(
@@ -46,8 +46,8 @@ class NodeApi:
                 path="/v1/vectors",
                 handler=self.vectors,
                 summary="Vectors by their place",
-                request=wire.FetchRequest,
-                response=wire.FetchResponse,
+                request=internal.FetchRequest,
+                response=internal.FetchResponse,
                 errors=(404,),
             ),
             Route(
@@ -55,8 +55,8 @@ class NodeApi:
                 path="/v1/kept",
                 handler=self.kept,
                 summary="The copy of a metadata blob, for routers that cannot reach the blob store",
-                request=wire.KeptRequest,
-                response=wire.KeptResponse,
+                request=internal.KeptRequest,
+                response=internal.KeptResponse,
                 errors=(404,),
             ),
             Route(
@@ -64,51 +64,51 @@ class NodeApi:
                 path="/v1/stats",
                 handler=self.stats,
                 summary="What the node holds and has done",
-                response=wire.NodeStats,
+                response=internal.NodeStats,
             ),
         ]
 
-    async def search(self, request: wire.NodeSearchRequest) -> wire.NodeSearchResponse:
+    async def search(self, request: internal.NodeSearchRequest) -> internal.NodeSearchResponse:
         """POST /v1/search."""
         dimension = await self._node.local.dimension(request.collection, request.version)
-        vectors = wire.vectors_of(request.vectors, dimension, most=self._max_queries)
+        vectors = types.vectors_of(request.vectors, dimension, most=self._max_queries)
         query = CellQuery(
             request.collection,
             request.version,
             vectors,
-            wire.cells_of(request.cells, len(vectors)),
+            internal.cells_of(request.cells, len(vectors)),
             request.k,
             payload=request.payload,
             exact=request.exact,
             timeout=request.timeout,
         )
-        return wire.node_response(await self._node.search(query))
+        return internal.node_response(await self._node.search(query))
 
-    async def prefetch(self, request: wire.PrefetchRequest) -> wire.PrefetchResponse:
+    async def prefetch(self, request: internal.PrefetchRequest) -> internal.PrefetchResponse:
         """POST /v1/prefetch."""
         loaded = await self._node.local.prefetch(
             request.collection, request.version, request.chunks, request.timeout
         )
-        return wire.PrefetchResponse(loaded=loaded)
+        return internal.PrefetchResponse(loaded=loaded)
 
-    async def vectors(self, request: wire.FetchRequest) -> wire.FetchResponse:
+    async def vectors(self, request: internal.FetchRequest) -> internal.FetchResponse:
         """POST /v1/vectors."""
         found = await self._node.local.fetch(
             request.collection, request.version, request.chunk, request.positions
         )
-        return wire.FetchResponse(vectors=[wire.vector_item(stored) for stored in found])
+        return internal.FetchResponse(vectors=[types.vector_item(stored) for stored in found])
 
-    async def kept(self, request: wire.KeptRequest) -> wire.KeptResponse:
+    async def kept(self, request: internal.KeptRequest) -> internal.KeptResponse:
         """POST /v1/kept."""
         data = await self._node.blobs.recall(request.key)
         if data is None or len(data) > MAX_KEPT:
             raise NotFound("blob", request.key)
-        return wire.KeptResponse(data=data)
+        return internal.KeptResponse(data=data)
 
-    async def stats(self) -> wire.NodeStats:
+    async def stats(self) -> internal.NodeStats:
         """GET /v1/stats."""
         node = self._node
-        return wire.NodeStats(
+        return internal.NodeStats(
             name=node.local.name,
             uptime_seconds=round(node.uptime_seconds, 3),
             searches=node.searches,
@@ -118,8 +118,8 @@ class NodeApi:
         )
 
 
-def _layer_info(layer: LayerStats) -> wire.LayerInfo:
-    return wire.LayerInfo(
+def _layer_info(layer: LayerStats) -> internal.LayerInfo:
+    return internal.LayerInfo(
         name=layer.name,
         hits=layer.hits,
         misses=layer.misses,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from vectorcache.concurrency import Tasks
 from vectorcache.errors import VectorCacheError
 from vectorcache.index.manifest import current_key, manifest_key
 from vectorcache.index.versions import Versions
@@ -17,7 +18,6 @@ from vectorcache.layers.codec import BytesCodec
 from vectorcache.layers.disk import DiskLayer
 from vectorcache.layers.diskfile import file_weight
 from vectorcache.layers.kept import KeptBlobs
-from vectorcache.layers.tasks import Tasks
 from vectorcache.layers.tolerant import TolerantLayer
 from vectorcache.lru import LRU
 from vectorcache.stores.base import BlobStore

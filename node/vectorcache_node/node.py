@@ -11,13 +11,13 @@ from pathlib import Path
 
 import structlog
 
-from vectorcache.chunk import ChunkCodec
+from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput
+from vectorcache.index.chunk import ChunkCodec
 from vectorcache.index.query import CellAnswer, CellQuery
 from vectorcache.index.versions import Versions
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.kept import KeptBlobs
-from vectorcache.offload import Offload
 from vectorcache.routing.node import LocalNode
 from vectorcache.stores.base import BlobStore, FileStore
 from vectorcache.stores.disk import DiskFileStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vectorcache.chunk import Chunk
+from vectorcache.index.chunk import Chunk
 from vectorcache.layers.storage import EfficientVectorStorage
 
 

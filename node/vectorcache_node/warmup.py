@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 import structlog
 
-from vectorcache.chunk import OBJECTS_BYTES
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import OBJECTS_BYTES
 from vectorcache.index.versions import OpenVersion
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.diskfile import file_weight

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from vectorcache import wire
+from vectorcache.concurrency import all_of
 from vectorcache.errors import InvalidInput
-from vectorcache.gather import all_of
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.index.versions import check_queries
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
+from vectorcache.wire import public, types
 from vectorcache_router.cluster import Cluster
 from vectorcache_router.settings import RouterSettings
 from vectorcache_service import Route
@@ -36,8 +36,8 @@ class RouterApi:
                 path="/v1/collections/{name}/search",
                 handler=self.search,
                 summary="The nearest neighbours of one or more vectors",
-                request=wire.SearchRequest,
-                response=wire.SearchResponse,
+                request=public.SearchRequest,
+                response=public.SearchResponse,
                 patterns=NAME,
             ),
             Route(
@@ -45,8 +45,8 @@ class RouterApi:
                 path="/v1/collections/{name}/vectors",
                 handler=self.vectors,
                 summary="Vectors and payloads by their ids",
-                request=wire.VectorsRequest,
-                response=wire.VectorsResponse,
+                request=public.VectorsRequest,
+                response=public.VectorsResponse,
                 patterns=NAME,
             ),
             Route(
@@ -54,14 +54,14 @@ class RouterApi:
                 path="/v1/collections",
                 handler=self.collections,
                 summary="All collections",
-                response=wire.CollectionList,
+                response=public.CollectionList,
             ),
             Route(
                 method="GET",
                 path="/v1/collections/{name}",
                 handler=self.collection,
                 summary="One collection",
-                response=wire.CollectionInfo,
+                response=public.CollectionInfo,
                 patterns=NAME,
             ),
             Route(
@@ -69,33 +69,33 @@ class RouterApi:
                 path="/v1/ring",
                 handler=self.ring,
                 summary="The ring: which node owns how many slots",
-                response=wire.RingInfo,
+                response=public.RingInfo,
             ),
             Route(
                 method="GET",
                 path="/v1/nodes/count",
                 handler=self.node_count,
                 summary="How many nodes there are and should be",
-                response=wire.NodeCount,
+                response=public.NodeCount,
             ),
             Route(
                 method="POST",
                 path="/v1/nodes/count",
                 handler=self.set_node_count,
                 summary="Ask for another number of nodes",
-                request=wire.NodeCountRequest,
-                response=wire.NodeCount,
+                request=public.NodeCountRequest,
+                response=public.NodeCount,
                 errors=(409,),
                 status=202,
             ),
         ]
 
-    async def search(self, request: wire.SearchRequest, name: str) -> wire.SearchResponse:
+    async def search(self, request: public.SearchRequest, name: str) -> public.SearchResponse:
         """POST /v1/collections/{name}/search."""
         k = check_k(request.k or self._settings.k, "k", self._settings.max_k)
         coarse = await self._cluster.collections.open(name, request.version)
         manifest = coarse.manifest
-        vectors = wire.vectors_of(request.vectors, manifest.dimension, most=self._settings.max_queries)
+        vectors = types.vectors_of(request.vectors, manifest.dimension, most=self._settings.max_queries)
         check_queries(vectors, manifest)
         timeout = request.timeout or self._settings.timeout
         nprobe = self._nprobe(request, manifest)
@@ -110,7 +110,7 @@ class RouterApi:
             timeout=timeout,
         )
         searched = min(answer.searched for answer in answers)
-        return wire.SearchResponse(
+        return public.SearchResponse(
             collection=name,
             version=manifest.version,
             partial=searched < 1.0,
@@ -118,45 +118,45 @@ class RouterApi:
             results=[_result(answer) for answer in answers],
         )
 
-    async def vectors(self, request: wire.VectorsRequest, name: str) -> wire.VectorsResponse:
+    async def vectors(self, request: public.VectorsRequest, name: str) -> public.VectorsResponse:
         """POST /v1/collections/{name}/vectors."""
         manifest = (await self._cluster.collections.open(name, request.version)).manifest
         _check_ids(request.ids, manifest)
         async with asyncio.timeout(self._settings.timeout):
             found = await self._find(manifest, request.ids)
-        return wire.VectorsResponse(
+        return public.VectorsResponse(
             collection=name,
             version=manifest.version,
             vectors=[found[one] for one in request.ids if one in found],
             missing=[one for one in request.ids if one not in found],
         )
 
-    async def collections(self) -> wire.CollectionList:
+    async def collections(self) -> public.CollectionList:
         """GET /v1/collections."""
         served = await self._cluster.collections.served()
-        return wire.CollectionList(
+        return public.CollectionList(
             collections=[_info(manifest) for manifest in served.manifests],
             unreadable=[
-                wire.UnreadableCollection(name=name, problem=str(error))
+                public.UnreadableCollection(name=name, problem=str(error))
                 for name, error in served.unreadable.items()
             ],
         )
 
-    async def collection(self, name: str) -> wire.CollectionInfo:
+    async def collection(self, name: str) -> public.CollectionInfo:
         """GET /v1/collections/{name}."""
         return _info((await self._cluster.collections.open(name)).manifest)
 
-    async def ring(self) -> wire.RingInfo:
+    async def ring(self) -> public.RingInfo:
         """GET /v1/ring."""
         ring = self._cluster.ring
         slots, suspects = ring.slot_counts(), self._cluster.health.suspects()
-        return wire.RingInfo(
+        return public.RingInfo(
             version=ring.version,
             virtual_nodes=ring.virtual_nodes,
             replication=ring.replication,
             shard_bytes=self._settings.shard_bytes,
             nodes=[
-                wire.NodeInfo(
+                public.NodeInfo(
                     name=name,
                     address=self._cluster.nodes[name].url,
                     slots=slots[name],
@@ -166,18 +166,18 @@ class RouterApi:
             ],
         )
 
-    async def node_count(self) -> wire.NodeCount:
+    async def node_count(self) -> public.NodeCount:
         """GET /v1/nodes/count."""
         ready = len(self._cluster.nodes)
         desired = await self._cluster.membership.desired()
-        return wire.NodeCount(desired=ready if desired is None else desired, ready=ready)
+        return public.NodeCount(desired=ready if desired is None else desired, ready=ready)
 
-    async def set_node_count(self, request: wire.NodeCountRequest) -> wire.NodeCount:
+    async def set_node_count(self, request: public.NodeCountRequest) -> public.NodeCount:
         """POST /v1/nodes/count."""
         await self._cluster.membership.resize(request.count)
-        return wire.NodeCount(desired=request.count, ready=len(self._cluster.nodes))
+        return public.NodeCount(desired=request.count, ready=len(self._cluster.nodes))
 
-    async def _find(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, wire.VectorItem]:
+    async def _find(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, types.VectorItem]:
         """The vectors that exist, by id."""
         positions: dict[int, list[int]] = {}
         for place in (await self._cluster.collections.places(manifest, ids)).values():
@@ -189,7 +189,7 @@ class RouterApi:
                 return await self._cluster.fetch(manifest, chunk, positions[chunk])
 
         found = await all_of(fetch(chunk) for chunk in positions)
-        return {stored.id: wire.vector_item(stored) for some in found for stored in some}
+        return {stored.id: types.vector_item(stored) for some in found for stored in some}
 
     def _check_probes(self, queries: int, nprobe: int) -> None:
         """Refuse what each of its limits allows and all together would need too much memory for."""
@@ -198,7 +198,7 @@ class RouterApi:
             allowed = f"at most {most} cells for all queries of a request together"
             raise InvalidInput("nprobe", f"{nprobe} for each of {queries} queries", allowed)
 
-    def _nprobe(self, request: wire.SearchRequest, manifest: Manifest) -> int:
+    def _nprobe(self, request: public.SearchRequest, manifest: Manifest) -> int:
         """How many cells to probe; more than there are means all of them."""
         if request.nprobe is not None and request.recall is not None:
             raise InvalidInput("recall", request.recall, "given without nprobe, since it chooses nprobe")
@@ -209,15 +209,15 @@ class RouterApi:
         return check_k(request.nprobe, "nprobe", self._settings.max_nprobe)
 
 
-def _result(answer: Answer) -> wire.QueryResult:
+def _result(answer: Answer) -> public.QueryResult:
     payloads: list[dict[str, Any] | None] = [*answer.payload] if answer.payload is not None else []
     hits = [
-        wire.Hit(id=one, distance=distance, payload=payload)
+        public.Hit(id=one, distance=distance, payload=payload)
         for one, distance, payload in zip(
             answer.ids, answer.distances, payloads or [None] * len(answer.ids), strict=True
         )
     ]
-    return wire.QueryResult(hits=hits, searched=answer.searched)
+    return public.QueryResult(hits=hits, searched=answer.searched)
 
 
 def _check_ids(ids: list[int | str], manifest: Manifest) -> None:
@@ -227,9 +227,9 @@ def _check_ids(ids: list[int | str], manifest: Manifest) -> None:
             raise InvalidInput(f"ids[{place}]", one, f"an id of type {manifest.id_type}")
 
 
-def _info(manifest: Manifest) -> wire.CollectionInfo:
+def _info(manifest: Manifest) -> public.CollectionInfo:
     measured = {point.nprobe: point.recall for point in manifest.search.curve}
-    return wire.CollectionInfo(
+    return public.CollectionInfo(
         name=manifest.collection,
         version=manifest.version,
         vectors=manifest.vectors,

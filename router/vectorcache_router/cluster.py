@@ -12,19 +12,19 @@ from typing import NamedTuple
 import aiohttp
 import structlog
 
+from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput, Unavailable, VectorCacheError
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.layers.kept import KeptBlobs
-from vectorcache.metric import Floats
-from vectorcache.offload import Offload
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.placement import shard_key
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
 from vectorcache.routing.together import Together
 from vectorcache.stores.url import open_blob_store
+from vectorcache.vectors.metric import Floats
 from vectorcache_router.collections import Collections
 from vectorcache_router.health import ClusterHealth
 from vectorcache_router.http_node import HttpNode

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from vectorcache.concurrency import each_of
 from vectorcache.errors import NotFound, Unavailable, VectorCacheError
-from vectorcache.gather import each_of
 from vectorcache.index.catalog import Catalog, Served
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.lookup import LookupCodec, LookupShard, Place, shard_of

@@ -9,10 +9,10 @@ import aiohttp
 import msgspec
 import numpy as np
 
-from vectorcache import wire
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.query import CellAnswer, CellQuery, StoredVector
 from vectorcache.routing.node import SearchNode
+from vectorcache.wire import internal
 from vectorcache_router.channel import Channel
 from vectorcache_service.app import STREAM_PATH
 from vectorcache_service.problem import Problem
@@ -21,14 +21,16 @@ from vectorcache_service.stream import OK, Reply
 SEARCH, PREFETCH, VECTORS, KEPT = "/v1/search", "/v1/prefetch", "/v1/vectors", "/v1/kept"
 _PATIENCE = 1 / 0.9  # a node gets nine tenths of its caller's time, see ``vectorcache.routing.scatter``
 
-_search_response = msgspec.msgpack.Decoder(wire.NodeSearchResponse).decode
-_prefetch_response = msgspec.msgpack.Decoder(wire.PrefetchResponse).decode
-_fetch_response = msgspec.msgpack.Decoder(wire.FetchResponse).decode
-_kept_response = msgspec.msgpack.Decoder(wire.KeptResponse).decode
+_search_response = msgspec.msgpack.Decoder(internal.NodeSearchResponse).decode
+_prefetch_response = msgspec.msgpack.Decoder(internal.PrefetchResponse).decode
+_fetch_response = msgspec.msgpack.Decoder(internal.FetchResponse).decode
+_kept_response = msgspec.msgpack.Decoder(internal.KeptResponse).decode
 _problem = msgspec.msgpack.Decoder(Problem).decode
 
 R = TypeVar("R")
-_Request: TypeAlias = wire.NodeSearchRequest | wire.PrefetchRequest | wire.FetchRequest | wire.KeptRequest
+_Request: TypeAlias = (
+    internal.NodeSearchRequest | internal.PrefetchRequest | internal.FetchRequest | internal.KeptRequest
+)
 
 
 class HttpNode(SearchNode):
@@ -57,15 +59,15 @@ class HttpNode(SearchNode):
 
     async def search(self, query: CellQuery) -> CellAnswer:
         """See ``SearchNode.search``."""
-        request = wire.node_request(query)
+        request = internal.node_request(query)
         response = await self._call(SEARCH, request, _search_response, query.timeout * _PATIENCE)
         if len(response.results) != len(query.cells):
             raise Unavailable(f"node {self._name!r} did not answer each query")
-        return wire.cell_answer(response)
+        return internal.cell_answer(response)
 
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
         """See ``SearchNode.prefetch``."""
-        request = wire.PrefetchRequest(
+        request = internal.PrefetchRequest(
             collection=collection, version=version, chunks=list(chunks), timeout=timeout
         )
         return (await self._call(PREFETCH, request, _prefetch_response, timeout * _PATIENCE)).loaded
@@ -74,7 +76,7 @@ class HttpNode(SearchNode):
         self, collection: str, version: int, chunk: int, positions: Sequence[int], timeout: float = 10.0
     ) -> list[StoredVector]:
         """See ``SearchNode.fetch``."""
-        request = wire.FetchRequest(
+        request = internal.FetchRequest(
             collection=collection, version=version, chunk=chunk, positions=list(positions)
         )
         found = (await self._call(VECTORS, request, _fetch_response, timeout)).vectors
@@ -87,7 +89,7 @@ class HttpNode(SearchNode):
             NotFound: the node has none.
             Unavailable: the node does not answer, or not in time.
         """
-        return (await self._call(KEPT, wire.KeptRequest(key=key), _kept_response, timeout)).data
+        return (await self._call(KEPT, internal.KeptRequest(key=key), _kept_response, timeout)).data
 
     async def close(self) -> None:
         """Let what is under way finish. What comes later is ``Unavailable``."""
@@ -118,7 +120,7 @@ class HttpNode(SearchNode):
             allowed = problem.allowed or problem.detail or problem.title
             return InvalidInput(problem.field or "request", problem.value, allowed)
         if status == 404:
-            if isinstance(request, wire.KeptRequest):
+            if isinstance(request, internal.KeptRequest):
                 return NotFound("blob", request.key)
             return NotFound("version", f"{request.collection}/v{request.version}")
         return Unavailable(f"node {self._name!r} answered {status}: {problem.title}")

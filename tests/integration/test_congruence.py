@@ -13,8 +13,8 @@ from tests.support.collections import NAME, assert_answers, build, clustered, op
 from tests.support.vector_search_contract import METRICS
 from tests.support.waiting import until
 
-from vectorcache.chunk import Chunk
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.coarse import load_coarse
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from vectorcache_client.demo import DemoSettings, run_demo
+from vectorcache_tools.demo import DemoSettings, run_demo
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 from vectorcache import BuildSettings, ExactVectorSearch, FolderBlobStore, build_collection
 from vectorcache.errors import NotFound
 from vectorcache_client import AsyncClient, Client
-from vectorcache_client.local import LocalCluster, LocalSettings
+from vectorcache_tools.local import LocalCluster, LocalSettings
 
 ALL = 1 << 16
 """More cells than there are: a search of all of them is exact."""
@@ -167,7 +167,7 @@ async def test_a_resize_under_load_fails_no_query_and_changes_no_answer(
 async def test_the_local_command_ends_with_all_it_started(
     collection: Collection, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-c", "from vectorcache_client.cli import main; main()", "local"]
+    command = [sys.executable, "-c", "from vectorcache_tools.cli import main; main()", "local"]
     options = ["--blobs", collection.url, "--nodes", "1", "--port", "0", "--data", str(tmp_path / "data")]
     process = await asyncio.create_subprocess_exec(*command, *options, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from vectorcache_client.azurite import Azurite
+from vectorcache_tools.azurite import Azurite
 
 INSTALL = Path(__file__).parents[2] / "scripts" / "azurite.sh"
 INSTALL_SECONDS = 300.0

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vectorcache import native
-from vectorcache.chunk import Chunk, Header, chunk_table
-from vectorcache.codes import Coder, section
-from vectorcache.metric import comparable
-from vectorcache.scan import CellTable
+from vectorcache.index.chunk import Chunk, Header, chunk_table
+from vectorcache.index.scan import CellTable
+from vectorcache.vectors import native
+from vectorcache.vectors.codes import Coder, section
+from vectorcache.vectors.metric import comparable
 
 SURE = 12.0
 """Standard errors within which the estimate of no vector lies: what codes find is exact then."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from tests.support.brute_force import assert_nearest
 
-from vectorcache.chunk import Chunk, ChunkCodec
 from vectorcache.index.build import BuildResult, build_collection
+from vectorcache.index.chunk import Chunk, ChunkCodec
 from vectorcache.index.chunk_index import ChunkIndex
 from vectorcache.index.layout import BuildSettings
 from vectorcache.index.query import Answer

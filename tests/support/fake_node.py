@@ -11,20 +11,20 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 from tests.support.control import PATIENCE
 
-from vectorcache import wire
+from vectorcache.wire import internal, types
 from vectorcache_service.app import STREAM_PATH
 from vectorcache_service.stream import Call
 
-Answer = Callable[[wire.NodeSearchRequest], Awaitable[tuple[int, object]]]
+Answer = Callable[[internal.NodeSearchRequest], Awaitable[tuple[int, object]]]
 """Status and body of the answer; bytes go out as they are, as the whole message."""
 
 
-def told(request: wire.NodeSearchRequest, k: int | None = None) -> tuple[int, object]:
+def told(request: internal.NodeSearchRequest, k: int | None = None) -> tuple[int, object]:
     """An answer from which each query knows its own: hit n of query q has id ``first component of q + n``."""
     k = request.k if k is None else k
-    firsts = [vector[0] for vector in wire.vectors_of(request.vectors, 2, most=100_000)]
+    firsts = [vector[0] for vector in types.vectors_of(request.vectors, 2, most=100_000)]
     results = [
-        wire.NodeHits(
+        internal.NodeHits(
             rows=list(range(k)),
             distances=[float(n) for n in range(k)],
             ids=[int(first) + n for n in range(k)],
@@ -32,7 +32,7 @@ def told(request: wire.NodeSearchRequest, k: int | None = None) -> tuple[int, ob
         )
         for first in firsts
     ]
-    return 200, wire.NodeSearchResponse(results=results, scanned=10 * len(firsts))
+    return 200, internal.NodeSearchResponse(results=results, scanned=10 * len(firsts))
 
 
 def refused(status: int, **problem: object) -> tuple[int, object]:
@@ -43,7 +43,7 @@ class FakeNode:
     """Searches wait in ``answer``, if ``hold`` was called until ``release``; a deaf node does not even send pongs."""
 
     def __init__(self) -> None:
-        self.requests: list[wire.NodeSearchRequest] = []
+        self.requests: list[internal.NodeSearchRequest] = []
         self.ids: list[str | None] = []
         self.connections = 0
         self.deaf = False
@@ -84,7 +84,7 @@ class FakeNode:
     async def _answer(self, socket: web.WebSocketResponse, data: bytes) -> None:
         call = msgspec.msgpack.decode(data, type=Call)
         self.ids.append(call.request_id)
-        self.requests.append(msgspec.msgpack.decode(call.request, type=wire.NodeSearchRequest))
+        self.requests.append(msgspec.msgpack.decode(call.request, type=internal.NodeSearchRequest))
         asked = self.requests[-1]
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -100,7 +100,7 @@ class FakeNode:
             await socket.send_bytes(message)
 
 
-async def _tell(request: wire.NodeSearchRequest) -> tuple[int, object]:
+async def _tell(request: internal.NodeSearchRequest) -> tuple[int, object]:
     return told(request)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from typing import TypeVar
 
 import msgspec
 import numpy as np
+import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from vectorcache import ExactVectorSearch, wire
+from vectorcache import ExactVectorSearch
+from vectorcache.wire import public, types
 
 T = TypeVar("T")
 
@@ -32,11 +35,11 @@ class FakeRouter:
         self.vectors = np.asarray(vectors, dtype=np.float32)
         self.ids = ids
         self.failures: deque[web.StreamResponse] = deque()
-        self.requests: list[wire.SearchRequest] = []
+        self.requests: list[public.SearchRequest] = []
         self.calls = 0
         self.ready = True
         self.searched = 1.0
-        self.count = wire.NodeCount(desired=3, ready=3)
+        self.count = public.NodeCount(desired=3, ready=3)
         self.hold: asyncio.Event | None = None
 
     def app(self) -> web.Application:
@@ -59,15 +62,15 @@ class FakeRouter:
         return self.failures.popleft() if self.failures else await handler(request)
 
     async def _search(self, request: web.Request) -> web.Response:
-        asked = await _body(request, wire.SearchRequest)
+        asked = await _body(request, public.SearchRequest)
         self.requests.append(asked)
-        queries = wire.vectors_of(asked.vectors, self.vectors.shape[1], most=100)
+        queries = types.vectors_of(asked.vectors, self.vectors.shape[1], most=100)
         found = ExactVectorSearch(self.vectors).search(queries, asked.k)
         payloads = [{"place": place} if asked.payload else None for place in range(len(self.ids))]
         results = [
-            wire.QueryResult(
+            public.QueryResult(
                 hits=[
-                    wire.Hit(id=self.ids[row], distance=float(distance), payload=payloads[row])
+                    public.Hit(id=self.ids[row], distance=float(distance), payload=payloads[row])
                     for row, distance in zip(rows, distances, strict=True)
                 ],
                 searched=self.searched,
@@ -76,32 +79,32 @@ class FakeRouter:
         ]
         partial = self.searched < 1
         return _answer(
-            wire.SearchResponse(
+            public.SearchResponse(
                 collection="words", version=7, partial=partial, searched=self.searched, results=results
             )
         )
 
     async def _vectors(self, request: web.Request) -> web.Response:
-        asked = await _body(request, wire.VectorsRequest)
+        asked = await _body(request, public.VectorsRequest)
         if not all(isinstance(one, type(self.ids[0])) for one in asked.ids):
             return problem(400, "invalid-input", field="ids[0]", value="'x'", allowed="an id of its type")
         items = [
-            wire.VectorItem(id=one, vector=self.vectors[self.ids.index(one)].tolist(), payload={})
+            types.VectorItem(id=one, vector=self.vectors[self.ids.index(one)].tolist(), payload={})
             for one in asked.ids
             if one in self.ids
         ]
         missing = [one for one in asked.ids if one not in self.ids]
-        return _answer(wire.VectorsResponse(collection="words", version=7, vectors=items, missing=missing))
+        return _answer(public.VectorsResponse(collection="words", version=7, vectors=items, missing=missing))
 
     async def _collections(self, _request: web.Request) -> web.Response:
-        return _answer(wire.CollectionList(collections=[self.info]))
+        return _answer(public.CollectionList(collections=[self.info]))
 
     async def _collection(self, _request: web.Request) -> web.Response:
         return _answer(self.info)
 
     @property
-    def info(self) -> wire.CollectionInfo:
-        return wire.CollectionInfo(
+    def info(self) -> public.CollectionInfo:
+        return public.CollectionInfo(
             name="words",
             version=7,
             vectors=len(self.ids),
@@ -116,17 +119,19 @@ class FakeRouter:
         )
 
     async def _ring(self, _request: web.Request) -> web.Response:
-        node = wire.NodeInfo(name="node-0", address="http://127.0.0.1:1", slots=10, suspect=False)
+        node = public.NodeInfo(name="node-0", address="http://127.0.0.1:1", slots=10, suspect=False)
         return _answer(
-            wire.RingInfo(version="0f", virtual_nodes=10, replication=1, shard_bytes=128 << 20, nodes=[node])
+            public.RingInfo(
+                version="0f", virtual_nodes=10, replication=1, shard_bytes=128 << 20, nodes=[node]
+            )
         )
 
     async def _count(self, _request: web.Request) -> web.Response:
         return _answer(self.count)
 
     async def _set_count(self, request: web.Request) -> web.Response:
-        asked = await _body(request, wire.NodeCountRequest)
-        self.count = wire.NodeCount(desired=asked.count, ready=self.count.ready)
+        asked = await _body(request, public.NodeCountRequest)
+        self.count = public.NodeCount(desired=asked.count, ready=self.count.ready)
         return _answer(self.count, 202)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
@@ -163,3 +168,24 @@ def in_thread(app: web.Application) -> Iterator[str]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+WORDS = ["north", "east", "south", "west"]
+VECTORS = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]], dtype=np.float32)
+
+
+@pytest.fixture
+def router() -> FakeRouter:
+    return FakeRouter(VECTORS, WORDS)
+
+
+@pytest.fixture
+async def url(router: FakeRouter) -> AsyncIterator[str]:
+    async with TestServer(router.app()) as server:
+        yield str(server.make_url("/"))
+
+
+@pytest.fixture
+def thread_url(router: FakeRouter) -> Iterator[str]:
+    with in_thread(router.app()) as running:
+        yield running

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vectorcache.errors import Unavailable
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders import HashingEmbedder
 from vectorcache_llm.kv import MemoryStore
 from vectorcache_llm.observer import Observer, Outcome

@@ -14,7 +14,7 @@ from tests.support.llm_clock import FakeClock
 from tests.support.llm_operations import Operations
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.scope import EVERYBODY, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, Lookup, Match, Partition, SimilarityIndex
 

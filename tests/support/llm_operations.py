@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 from tests.support.llm_clock import FakeClock
 
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.scope import Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, Partition, SimilarityIndex
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tests.support.brute_force import assert_nearest, distances
 
 from vectorcache.errors import InvalidInput
-from vectorcache.search import VectorSearch
+from vectorcache.vectors.exact import VectorSearch
 
 METRICS = ["euclidean", "cosine", "dot"]
 COMPONENTS = st.floats(-1e3, 1e3, width=32) | st.sampled_from([0.0, 1e-30, -1e-30, 1e12, -1e12])

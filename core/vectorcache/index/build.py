@@ -21,13 +21,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vectorcache.checksum import checksum
-from vectorcache.chunk import Header, chunk_table, encode_chunk
-from vectorcache.codes import Coder, bits_for, section
+from vectorcache.concurrency import all_of
 from vectorcache.errors import InvalidInput
-from vectorcache.gather import all_of
 from vectorcache.index.calibrate import calibrate, exact_neighbours, fit_bounds, hold_out
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import Header, chunk_table, encode_chunk
 from vectorcache.index.coarse import encode_centroids
 from vectorcache.index.layout import BuildSettings, Layout, lay_out
 from vectorcache.index.lookup import LookupCodec, make_shards
@@ -45,9 +43,11 @@ from vectorcache.index.manifest import (
 )
 from vectorcache.index.progress import Progress, Silence
 from vectorcache.index.sources import Columns, Input, Source, check_payload, open_source
-from vectorcache.metric import SMALLEST_NORM, Floats, comparable, row_norms
-from vectorcache.search import ExactVectorSearch
 from vectorcache.stores.base import BlobStore
+from vectorcache.stores.checksum import checksum
+from vectorcache.vectors.codes import Coder, bits_for, section
+from vectorcache.vectors.exact import ExactVectorSearch
+from vectorcache.vectors.metric import SMALLEST_NORM, Floats, comparable, row_norms
 
 _UPLOADS = 8  # chunks that are encoded or written at the same time
 _READ_BYTES = 64 << 20  # of vectors that are read for some chunks at a time

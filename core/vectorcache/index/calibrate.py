@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.codes import Coder
 from vectorcache.index.cluster import Copies
 from vectorcache.index.manifest import Calibration, Tradeoff
 from vectorcache.index.nearest import SCORES_AT_ONCE, best_above, half_squares
-from vectorcache.metric import Floats, multiplying
-from vectorcache.search import ExactVectorSearch
+from vectorcache.vectors.codes import Coder
+from vectorcache.vectors.exact import ExactVectorSearch
+from vectorcache.vectors.metric import Floats, multiplying
 
 LOST = 0.0005
 """Share of true neighbours that the bounds of codes may hide."""

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from vectorcache.checksum import check
+from vectorcache.concurrency import each_of
 from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound
-from vectorcache.gather import each_of
 from vectorcache.index.manifest import (
     Current,
     Manifest,
@@ -22,6 +21,7 @@ from vectorcache.index.manifest import (
     version_prefix,
 )
 from vectorcache.stores.base import BlobStore
+from vectorcache.stores.checksum import check
 
 _SWAP_TRIES = 16  # each lost race means that another writer got through
 _READS = 16  # at once, when all collections are looked at

@@ -7,18 +7,18 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
-from vectorcache.chunk import Chunk
+from vectorcache.concurrency import Offload
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, CellQuery, answers_of
+from vectorcache.index.scan import CellScan
 from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import OpenVersion, Versions, check_queries
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.offload import Offload
-from vectorcache.scan import CellScan
-from vectorcache.search import as_queries, check_k
 from vectorcache.stores.base import BlobStore
+from vectorcache.vectors.exact import as_queries, check_k
 
 
 class ChunkIndex:

@@ -23,7 +23,7 @@ from vectorcache.index.nearest import (
     nearest_of_all,
     nearest_one,
 )
-from vectorcache.metric import Floats, comparable
+from vectorcache.vectors.metric import Floats, comparable
 
 CLOSURE_CAP = 8
 """No vector stands in more cells than this."""

@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vectorcache.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
-from vectorcache.checksum import check
-from vectorcache.codes import TWO_BITS_FROM, row_code_bytes
 from vectorcache.errors import CorruptData
 from vectorcache.index.coded import BITS, CodedSearch
 from vectorcache.index.manifest import Manifest
-from vectorcache.metric import Floats
-from vectorcache.search import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.stores.base import BlobStore
+from vectorcache.stores.checksum import check
+from vectorcache.vectors.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc
+from vectorcache.vectors.codes import TWO_BITS_FROM, row_code_bytes
+from vectorcache.vectors.exact import ExactVectorSearch, VectorSearch, check_k
+from vectorcache.vectors.metric import Floats
 
 CODED_FROM = 8192
 """Number of cells from which centroids are searched by codes, provided their dimension is large enough."""

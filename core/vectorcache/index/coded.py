@@ -1,7 +1,7 @@
 """Search of a large centroid table by codes: all codes are scanned, and few of the centroids themselves.
 
-The centroids are coded as a build codes the vectors of cells (``vectorcache.codes``). A run of centroids takes the
-place of a cell, because the build gives neighbouring cells neighbouring numbers (``vectorcache.index.pack``).
+The centroids are coded as a build codes the vectors of cells (``vectorcache.vectors.codes``). A run of centroids takes
+the place of a cell, because the build gives neighbouring cells neighbouring numbers (``vectorcache.index.pack``).
 See ``docs/decisions/0013-coded-centroids.md`` for what was measured.
 """
 
@@ -12,13 +12,13 @@ from math import isqrt
 import numpy as np
 import pyarrow as pa
 
-from vectorcache import native
-from vectorcache.chunk import Chunk, Header, chunk_table
-from vectorcache.codes import Coder, section
+from vectorcache.index.chunk import Chunk, Header, chunk_table
+from vectorcache.index.scan import CellScan, CellTable, best_scan
 from vectorcache.index.versions import CODES_WORK
-from vectorcache.metric import Floats, comparable
-from vectorcache.scan import CellScan, CellTable, best_scan
-from vectorcache.search import SearchResult, VectorSearch
+from vectorcache.vectors import native
+from vectorcache.vectors.codes import Coder, section
+from vectorcache.vectors.exact import SearchResult, VectorSearch
+from vectorcache.vectors.metric import Floats, comparable
 
 BITS = 2
 

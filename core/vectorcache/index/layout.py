@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.codes import bits_for, row_code_bytes
 from vectorcache.errors import InvalidInput
 from vectorcache.index.cluster import Assigned, Assigner, Copies, split_cell, train_centroids
 from vectorcache.index.nearest import distances_to_nearest, in_threads
 from vectorcache.index.pack import offsets_of, pack_cells
 from vectorcache.index.progress import Progress
 from vectorcache.index.sources import BATCH_ROWS, Source
-from vectorcache.metric import Floats, comparable, metric_of
+from vectorcache.vectors.codes import bits_for, row_code_bytes
+from vectorcache.vectors.metric import Floats, comparable, metric_of
 
 _SPLIT_ROUNDS = 4
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vectorcache.arrow import read_ipc, whole, write_ipc
-from vectorcache.checksum import check_by_key
 from vectorcache.layers.codec import Codec
+from vectorcache.stores.checksum import check_by_key
+from vectorcache.vectors.arrow import read_ipc, whole, write_ipc
 
 SHARD_IDS = 16_384
 """About how many ids a shard has: a quarter to half a MB."""

@@ -4,7 +4,7 @@
 {collection}/v7/claim.json             says that a build took this number
 {collection}/v7/manifest.json          the last blob a build writes: a version without it does not exist
 {collection}/v7/centroids.arrow        one centroid per cell
-{collection}/v7/chunks/000042-CHECKSUM.arrow    Arrow IPC, see ``vectorcache.chunk``
+{collection}/v7/chunks/000042-CHECKSUM.arrow    Arrow IPC, see ``vectorcache.index.chunk``
 {collection}/v7/ids/000003-CHECKSUM.arrow       where the vector of an id stands, see ``vectorcache.index.lookup``
 
 Every blob but ``current.json`` and ``claim.json`` is read together with a checksum: chunks and lookup shards have it
@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.checksum import checksum
-from vectorcache.codes import Coder
 from vectorcache.errors import CorruptData, InvalidInput
+from vectorcache.stores.checksum import checksum
+from vectorcache.vectors.codes import Coder
 
 FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -76,7 +76,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class Codes(msgspec.Struct, frozen=True):
-    """How vectors are coded, see ``vectorcache.codes``."""
+    """How vectors are coded, see ``vectorcache.vectors.codes``."""
 
     bits: int
     """Per component."""

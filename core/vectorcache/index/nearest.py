@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.metric import Floats, multiplying
+from vectorcache.vectors.metric import Floats, multiplying
 
 CANDIDATES_FROM = 1024
 """Number of centroids from which only candidates are compared with a vector."""

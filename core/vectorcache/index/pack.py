@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.metric import Doubles, Floats
+from vectorcache.vectors.metric import Doubles, Floats
 
 
 def pack_cells(

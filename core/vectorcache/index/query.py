@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vectorcache.metric import Floats
-from vectorcache.topk import merge_nearest
+from vectorcache.vectors.metric import Floats
+from vectorcache.vectors.topk import merge_nearest
 
 Cells = NDArray[np.int32]
 """Numbers of cells, ascending."""

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from vectorcache.chunk import Chunk
+from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector, no_cells
+from vectorcache.index.scan import CellScan, CellTable, Found, best_scan
 from vectorcache.index.versions import OpenVersion, Versions
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.metric import Floats
-from vectorcache.offload import Offload
-from vectorcache.scan import CellScan, CellTable, Found, best_scan
+from vectorcache.vectors.metric import Floats
 
 
 class CellSearcher:

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vectorcache.chunk import RESERVED_COLUMNS
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats, as_vectors
+from vectorcache.index.chunk import RESERVED_COLUMNS
+from vectorcache.vectors.metric import Floats, as_vectors
 
 BATCH_ROWS = 65_536
 

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vectorcache import native
-from vectorcache.chunk import Chunk
 from vectorcache.errors import CorruptData, InvalidInput, NotFound
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.manifest import Manifest, decode_manifest, encode_manifest, manifest_key
 from vectorcache.index.query import Cells
+from vectorcache.index.scan import CellTable
 from vectorcache.layers.blob import BlobLayer
 from vectorcache.layers.codec import Codec
 from vectorcache.layers.memory import MemoryLayer
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.lru import LRU
-from vectorcache.metric import SMALLEST_NORM, Floats, row_norms
-from vectorcache.scan import CellTable
 from vectorcache.stores.base import BlobStore
+from vectorcache.vectors import native
+from vectorcache.vectors.metric import SMALLEST_NORM, Floats, row_norms
 
 QUERY_WORK = 2e5
 """A query takes as long as so many multiplications, however few rows it is compared with: 60 us measured."""
@@ -26,7 +26,7 @@ CODES_WORK = 1 / 4
 """Codes are compared in about this share of the time that their vectors take: 0.21 with 256 components, 0.33 with 50,
 0.43 with 24."""
 
-_FIELDS = 6  # of a block, see vectorcache.native.Cells
+_FIELDS = 6  # of a block, see vectorcache.vectors.native.Cells
 _KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Generic, TypeVar
 
+from vectorcache.concurrency import KeyLocks, Tasks
 from vectorcache.errors import CorruptData, Unavailable
 from vectorcache.layers.base import CacheLayer, LayerStats
 from vectorcache.layers.codec import Codec
 from vectorcache.layers.counters import Counters
 from vectorcache.layers.diskfile import file_name, is_file_name, pack, unpack
-from vectorcache.layers.tasks import KeyLocks, Tasks
 from vectorcache.lru import LRU, Removal
 from vectorcache.stores.base import FileInfo, FileStore
 

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from vectorcache.concurrency import KeyLocks
 from vectorcache.errors import NotFound, Unavailable
-from vectorcache.layers.tasks import KeyLocks
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore
 
 PAUSE = 2.0

@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from vectorcache.concurrency import Flight, KeyLocks, SingleFlight, Tasks
 from vectorcache.errors import DeadlineExceeded, InvalidInput, VectorCacheError
 from vectorcache.layers.base import CacheLayer, LayerStats
 from vectorcache.layers.budget import Budget
 from vectorcache.layers.counters import Counters
-from vectorcache.layers.flight import Flight, SingleFlight
-from vectorcache.layers.tasks import KeyLocks, Tasks
 from vectorcache.layers.tolerant import TolerantLayer
 
 T = TypeVar("T")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from vectorcache.chunk import Chunk
+from vectorcache.concurrency import Offload
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.query import CellAnswer, CellQuery, StoredVector
+from vectorcache.index.scan import CellScan
 from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.offload import Offload
-from vectorcache.scan import CellScan
 
 
 class SearchNode(ABC):

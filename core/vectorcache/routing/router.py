@@ -9,19 +9,19 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
-from vectorcache.chunk import Chunk
+from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.query import Answer
 from vectorcache.index.versions import Versions, check_queries
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.offload import Offload
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.node import LocalNode, SearchNode
 from vectorcache.routing.placement import SHARD_BYTES
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import ScatterSearch
-from vectorcache.search import as_queries, check_k
+from vectorcache.vectors.exact import as_queries, check_k
 
 REAL_NODES = 10
 VIRTUAL_NODES = 10_000

@@ -13,18 +13,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vectorcache.concurrency import Offload, all_of
 from vectorcache.errors import CorruptData, Unavailable
-from vectorcache.gather import all_of
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, CellQuery, Cells, Hits, answer_of, merge_hits
-from vectorcache.metric import Floats
-from vectorcache.offload import Offload
 from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.node import SearchNode
 from vectorcache.routing.placement import SHARD_BYTES, Placement
 from vectorcache.routing.ring import HashRing
+from vectorcache.vectors.metric import Floats
 
 MAX_NODES_TRIED = 3
 """How many nodes are asked for the same cells, one after the other, before they count as not searched."""

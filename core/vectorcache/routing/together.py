@@ -17,7 +17,7 @@ import numpy as np
 
 from vectorcache.errors import Overloaded
 from vectorcache.index.query import Answer
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 
 LINGER = 0.01
 """Seconds that a search waits for company at most."""

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import msgspec
 
+from vectorcache.concurrency import KeyLocks
 from vectorcache.errors import InvalidInput, VectorCacheError
-from vectorcache.layers.tasks import KeyLocks
 from vectorcache_llm.chat.context import SUMMARY, Builder, Context
 from vectorcache_llm.chat.log import PAGE, Log, Session, State
 from vectorcache_llm.chat.summaries import Running, Summarise, call

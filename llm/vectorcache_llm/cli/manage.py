@@ -9,7 +9,6 @@ import typer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from vectorcache.errors import InvalidInput
-from vectorcache_client.cli.options import print_facts, print_table
 from vectorcache_llm.cli.counts import load_counts
 from vectorcache_llm.cli.options import TENANT, Caches, ConfigFile, Data, Json, Tags, seconds
 from vectorcache_llm.cli.output import NOTHING, note, print_json, print_report
@@ -18,6 +17,7 @@ from vectorcache_llm.config.build import metrics_of
 from vectorcache_llm.manager import Manager, Report
 from vectorcache_llm.metrics import MetricsCollector
 from vectorcache_llm.scope import Scope, Selection
+from vectorcache_tools.cli.options import print_facts, print_table
 
 
 def invalidate(

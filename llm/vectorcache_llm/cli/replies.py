@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from vectorcache_client.cli.options import print_table
 from vectorcache_llm.cli.options import (
     TENANT,
     ConfigFile,
@@ -29,6 +28,7 @@ from vectorcache_llm.response.lookup import Lookup
 from vectorcache_llm.response.reply import Reply
 from vectorcache_llm.response.request import Request
 from vectorcache_llm.scope import Scope
+from vectorcache_tools.cli.options import print_table
 
 Prompt = Annotated[str, typer.Argument(help="What is asked.", show_default=False)]
 

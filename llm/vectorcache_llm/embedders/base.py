@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 
 
 class Embedder(ABC):

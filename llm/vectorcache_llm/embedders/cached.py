@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from vectorcache.concurrency import Tasks
 from vectorcache.errors import CorruptData, DeadlineExceeded, InvalidInput, Unavailable
-from vectorcache.layers.tasks import Tasks
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.embedders.texts import check_texts
 from vectorcache_llm.kv.base import Entry, KeyValueStore

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable, VectorCacheError
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.embedders.texts import check_dimension, embed_filled
 from vectorcache_llm.kv.checks import check_positive

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import mmh3
 import numpy as np
 
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.embedders.texts import check_dimension, embed_filled
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders.local import LocalEmbedder
 from vectorcache_llm.embedders.texts import digest_of
 from vectorcache_llm.extras import folder_of, require

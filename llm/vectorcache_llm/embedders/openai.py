@@ -18,8 +18,8 @@ from tenacity import (
 )
 
 from vectorcache.errors import CorruptData, DeadlineExceeded, InvalidInput, Unavailable
-from vectorcache.metric import Floats
 from vectorcache.stores import RetryPolicy
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.embedders.texts import check_dimension, embed_filled
 from vectorcache_llm.errors import Unsupported

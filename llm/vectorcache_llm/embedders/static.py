@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import SMALLEST_NORM, Floats
+from vectorcache.vectors.metric import SMALLEST_NORM, Floats
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.embedders.texts import check_texts, digest_of, is_blank
 from vectorcache_llm.extras import folder_of, require

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vectorcache.errors import CorruptData, InvalidInput
-from vectorcache.metric import SMALLEST_NORM, Floats
+from vectorcache.vectors.metric import SMALLEST_NORM, Floats
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from vectorcache.concurrency import KeyLocks
 from vectorcache.errors import CorruptData, InvalidInput, Unavailable
-from vectorcache.layers.tasks import KeyLocks
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.kv.base import Entry, KeyValueStore
 from vectorcache_llm.observer import Observer, Outcome

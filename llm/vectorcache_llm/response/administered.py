@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vectorcache.errors import Unavailable
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.managed import ManagedCache, PartHealth, Record
 from vectorcache_llm.observer import Observer
 from vectorcache_llm.response.invalidations import Invalidations

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from vectorcache.layers.flight import Flight, SingleFlight
-from vectorcache.layers.tasks import Tasks
+from vectorcache.concurrency import Flight, SingleFlight, Tasks
 
 V = TypeVar("V")
 

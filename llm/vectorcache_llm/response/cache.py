@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from vectorcache.concurrency import Flight
 from vectorcache.errors import InvalidInput
-from vectorcache.layers.flight import Flight
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.errors import FingerprintMismatch
 from vectorcache_llm.observer import Observer, Outcome

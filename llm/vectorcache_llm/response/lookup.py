@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.observer import Outcome
 from vectorcache_llm.response.reply import Reply
 from vectorcache_llm.response.request import Request

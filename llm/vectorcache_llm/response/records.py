@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.managed import Record
 from vectorcache_llm.response.part import CACHE
 from vectorcache_llm.response.reply import Reply, Stored

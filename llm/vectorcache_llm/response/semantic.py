@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vectorcache.errors import CorruptData
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.errors import FingerprintMismatch
 from vectorcache_llm.observer import Observer, Outcome

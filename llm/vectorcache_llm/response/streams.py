@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+from vectorcache.concurrency import Tasks
 from vectorcache.errors import Unavailable
-from vectorcache.layers.tasks import Tasks
 from vectorcache_llm.response.reply import Chunk, Reply
 from vectorcache_llm.response.request import Request
 

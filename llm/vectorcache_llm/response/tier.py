@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from vectorcache.layers.tasks import Tasks
-from vectorcache.metric import Floats
+from vectorcache.concurrency import Tasks
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.observer import Observer
 from vectorcache_llm.response.breaker import Breaker
 from vectorcache_llm.response.eager import nothing

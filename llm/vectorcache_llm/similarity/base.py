@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.opened import Opened
 from vectorcache_llm.scope import EVERYBODY, EVERYTHING, MAX_CHARACTERS, Scope, Selection
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Doubles, Floats, as_floats, norm
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
+from vectorcache.vectors.metric import Doubles, Floats, as_floats, norm
 from vectorcache_llm.scope import MAX_CHARACTERS, Selection
 from vectorcache_llm.similarity.base import IndexEntry, Match, Partition
 

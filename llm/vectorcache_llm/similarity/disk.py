@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from vectorcache.layers.tasks import Tasks
-from vectorcache.metric import Floats
+from vectorcache.concurrency import Tasks
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.kv.base import Entry, KeyValueStore
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex

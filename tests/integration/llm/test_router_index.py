@@ -16,11 +16,11 @@ from tests.support.llm_index_contract import DIMENSION, FINGERPRINT, HERE, entry
 from vectorcache import BuildSettings, FolderBlobStore, build_collection
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache_client import AsyncClient
-from vectorcache_client.local import LocalCluster, LocalSettings
 from vectorcache_llm.errors import FingerprintMismatch, Unsupported
 from vectorcache_llm.scope import EVERYBODY, Scope, Selection
 from vectorcache_llm.similarity import Match, RouterIndex, collection_table
 from vectorcache_llm.similarity.base import IndexEntry, Partition
+from vectorcache_tools.local import LocalCluster, LocalSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,6 @@ import pytest
 from aiohttp import web
 from tests.support.fake_router import FakeRouter, problem
 
-from vectorcache import wire
 from vectorcache.errors import (
     Conflict,
     DeadlineExceeded,
@@ -18,6 +17,7 @@ from vectorcache.errors import (
     VectorCacheError,
 )
 from vectorcache.stores.retrying import RetryPolicy
+from vectorcache.wire import public
 from vectorcache_client import AsyncClient
 
 QUICK = RetryPolicy(attempts=3, first_wait=1e-6, max_wait=1e-6)
@@ -50,7 +50,7 @@ async def test_vectors_travel_as_raw_float32_and_settings_as_they_are(
     )  # type: ignore[arg-type]
     await client.search("words", [1, 2], recall=0.9)
     first, second = router.requests
-    assert first == wire.SearchRequest(
+    assert first == public.SearchRequest(
         vectors=np.array([1, 2], "<f4").tobytes(),
         k=3,
         nprobe=4,
@@ -109,8 +109,8 @@ async def test_what_a_router_tells_of_itself(client: AsyncClient, router: FakeRo
     assert await client.collections() == [router.info]
     assert await client.collection("words") == router.info
     assert [node.name for node in (await client.ring()).nodes] == ["node-0"]
-    assert await client.node_count() == wire.NodeCount(desired=3, ready=3)
-    assert await client.set_node_count(4) == wire.NodeCount(desired=4, ready=3)
+    assert await client.node_count() == public.NodeCount(desired=3, ready=3)
+    assert await client.set_node_count(4) == public.NodeCount(desired=4, ready=3)
 
 
 async def test_ready_is_what_the_server_says(client: AsyncClient, router: FakeRouter) -> None:

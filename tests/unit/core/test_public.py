@@ -45,7 +45,7 @@ def test_unknown_names_are_attribute_errors() -> None:
     [
         "import vectorcache",
         "from vectorcache import ChunkIndex, EfficientVectorStorage, RingRouter, ChunkCodec, open_blob_store",
-        "import vectorcache.wire",
+        "import vectorcache.wire.internal, vectorcache.wire.public",
     ],
 )
 def test_searching_needs_neither_faiss_nor_azure_nor_aiohttp(code: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.brute_force import assert_nearest
 from tests.support.servers import METRICS, MSGPACK, Client, Words, row_of
 
-from vectorcache import wire
+from vectorcache.wire import internal
 from vectorcache_service import Problem
 
 CELLS = list(range(60))
@@ -109,7 +109,7 @@ async def test_vectors_by_their_place(client: Client, words: Words) -> None:
 async def test_statistics_count_requests_queries_and_rows(client: Client, words: Words) -> None:
     await ask(client, "/v1/search", search_of(words, 2))
     await ask(client, "/v1/search", search_of(words, 3))
-    stats = msgspec.json.decode(await (await client.get("/v1/stats")).read(), type=wire.NodeStats)
+    stats = msgspec.json.decode(await (await client.get("/v1/stats")).read(), type=internal.NodeStats)
     assert stats.name == "node-0"
     assert stats.uptime_seconds >= 0
     assert (stats.searches, stats.queries) == (2, 5)

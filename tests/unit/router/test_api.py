@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.support.servers import METRICS, MSGPACK, Client, Words, local_cluster, local_router
 
-from vectorcache import wire
+from vectorcache.wire import public
 from vectorcache_router import Cluster, RouterSettings
 from vectorcache_service import Problem
 from vectorcache_service.settings import read
@@ -202,7 +202,7 @@ async def test_collections_are_described(client: Client, words: Words) -> None:
     assert [one["name"] for one in everything["collections"]] == ["cosine", "dot", "euclidean"]
     for metric, described in zip(("cosine", "dot", "euclidean"), everything["collections"], strict=True):
         assert await get(client, f"/v1/collections/{metric}") == described
-        info = msgspec.convert(described, wire.CollectionInfo)
+        info = msgspec.convert(described, public.CollectionInfo)
         manifest = words.manifests[metric]
         assert (info.metric, info.version, info.vectors, info.dimension) == (metric, 1, 3000, 16)
         assert (info.cells, info.chunks) == (manifest.cells, len(manifest.chunks))
@@ -212,7 +212,7 @@ async def test_collections_are_described(client: Client, words: Words) -> None:
 
 
 async def test_the_ring_is_told(client: Client, cluster: Cluster) -> None:
-    ring = msgspec.convert(await get(client, "/v1/ring"), wire.RingInfo)
+    ring = msgspec.convert(await get(client, "/v1/ring"), public.RingInfo)
     assert (ring.version, ring.virtual_nodes, ring.replication) == (cluster.ring.version, 10_000, 1)
     assert ring.shard_bytes == 512 << 20
     assert [node.name for node in ring.nodes] == ["node-0", "node-1"]

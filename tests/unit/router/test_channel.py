@@ -7,8 +7,8 @@ import pytest
 from aiohttp import ClientSession
 from tests.support.fake_node import FakeNode, fake_node
 
-from vectorcache import wire
 from vectorcache.errors import Unavailable
+from vectorcache.wire import internal
 from vectorcache_router import channel as module
 from vectorcache_router.channel import Channel
 from vectorcache_service.app import STREAM_PATH
@@ -27,7 +27,7 @@ async def parts() -> AsyncIterator[Parts]:
 
 
 def call(channel: Channel, timeout: float = 5.0) -> asyncio.Task[Reply]:
-    request = wire.NodeSearchRequest(collection="c", version=1, k=1, vectors=bytes(8), cells=[b""])
+    request = internal.NodeSearchRequest(collection="c", version=1, k=1, vectors=bytes(8), cells=[b""])
     return asyncio.create_task(channel.call("/v1/search", request, timeout))
 
 

@@ -9,9 +9,9 @@ from aiohttp import ClientSession
 from tests.support.fake_node import FakeNode, fake_node, refused, told
 from tests.support.servers import Words, local_node, node_settings
 
-from vectorcache import wire
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.query import CellAnswer, CellQuery
+from vectorcache.wire import internal
 from vectorcache_router.http_node import HttpNode
 
 
@@ -80,7 +80,7 @@ async def test_a_nodes_refusal_is_the_error_that_it_means(
     kind: type[Exception],
     message: str,
 ) -> None:
-    async def answer(_request: wire.NodeSearchRequest) -> tuple[int, object]:
+    async def answer(_request: internal.NodeSearchRequest) -> tuple[int, object]:
         return refused(status, **problem)
 
     fake.answer = answer
@@ -102,7 +102,7 @@ NONSENSE = {
 async def test_an_answer_that_is_none_is_unavailable(
     fake: FakeNode, node: HttpNode, response: tuple[int, object]
 ) -> None:
-    async def answer(_request: wire.NodeSearchRequest) -> tuple[int, object]:
+    async def answer(_request: internal.NodeSearchRequest) -> tuple[int, object]:
         return response
 
     fake.answer = answer
@@ -111,7 +111,7 @@ async def test_an_answer_that_is_none_is_unavailable(
 
 
 async def test_an_answer_to_fewer_queries_is_unavailable(fake: FakeNode, node: HttpNode) -> None:
-    async def answer(request: wire.NodeSearchRequest) -> tuple[int, object]:
+    async def answer(request: internal.NodeSearchRequest) -> tuple[int, object]:
         request.vectors = request.vectors[:8] if isinstance(request.vectors, bytes) else []
         return told(request)
 

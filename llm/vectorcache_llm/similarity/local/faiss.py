@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats
-from vectorcache.topk import Rows
+from vectorcache.vectors.metric import Floats
+from vectorcache.vectors.topk import Rows
 from vectorcache_llm.extras import require
 from vectorcache_llm.similarity.local.finder import Finder, FinderKind
 from vectorcache_llm.similarity.local.index import MAX_BYTES, MAX_ENTRIES, LocalIndex

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vectorcache.metric import Floats
-from vectorcache.topk import Rows
+from vectorcache.vectors.metric import Floats
+from vectorcache.vectors.topk import Rows
 
 
 class Finder(ABC):

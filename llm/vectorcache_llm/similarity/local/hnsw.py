@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vectorcache.metric import Floats
-from vectorcache.topk import Rows
+from vectorcache.vectors.metric import Floats
+from vectorcache.vectors.topk import Rows
 from vectorcache_llm.extras import require
 from vectorcache_llm.similarity.local.finder import Finder, FinderKind
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeAlias
 
+from vectorcache.concurrency import Tasks
 from vectorcache.errors import InvalidInput
-from vectorcache.layers.tasks import Tasks
 from vectorcache.lru import LRU, Removal
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.kv.expiry import Expiries
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex

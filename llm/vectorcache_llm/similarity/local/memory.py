@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from vectorcache.errors import InvalidInput
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
 from vectorcache_llm.similarity.local.finder import FinderKind
 from vectorcache_llm.similarity.local.hnsw import hnsw
 from vectorcache_llm.similarity.local.index import MAX_BYTES, MAX_ENTRIES, LocalIndex

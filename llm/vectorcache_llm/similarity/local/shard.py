@@ -8,10 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from vectorcache.layers.tasks import Tasks
-from vectorcache.metric import Floats
-from vectorcache.offload import Offload
-from vectorcache.topk import Rows
+from vectorcache.concurrency import Offload, Tasks
+from vectorcache.vectors.metric import Floats
+from vectorcache.vectors.topk import Rows
 from vectorcache_llm.similarity.base import IndexEntry
 from vectorcache_llm.similarity.local.finder import Finder, FinderKind
 from vectorcache_llm.similarity.local.table import Table

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vectorcache.metric import Floats, multiplying
-from vectorcache.topk import Rows
+from vectorcache.vectors.metric import Floats, multiplying
+from vectorcache.vectors.topk import Rows
 from vectorcache_llm.similarity.base import IndexEntry
 
 BLOCK_ROWS = 1024

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from vectorcache.errors import InvalidInput
-from vectorcache.metric import Floats
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex
 from vectorcache_llm.similarity.checks import best, check_entries, selects, unit_query

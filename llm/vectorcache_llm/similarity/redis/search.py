@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from vectorcache.errors import InvalidInput, Unavailable
-from vectorcache.metric import Floats
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Lookup, Match, Partition
 from vectorcache_llm.similarity.checks import best, unit_query
 from vectorcache_llm.similarity.codec import partition_digest

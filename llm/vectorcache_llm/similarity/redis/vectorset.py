@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vectorcache.metric import Floats
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition
 from vectorcache_llm.similarity.checks import best, unit_query
 from vectorcache_llm.similarity.codec import identity_digest, partition_digest, vector_bytes

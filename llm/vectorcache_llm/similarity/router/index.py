@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from vectorcache import wire
 from vectorcache.errors import DeadlineExceeded, InvalidInput, NotFound, Unavailable
-from vectorcache.metric import Floats
-from vectorcache.search import check_k
+from vectorcache.vectors.exact import check_k
+from vectorcache.vectors.metric import Floats
+from vectorcache.wire import public, types
 from vectorcache_llm.errors import FingerprintMismatch, Unsupported
 from vectorcache_llm.extras import require
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
@@ -78,7 +78,7 @@ class RouterIndex(SimilarityIndex):
         self._fingerprint = fingerprint
         self._dimension = dimension
         self._recall = recall
-        self._most = check_k(most, "most", wire.MAX_K)
+        self._most = check_k(most, "most", types.MAX_K)
         self._deadline = deadline
         self._clock = clock
         self._metric = ""
@@ -164,7 +164,7 @@ class RouterIndex(SimilarityIndex):
     def _serves(self, row: Row, partition: Partition) -> bool:
         return partition_of(row) == partition and (row.expires_at is None or row.expires_at > self._clock())
 
-    async def _hits(self, query: Floats, count: int) -> list[wire.Hit]:
+    async def _hits(self, query: Floats, count: int) -> list[public.Hit]:
         found = await self._asked(
             self._client.search(self._collection, query, count, recall=self._recall, payload=True)
         )
@@ -175,9 +175,9 @@ class RouterIndex(SimilarityIndex):
         if not ids:
             return []
         found: list[IndexEntry] = []
-        for start in range(0, len(ids), wire.MAX_IDS):
+        for start in range(0, len(ids), public.MAX_IDS):
             answer = await self._asked(
-                self._client.vectors(self._collection, ids[start : start + wire.MAX_IDS])
+                self._client.vectors(self._collection, ids[start : start + public.MAX_IDS])
             )
             found += [as_entry(item) for item in answer.vectors]
         now = self._clock()

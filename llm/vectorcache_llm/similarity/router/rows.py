@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from vectorcache import wire
 from vectorcache.errors import CorruptData, InvalidInput
+from vectorcache.wire import types
 from vectorcache_llm.scope import Scope
 from vectorcache_llm.similarity.base import IndexEntry, Partition
 from vectorcache_llm.similarity.codec import identity_digest
@@ -96,7 +96,7 @@ def partition_of(row: Row) -> Partition:
     return Partition(Scope(row.tenant, row.user, row.scope), row.context)
 
 
-def as_entry(item: wire.VectorItem) -> IndexEntry:
+def as_entry(item: types.VectorItem) -> IndexEntry:
     """The entry that a vector with its payload is.
 
     Raises:

@@ -11,10 +11,10 @@ from tests.support.collections import NAME, SMALL, assert_answers, build, cluste
 from tests.support.control import ControlledBlobs
 from tests.support.flaky_blob_store import Fault, FlakyBlobStore
 
-from vectorcache.chunk import ChunkCodec
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.build import build_collection
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import ChunkCodec
 from vectorcache.index.layout import BuildSettings
 from vectorcache.index.lookup import LookupCodec, shard_of
 from vectorcache.index.manifest import PayloadColumn

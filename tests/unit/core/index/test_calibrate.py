@@ -14,7 +14,7 @@ from vectorcache.index.layout import BuildSettings, Layout, lay_out
 from vectorcache.index.manifest import Calibration
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import Source, open_source
-from vectorcache.metric import comparable
+from vectorcache.vectors.metric import comparable
 
 
 def measure(source: Source, layout: Layout, settings: BuildSettings) -> Calibration:

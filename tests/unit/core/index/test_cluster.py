@@ -16,7 +16,7 @@ from vectorcache.index.cluster import (
     train_centroids,
 )
 from vectorcache.index.nearest import distances_to_nearest
-from vectorcache.metric import comparable
+from vectorcache.vectors.metric import comparable
 
 
 def close(

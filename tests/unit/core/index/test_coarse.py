@@ -8,8 +8,6 @@ from tests.support.brute_force import distances
 from tests.support.collections import build, clustered
 from tests.support.vector_search_contract import METRICS, random_vectors
 
-from vectorcache.arrow import write_ipc
-from vectorcache.codes import TWO_BITS_FROM, row_code_bytes
 from vectorcache.errors import CorruptData, InvalidInput, NotFound
 from vectorcache.index.coarse import (
     CODED_FROM,
@@ -20,8 +18,10 @@ from vectorcache.index.coarse import (
     search_over,
 )
 from vectorcache.index.coded import BITS, CodedSearch
-from vectorcache.search import ExactVectorSearch
 from vectorcache.stores.memory import MemoryBlobStore
+from vectorcache.vectors.arrow import write_ipc
+from vectorcache.vectors.codes import TWO_BITS_FROM, row_code_bytes
+from vectorcache.vectors.exact import ExactVectorSearch
 
 
 async def make(metric: str = "euclidean") -> tuple[CoarseQuantizer, MemoryBlobStore]:

@@ -8,8 +8,8 @@ from tests.support.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.coded import CodedSearch
-from vectorcache.native import Kernel, kernel
-from vectorcache.scan import NativeScan, NumpyScan, best_scan
+from vectorcache.index.scan import NativeScan, NumpyScan, best_scan
+from vectorcache.vectors.native import Kernel, kernel
 
 SCANS = {"best": best_scan, "numpy": NumpyScan}
 

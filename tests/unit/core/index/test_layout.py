@@ -22,7 +22,7 @@ from vectorcache.index.layout import (
 )
 from vectorcache.index.progress import Silence
 from vectorcache.index.sources import Source
-from vectorcache.metric import comparable
+from vectorcache.vectors.metric import comparable
 
 
 def source_of(vectors: NDArray[np.float32]) -> Source:

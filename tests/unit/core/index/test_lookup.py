@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vectorcache.arrow import write_ipc
 from vectorcache.errors import CorruptData
 from vectorcache.index import lookup
 from vectorcache.index.lookup import LookupCodec, LookupShard, Place, make_shards, shard_count, shard_of
+from vectorcache.vectors.arrow import write_ipc
 
 CODEC = LookupCodec()
 

@@ -12,16 +12,16 @@ from tests.support.chunks import make_table
 from tests.support.collections import NAME, build, clustered, storage, table_of
 from tests.support.control import ControlledBlobs
 
-from vectorcache.chunk import Chunk, ChunkCodec
+from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import Chunk, ChunkCodec
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import CellQuery
+from vectorcache.index.scan import NumpyScan, best_scan
 from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
-from vectorcache.offload import Offload
-from vectorcache.scan import NumpyScan, best_scan
 from vectorcache.stores.memory import MemoryBlobStore
 
 VECTORS = clustered(800)

@@ -5,9 +5,9 @@ import pytest
 from tests.support.collections import NAME, build, clustered
 from tests.support.control import ControlledBlobs
 
-from vectorcache.chunk import ChunkCodec
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog
+from vectorcache.index.chunk import ChunkCodec
 from vectorcache.index.manifest import manifest_key
 from vectorcache.index.versions import QUERY_WORK, Versions, check_queries
 from vectorcache.stores.memory import MemoryBlobStore

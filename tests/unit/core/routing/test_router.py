@@ -8,8 +8,8 @@ import pytest
 from tests.support.collections import assert_answers, build, clustered, storage, table_of
 from tests.support.vector_search_contract import random_vectors
 
-from vectorcache.chunk import Chunk
 from vectorcache.errors import InvalidInput
+from vectorcache.index.chunk import Chunk
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from vectorcache.errors import Overloaded, Unavailable
 from vectorcache.index.query import Answer
-from vectorcache.metric import Floats
 from vectorcache.routing import together as module
 from vectorcache.routing.together import Together
+from vectorcache.vectors.metric import Floats
 
 NEVER = 3600.0
 name: ContextVar[str] = ContextVar("name")

@@ -19,7 +19,7 @@ from tests.support.blob_store_contract import BlobStoreContract
 from vectorcache.errors import Conflict, NotFound, Unavailable, VectorCacheError
 from vectorcache.stores import BlobStore, RetryingBlobStore
 from vectorcache.stores.azure import AzureBlobStore
-from vectorcache_client.azurite import ACCOUNT, Azurite
+from vectorcache_tools.azurite import ACCOUNT, Azurite
 
 KEY = "c2VjcmV0LWtleS1vZi1hLXRlc3Q="
 

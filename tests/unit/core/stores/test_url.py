@@ -10,7 +10,7 @@ import pytest
 from vectorcache.errors import InvalidInput, VectorCacheError
 from vectorcache.stores import BlobStore, RetryPolicy, open_blob_store
 from vectorcache.stores import url as url_module
-from vectorcache_client.azurite import Azurite
+from vectorcache_tools.azurite import Azurite
 
 KEY = "c2VjcmV0LWtleS1vZi1hLXRlc3Q="
 CONNECTION = (

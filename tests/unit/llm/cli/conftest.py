@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from vectorcache_client import cli
 from vectorcache_llm.config import load, open_caches
+from vectorcache_tools import cli
 
 Run = Callable[..., Result]
 

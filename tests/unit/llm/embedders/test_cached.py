@@ -12,7 +12,7 @@ from tests.support.llm_embedder_contract import EmbedderContract
 from tests.support.llm_store_contract import entry
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders import CachedEmbedder, Embedder, HashingEmbedder
 from vectorcache_llm.embedders.cached import DELETE_BATCH
 from vectorcache_llm.kv import Entry, KeyValueStore, MemoryStore, SQLiteStore

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vectorcache.errors import CorruptData, InvalidInput
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders import HashingEmbedder
 from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.response import Fixed, Guard, LabelledPair, Measured, measure

@@ -10,7 +10,7 @@ from tests.support.llm_clock import FakeClock
 from tests.support.llm_index_contract import DIMENSION, FINGERPRINT
 from tests.support.llm_operations import Operations
 
-from vectorcache.metric import Floats
+from vectorcache.vectors.metric import Floats
 from vectorcache_llm.scope import Scope
 from vectorcache_llm.similarity import MemoryIndex
 from vectorcache_llm.similarity.base import IndexEntry, Match, Partition

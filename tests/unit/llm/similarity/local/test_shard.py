@@ -8,10 +8,9 @@ import threading
 import pytest
 from tests.support.llm_index_contract import DIMENSION, entry, vectors
 
-from vectorcache.layers.tasks import Tasks
-from vectorcache.metric import Floats
-from vectorcache.offload import INLINE_WORK
-from vectorcache.topk import Rows
+from vectorcache.concurrency import INLINE_WORK, Tasks
+from vectorcache.vectors.metric import Floats
+from vectorcache.vectors.topk import Rows
 from vectorcache_llm.similarity.local.finder import Finder, FinderKind
 from vectorcache_llm.similarity.local.shard import Shard
 

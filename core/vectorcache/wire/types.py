@@ -1,0 +1,79 @@
+"""What the messages of both APIs are made of: validated fields, their limits, and vectors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from vectorcache.errors import InvalidInput
+from vectorcache.index.query import StoredVector
+from vectorcache.vectors.metric import Floats, as_vectors
+
+MAX_K = 10_000
+MAX_TIMEOUT = 600.0
+
+_INT32 = 2**31 - 1
+
+Vectors = bytes | list[list[float]]
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
+K = Annotated[int, msgspec.Meta(ge=1, le=MAX_K, description="How many neighbours each query wants.")]
+Probes = Annotated[
+    int, msgspec.Meta(ge=1, le=_INT32, description="Cells to scan; more finds more and takes longer.")
+]
+Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
+Exact = Annotated[
+    bool,
+    msgspec.Meta(description="Compare all vectors of the probed cells instead of their codes first."),
+]
+Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
+Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]
+Index = Annotated[int, msgspec.Meta(ge=0, le=_INT32)]
+Name = Annotated[
+    str,
+    msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a collection."),
+]
+
+
+class Message(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of what clients send: an unknown field is an error, because it is a mistake."""
+
+
+class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Base of what servers send: clients ignore fields that they do not know."""
+
+
+class VectorItem(Reply):
+    """A vector of the collection."""
+
+    id: Id
+    vector: list[float]
+    payload: dict[str, Any]
+
+
+def vectors_of(value: Vectors, dimension: int, *, most: int, field: str = "vectors") -> Floats:
+    """Queries (b, d) float32 from lists of numbers or raw little-endian float32.
+
+    Raises:
+        InvalidInput: none or more than ``most``, a wrong dimension or length, NaN or infinity.
+    """
+    if isinstance(value, bytes):
+        if not value or len(value) % (4 * dimension):
+            raise InvalidInput(
+                field, f"{len(value)} bytes", f"a multiple of {4 * dimension}: float32 x {dimension}"
+            )
+        vectors = np.frombuffer(value, dtype="<f4").reshape(-1, dimension)
+    else:
+        for place, vector in enumerate(value):
+            if len(vector) != dimension:
+                raise InvalidInput(f"{field}[{place}]", f"{len(vector)} numbers", f"{dimension} numbers")
+        vectors = np.asarray(value, dtype=np.float64)
+    if not 1 <= len(vectors) <= most:
+        raise InvalidInput(field, f"{len(vectors)} queries", f"1 to {most} queries in a request")
+    return as_vectors(vectors, field, dimension=dimension)
+
+
+def vector_item(stored: StoredVector) -> VectorItem:
+    """A vector as it travels."""
+    return VectorItem(id=stored.id, vector=stored.vector.tolist(), payload=stored.payload)
