@@ -114,8 +114,8 @@ class Peer(ABC):
         """The ids of the ``K`` nearest to one query (d,)."""
 
     @abstractmethod
-    def ladders(self) -> Sequence[Sequence[Setting]]:
-        """Settings of an open index, each ladder from the least recall to the best; the first comes first."""
+    def lookups(self) -> Sequence[Sequence[Setting]]:
+        """Settings of an open index, each lookup from the least recall to the best; the first comes first."""
 
     async def close(self) -> None:  # noqa: B027 - not every library has something to close
         """Close what ``open`` opened."""
@@ -141,7 +141,7 @@ class VectorCache(Peer):
     async def search(self, query: Floats) -> Iterable[int]:
         return map(int, (await self._index.search(query, K, nprobe=self._nprobe))[0].ids)
 
-    def ladders(self) -> Sequence[Sequence[Setting]]:
+    def lookups(self) -> Sequence[Sequence[Setting]]:
         return (_settings("nprobe", range(1, self._index.manifest.cells + 1)),)
 
     async def close(self) -> None:
@@ -185,7 +185,7 @@ class Chroma(Peer):
         answer = self._collection.query(query_embeddings=[query], n_results=K, include=["distances"])
         return map(int, answer["ids"][0])
 
-    def ladders(self) -> Sequence[Sequence[Setting]]:
+    def lookups(self) -> Sequence[Sequence[Setting]]:
         return (_settings("ef", EFS),)
 
     async def close(self) -> None:
@@ -223,7 +223,7 @@ class LanceDB(Peer):
             asked = asked.refine_factor(self._setting["refine"])
         return (await asked.to_arrow())["id"].to_pylist()
 
-    def ladders(self) -> Sequence[Sequence[Setting]]:
+    def lookups(self) -> Sequence[Sequence[Setting]]:
         refined = ([{"ef": ef, "refine": one} for ef in EFS if ef >= K * one] for one in (2, 5, 10))
         return (_settings("ef", EFS), *refined)
 
@@ -264,7 +264,7 @@ class Qdrant(Peer):
         request = self._edge.QueryRequest(limit=K, query=nearest, params=self._params)
         return [point.id for point in self._shard.query(request)]
 
-    def ladders(self) -> Sequence[Sequence[Setting]]:
+    def lookups(self) -> Sequence[Sequence[Setting]]:
         return (_settings("ef", EFS),)
 
     async def close(self) -> None:
@@ -297,7 +297,7 @@ class Hnswlib(Peer):
     async def search(self, query: Floats) -> Iterable[int]:
         return self._graph.knn_query(query, K)[0][0].tolist()
 
-    def ladders(self) -> Sequence[Sequence[Setting]]:
+    def lookups(self) -> Sequence[Sequence[Setting]]:
         return (_settings("ef", EFS),)
 
 
@@ -322,7 +322,7 @@ class FaissIVF(Peer):
     async def search(self, query: Floats) -> Iterable[int]:
         return self._index.search(query[None], K)[1][0].tolist()
 
-    def ladders(self) -> Sequence[Sequence[Setting]]:
+    def lookups(self) -> Sequence[Sequence[Setting]]:
         return (_settings("nprobe", range(1, self._index.nlist + 1)),)
 
 
@@ -348,11 +348,11 @@ async def build(peer: Peer, vectors: Path) -> float:
 
 
 async def tune(peer: Peer, asked: Questions) -> Setting:
-    """The smallest setting of the first ladder that reaches ``RECALL``, or else that of the best recall."""
+    """The smallest setting of the first lookup that reaches ``RECALL``, or else that of the best recall."""
     await peer.open()
     found: list[tuple[float, Setting]] = []
-    for ladder in peer.ladders():
-        found.append(await climb(peer, ladder, asked))
+    for lookup in peer.lookups():
+        found.append(await climb(peer, lookup, asked))
         if found[-1][0] >= RECALL:
             break
     _, best = max(found, key=lambda one: one[0])
@@ -361,18 +361,18 @@ async def tune(peer: Peer, asked: Questions) -> Setting:
     return best
 
 
-async def climb(peer: Peer, ladder: Sequence[Setting], asked: Questions) -> tuple[float, Setting]:
+async def climb(peer: Peer, lookup: Sequence[Setting], asked: Questions) -> tuple[float, Setting]:
     """The smallest setting that reaches ``RECALL``, or else the best that was tried; its recall first."""
     tried: dict[int, float] = {}
-    low, high = 0, len(ladder)
+    low, high = 0, len(lookup)
     while low < high:
         middle = (low + high) // 2
-        await peer.use(ladder[middle])
+        await peer.use(lookup[middle])
         tried[middle] = await recall_of(peer, asked)
-        say(f"    {shown(ladder[middle])}: recall {tried[middle]:.4f}")
+        say(f"    {shown(lookup[middle])}: recall {tried[middle]:.4f}")
         low, high = (low, middle) if tried[middle] >= RECALL else (middle + 1, high)
-    chosen = high if high < len(ladder) else max(tried, key=tried.__getitem__)
-    return tried[chosen], ladder[chosen]
+    chosen = high if high < len(lookup) else max(tried, key=tried.__getitem__)
+    return tried[chosen], lookup[chosen]
 
 
 async def recall_of(peer: Peer, asked: Questions) -> float:

@@ -42,7 +42,7 @@ _PUBLIC = {
     "routing.ring": "HashRing",
     "routing.router": "RingRouter Router",
     "routing.scatter": "ScatterSearch",
-    "routing.together": "Together",
+    "routing.batcher": "Batcher",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 

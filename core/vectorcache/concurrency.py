@@ -84,14 +84,14 @@ class KeyLocks:
 class Flight(Generic[V]):
     """One load under way: its answer, and whether its key was written meanwhile.
 
-    An overtaken flight still answers those who asked before the write; what it found must not be kept.
+    An invalidated flight still answers those who asked before the write; what it found must not be kept.
     """
 
-    __slots__ = ("answer", "overtaken")
+    __slots__ = ("answer", "invalidated")
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self.overtaken = False
+        self.invalidated = False
 
 
 class SingleFlight(Generic[V]):
@@ -117,11 +117,11 @@ class SingleFlight(Generic[V]):
             self._tasks.start(self._fly(key, size, flight))
         return flight.answer
 
-    def overtake(self, key: str) -> None:
+    def invalidate(self, key: str) -> None:
         """Tell that a key was written: who asks from now on does not join the flight under way."""
         flight = self._flights.pop(key, None)
         if flight is not None:
-            flight.overtaken = True
+            flight.invalidated = True
 
     async def _fly(self, key: str, size: int, flight: Flight[V]) -> None:
         try:
@@ -135,7 +135,7 @@ class SingleFlight(Generic[V]):
             flight.answer.set_exception(error)
             flight.answer.exception()  # retrieved, for the case that nobody waits any more
         finally:
-            if not flight.overtaken:
+            if not flight.invalidated:
                 del self._flights[key]
 
 

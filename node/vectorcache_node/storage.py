@@ -9,7 +9,7 @@ from vectorcache.layers.storage import EfficientVectorStorage
 class NodeStorage(EfficientVectorStorage[Chunk]):
     """Chunks in memory, over disk, over blob storage."""
 
-    async def sink(self, key: str, size: int) -> bool:
+    async def warm_to_disk(self, key: str, size: int) -> bool:
         """Bring a chunk to disk, if it is not there, and leave memory as it is; say whether it is there then.
 
         Chunks never change, so this needs no share in loads of the same chunk; their bounds it keeps.
@@ -21,7 +21,7 @@ class NodeStorage(EfficientVectorStorage[Chunk]):
         if await disk.contains(key):
             return True
         async with self._budget.reserve(size):
-            chunk = await self._trust(self._guarantee.get(key))
+            chunk = await self._trust(self._origin.get(key))
             if chunk is not None:
                 await disk.put(key, chunk)
         return await disk.contains(key)

@@ -177,11 +177,11 @@ class WarmUp:
 
         async def warm(chunk: OwnedChunk) -> bool:
             if chunk.mapped:  # by way of the disk, so that memory never holds the whole
-                await storage.sink(chunk.key, chunk.size)
+                await storage.warm_to_disk(chunk.key, chunk.size)
             return await _found(storage.get(chunk.key, chunk.size))
 
         await self._all(plan.memory, warm)
-        await self._all(plan.disk, lambda chunk: storage.sink(chunk.key, chunk.size))
+        await self._all(plan.disk, lambda chunk: storage.warm_to_disk(chunk.key, chunk.size))
 
     async def _all(self, chunks: list[OwnedChunk], load: Callable[[OwnedChunk], Awaitable[bool]]) -> None:
         """Load in the order given, some at a time. A store that does not answer ends it."""

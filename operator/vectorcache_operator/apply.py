@@ -15,7 +15,7 @@ from vectorcache_operator.kinds import (
     Kind,
     Object,
     annotations_of,
-    is_leaving,
+    is_terminating,
     kind_of,
     name_of,
     namespace_of,
@@ -56,7 +56,7 @@ class Applier:
         if live is None:
             self._keep(kind, await self._create(kind, stamped(wanted)))
             return Outcome.CREATED
-        if is_leaving(live):
+        if is_terminating(live):
             return Outcome.LEAVING  # its removal is an event, which brings us back here
         outcome = self._compare(wanted, live)
         if outcome is not Outcome.SAME:

@@ -202,7 +202,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class Issue:
     """One thing that is wrong."""
 
     reason: Reason
@@ -212,9 +212,9 @@ class Complaint:
 MAX_MESSAGE = 2000
 
 
-def degraded(complaints: Iterable[Complaint]) -> Condition:
+def degraded(issues: Iterable[Issue]) -> Condition:
     """The Degraded condition: the worst reason, and all messages."""
-    ordered = sorted(complaints, key=lambda one: SEVERITY.index(one.reason))
+    ordered = sorted(issues, key=lambda one: SEVERITY.index(one.reason))
     if not ordered:
         return Condition(Type.DEGRADED, State.FALSE, Reason.AS_EXPECTED)
     message = "; ".join(dict.fromkeys(one.message for one in ordered))

@@ -4,7 +4,7 @@ VectorCacheError
 ├── ApiRefused(status, reason)   the API says no: trying again without a change does not help
 │   ├── ApiConflict              the object, or a field of it, belongs to somebody else
 │   ├── ApiGone                  there is no such object
-│   └── NamespaceLeaving         the namespace is being deleted, and all that is in it with it
+│   └── NamespaceTerminating         the namespace is being deleted, and all that is in it with it
 └── Unavailable
     └── ApiUnavailable           the API did not answer, or is too busy; the queue tries again
 """
@@ -31,7 +31,7 @@ class ApiGone(ApiRefused):
     """Status 404."""
 
 
-class NamespaceLeaving(ApiRefused):
+class NamespaceTerminating(ApiRefused):
     """Status 403, because of that."""
 
 

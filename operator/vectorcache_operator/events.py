@@ -13,7 +13,7 @@ import structlog
 from vectorcache.errors import VectorCacheError
 from vectorcache_operator import kinds, names
 from vectorcache_operator.conditions import Reason, State, Type, find, timestamp
-from vectorcache_operator.errors import NamespaceLeaving
+from vectorcache_operator.errors import NamespaceTerminating
 from vectorcache_operator.kinds import Object
 from vectorcache_operator.kube import Kube
 from vectorcache_operator.metrics import OperatorMetrics
@@ -78,9 +78,9 @@ class Events:
         self._budgets: dict[Key, _Budget] = {}
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(WAITING)
 
-    def tell(self, thing: Object, notice: Notice) -> bool:
+    def tell(self, obj: Object, notice: Notice) -> bool:
         """Send a notice about a resource; False where it is left out."""
-        key = Key(kinds.namespace_of(thing), kinds.name_of(thing))
+        key = Key(kinds.namespace_of(obj), kinds.name_of(obj))
         now = self._clock()
         self._told = {one: at for one, at in self._told.items() if now - at < QUIET_SECONDS}
         if (key, notice) in self._told:
@@ -89,7 +89,7 @@ class Events:
             self._metrics.events_dropped.inc()
             return False
         self._told[key, notice] = now
-        self._waiting.put_nowait(self._event(thing, notice))
+        self._waiting.put_nowait(self._event(obj, notice))
         return True
 
     def forget(self, key: Key) -> None:
@@ -102,7 +102,7 @@ class Events:
             event = await self._waiting.get()
             try:
                 await self._kube.create(kinds.EVENT, event["metadata"]["namespace"], event)
-            except NamespaceLeaving:
+            except NamespaceTerminating:
                 continue
             except VectorCacheError as error:
                 structlog.get_logger().warning("event not sent", reason=event["reason"], error=str(error))
@@ -116,8 +116,8 @@ class Events:
         budget.tokens -= 1
         return True
 
-    def _event(self, thing: Object, notice: Notice) -> Object:
-        metadata, at = thing["metadata"], timestamp(self._now())
+    def _event(self, obj: Object, notice: Notice) -> Object:
+        metadata, at = obj["metadata"], timestamp(self._now())
         return {
             "apiVersion": "v1",
             "kind": "Event",

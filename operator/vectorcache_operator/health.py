@@ -27,7 +27,7 @@ class Health:
         self._resync = resync
         self._clock = clock
 
-    def ailments(self) -> list[str]:
+    def liveness_failures(self) -> list[str]:
         """What only a new start mends. An API server that is away is none of it."""
         found = []
         quiet = self._clock() - self._resync.last_round
@@ -48,8 +48,10 @@ def health_app(health: Health, queue: WorkQueue[Any], metrics: OperatorMetrics) 
     """The operator's HTTP application."""
 
     async def healthz(_request: web.Request) -> web.Response:
-        ailments = health.ailments()
-        return web.Response(text="\n".join(ailments) or "ok", status=503 if ailments else 200)
+        liveness_failures = health.liveness_failures()
+        return web.Response(
+            text="\n".join(liveness_failures) or "ok", status=503 if liveness_failures else 200
+        )
 
     async def readyz(request: web.Request) -> web.Response:
         report = await request.app[READINESS].report()

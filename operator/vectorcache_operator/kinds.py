@@ -71,40 +71,40 @@ OBSERVED = (*APPLIED, POD, CLAIM)
 BY_NAME = {kind.name: kind for kind in (VECTOR_CACHE, *OBSERVED, SERVICE_MONITOR)}
 
 
-def kind_of(thing: Object) -> Kind:
+def kind_of(obj: Object) -> Kind:
     """The kind of a whole object."""
-    return BY_NAME[thing["kind"]]
+    return BY_NAME[obj["kind"]]
 
 
-def name_of(thing: Object) -> str:
+def name_of(obj: Object) -> str:
     """Its ``metadata.name``."""
-    name: str = thing["metadata"]["name"]
+    name: str = obj["metadata"]["name"]
     return name
 
 
-def namespace_of(thing: Object) -> str:
+def namespace_of(obj: Object) -> str:
     """Its ``metadata.namespace``."""
-    namespace: str = thing["metadata"]["namespace"]
+    namespace: str = obj["metadata"]["namespace"]
     return namespace
 
 
-def labels_of(thing: Object) -> dict[str, str]:
+def labels_of(obj: Object) -> dict[str, str]:
     """Its labels, if it has any."""
-    found: dict[str, str] = thing["metadata"].get("labels") or {}
+    found: dict[str, str] = obj["metadata"].get("labels") or {}
     return found
 
 
-def annotations_of(thing: Object) -> dict[str, str]:
+def annotations_of(obj: Object) -> dict[str, str]:
     """Its annotations, if it has any."""
-    found: dict[str, str] = thing["metadata"].get("annotations") or {}
+    found: dict[str, str] = obj["metadata"].get("annotations") or {}
     return found
 
 
-def version_of(thing: Object) -> int:
+def version_of(obj: Object) -> int:
     """Its resource version, which grows with every write (Kubernetes compares them as numbers since 1.35)."""
-    return int(thing["metadata"].get("resourceVersion") or 0)
+    return int(obj["metadata"].get("resourceVersion") or 0)
 
 
-def is_leaving(thing: Object) -> bool:
+def is_terminating(obj: Object) -> bool:
     """Whether it is being deleted."""
-    return bool(thing["metadata"].get("deletionTimestamp"))
+    return bool(obj["metadata"].get("deletionTimestamp"))

@@ -18,7 +18,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from vectorcache_operator import names
-from vectorcache_operator.errors import ApiConflict, ApiGone, ApiRefused, ApiUnavailable, NamespaceLeaving
+from vectorcache_operator.errors import ApiConflict, ApiGone, ApiRefused, ApiUnavailable, NamespaceTerminating
 from vectorcache_operator.kinds import Kind, Object, kind_of, name_of, namespace_of
 from vectorcache_operator.metrics import OperatorMetrics
 
@@ -54,10 +54,10 @@ class Kube:
         query = {"fieldManager": names.FIELD_MANAGER}
         return await self._call("PATCH", kind, kind.path(namespace, name), query, patch, _MERGE)
 
-    async def create(self, kind: Kind, namespace: str, thing: Object) -> Object:
+    async def create(self, kind: Kind, namespace: str, obj: Object) -> Object:
         """Create an object, with a name of the API's choice where it has a ``generateName``."""
         query = {"fieldManager": names.FIELD_MANAGER}
-        return await self._call("POST", kind, kind.path(namespace), query, thing)
+        return await self._call("POST", kind, kind.path(namespace), query, obj)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object."""
@@ -150,7 +150,7 @@ def _error(status: int, answer: Object) -> Exception:
         return ApiRefused(status, "Invalid", message)
     causes = (answer.get("details") or {}).get("causes") or ()
     if any(one.get("reason") == "NamespaceTerminating" for one in causes):
-        return NamespaceLeaving(status, reason, message)
+        return NamespaceTerminating(status, reason, message)
     if status == 429 or status >= 500:
         return ApiUnavailable(message)
     kinds = {404: ApiGone, 409: ApiConflict}

@@ -15,20 +15,20 @@ from vectorcache_operator import kinds, names
 from vectorcache_operator.apply import Applier, NameTaken, Outcome
 from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.claims import DiskPlan, plan_disks
-from vectorcache_operator.conditions import Complaint, Reason
-from vectorcache_operator.errors import ApiRefused, NamespaceLeaving
+from vectorcache_operator.conditions import Issue, Reason
+from vectorcache_operator.errors import ApiRefused, NamespaceTerminating
 from vectorcache_operator.events import Events, Notice, Severity, notices
-from vectorcache_operator.kinds import Object, is_leaving, kind_of, labels_of, name_of
+from vectorcache_operator.kinds import Object, is_terminating, kind_of, labels_of, name_of
 from vectorcache_operator.kube import Kube
 from vectorcache_operator.metrics import OperatorMetrics
 from vectorcache_operator.names import Key
 from vectorcache_operator.plan import Facts, Images, plan
+from vectorcache_operator.pod_problems import pod_problems
 from vectorcache_operator.ring import RingShares
 from vectorcache_operator.routers import Routers, RouterView
 from vectorcache_operator.secrets import Secrets
 from vectorcache_operator.spec import InvalidSpec, Resource, decode
 from vectorcache_operator.status import Seen, ready_nodes, status_of, status_of_invalid
-from vectorcache_operator.troubles import troubles
 
 MISSING_SECRET_SECONDS = 5.0
 LEAVING_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Surroundings:
 class _Pass:
     """One reconcile of one resource: what it found wrong, and when it wants to look again."""
 
-    complaints: list[Complaint] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     look_again: float | None = None
 
@@ -93,26 +93,26 @@ class Reconciler:
         Raises:
             ApiUnavailable: the API did not answer; try again.
         """
-        thing = self._cache.get(kinds.VECTOR_CACHE, key.namespace, key.name)
-        if thing is None or is_leaving(thing):
+        obj = self._cache.get(kinds.VECTOR_CACHE, key.namespace, key.name)
+        if obj is None or is_terminating(obj):
             self._forget(key)  # what it owned goes with it, by its owner references
             return None
         with self._metrics.seconds.time():
             try:
-                resource = decode(thing)
+                resource = decode(obj)
             except InvalidSpec as error:
-                await self._tell_invalid(thing, str(error))
+                await self._tell_invalid(obj, str(error))
                 return None
             this = _Pass()
             try:
-                await self._bring_about(resource, this)
-                await self._tell(resource, thing, this)
-            except NamespaceLeaving:
+                await self._reconcile(resource, this)
+                await self._tell(resource, obj, this)
+            except NamespaceTerminating:
                 return None  # so does the resource, any moment now
         self._metrics.reconciles.labels(key.namespace, key.name).inc()
         return this.look_again
 
-    async def _bring_about(self, resource: Resource, this: _Pass) -> None:
+    async def _reconcile(self, resource: Resource, this: _Pass) -> None:
         """Everything but the status."""
         credentials, may_start = await self._credentials(resource, this)
         disks = await self._disks(resource, this)
@@ -127,7 +127,7 @@ class Reconciler:
             if kind_of(one) == kinds.SERVICE_ACCOUNT:
                 await self._ensure(resource, one, this)
         account = self._cache.get(kinds.SERVICE_ACCOUNT, resource.key.namespace, names.router(resource.name))
-        uid = None if account is None or is_leaving(account) else account["metadata"]["uid"]
+        uid = None if account is None or is_terminating(account) else account["metadata"]["uid"]
         wanted = plan(resource, replace(facts, router_account=uid))
         for one in wanted:
             kind = kind_of(one)
@@ -159,7 +159,7 @@ class Reconciler:
         if digest is not None:
             return digest, True
         text = f"Secret {secret} of blob.credentialsSecret does not exist, or is empty"
-        this.complaints.append(Complaint(Reason.CREDENTIALS_MISSING, text))
+        this.issues.append(Issue(Reason.CREDENTIALS_MISSING, text))
         this.again_in(MISSING_SECRET_SECONDS)
         live = self._stateful_set(resource)
         last = live["spec"]["template"]["metadata"].get("annotations", {}) if live else {}
@@ -182,12 +182,12 @@ class Reconciler:
             if disks.grow:
                 text = f"{len(disks.grow)} volumes grow to {wanted}"
                 this.notices.append(Notice(Severity.NORMAL, "VolumesGrow", text))
-        if disks.complaint is None:
+        if disks.issue is None:
             self._refusals.pop(resource.key, None)
         else:
-            this.complaints.append(disks.complaint)
+            this.issues.append(disks.issue)
         stateful_set = self._stateful_set(resource)
-        if disks.replace and stateful_set is not None and not is_leaving(stateful_set):
+        if disks.replace and stateful_set is not None and not is_terminating(stateful_set):
             await self._applier.remove(stateful_set, kinds.STATEFUL_SET, "Orphan")
             self._count_write(resource, kinds.STATEFUL_SET.name)
         return disks
@@ -211,13 +211,13 @@ class Reconciler:
         try:
             outcome = await self._applier.ensure(wanted)
         except NameTaken as error:
-            this.complaints.append(Complaint(Reason.NAME_TAKEN, str(error)))
+            this.issues.append(Issue(Reason.NAME_TAKEN, str(error)))
             this.again_in(REFUSED_SECONDS)
             return
-        except NamespaceLeaving:
+        except NamespaceTerminating:
             raise
         except ApiRefused as error:
-            this.complaints.append(Complaint(Reason.APPLY_REFUSED, f"{what}: {error}"))
+            this.issues.append(Issue(Reason.APPLY_REFUSED, f"{what}: {error}"))
             this.again_in(REFUSED_SECONDS)
             return
         if outcome is Outcome.LEAVING:
@@ -235,17 +235,17 @@ class Reconciler:
         """NetworkPolicies that are no longer asked for; nothing else of a resource goes while it stays."""
         keep = {name_of(one) for one in wanted if kind_of(one) == kinds.NETWORK_POLICY}
         for live in self._cache.of(resource.key, kinds.NETWORK_POLICY):
-            if name_of(live) not in keep and not is_leaving(live) and _is_owned(live, resource):
+            if name_of(live) not in keep and not is_terminating(live) and _is_owned(live, resource):
                 try:
                     await self._applier.remove(live, kinds.NETWORK_POLICY)
                 except ApiRefused as error:
-                    this.complaints.append(Complaint(Reason.APPLY_REFUSED, f"{name_of(live)}: {error}"))
+                    this.issues.append(Issue(Reason.APPLY_REFUSED, f"{name_of(live)}: {error}"))
 
-    async def _tell(self, resource: Resource, thing: Object, this: _Pass) -> None:
+    async def _tell(self, resource: Resource, obj: Object, this: _Pass) -> None:
         """Status and events."""
         now = self._now()
         pods = self._cache.of(resource.key, kinds.POD)
-        found = troubles(pods, now)
+        found = pod_problems(pods, now)
         this.again_in(found.look_again)
         seen = Seen(
             stateful_set=self._stateful_set(resource),
@@ -254,19 +254,17 @@ class Reconciler:
             routers=self._routers.view(resource.key) if resource.spec.router.replicas else RouterView(),
         )
         ring = await self._rings.of(ready_nodes(resource, seen), resource.spec.ring)
-        complaints = [*this.complaints, *found.complaints]
-        before = thing.get("status") or {}
-        await self._write_status(
-            thing, status_of(resource, seen, ring, complaints, before, now), this.notices
-        )
+        issues = [*this.issues, *found.issues]
+        before = obj.get("status") or {}
+        await self._write_status(obj, status_of(resource, seen, ring, issues, before, now), this.notices)
 
-    async def _tell_invalid(self, thing: Object, message: str) -> None:
-        generation = thing["metadata"].get("generation", 1)
-        before = thing.get("status") or {}
-        await self._write_status(thing, status_of_invalid(generation, message, before, self._now()), [])
+    async def _tell_invalid(self, obj: Object, message: str) -> None:
+        generation = obj["metadata"].get("generation", 1)
+        before = obj.get("status") or {}
+        await self._write_status(obj, status_of_invalid(generation, message, before, self._now()), [])
 
-    async def _write_status(self, thing: Object, status: Object, more: list[Notice]) -> None:
-        key, before = Key(kinds.namespace_of(thing), name_of(thing)), thing.get("status") or {}
+    async def _write_status(self, obj: Object, status: Object, more: list[Notice]) -> None:
+        key, before = Key(kinds.namespace_of(obj), name_of(obj)), obj.get("status") or {}
         for condition in status["conditions"]:
             value = _CONDITION_VALUES[condition["status"]]
             self._metrics.conditions.labels(key.namespace, key.name, condition["type"]).set(value)
@@ -282,7 +280,7 @@ class Reconciler:
             )
             self._metrics.writes.labels(key.namespace, key.name, "status").inc()
         for notice in (*more, *notices(before, status)):
-            self._events.tell(thing, notice)
+            self._events.tell(obj, notice)
 
     def _stateful_set(self, resource: Resource) -> Object | None:
         return self._cache.get(kinds.STATEFUL_SET, resource.key.namespace, names.node(resource.name))

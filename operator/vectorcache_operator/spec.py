@@ -179,19 +179,19 @@ class Resource:
         return self.key.name
 
 
-def decode(thing: Object) -> Resource:
+def decode(obj: Object) -> Resource:
     """Read a resource.
 
     Raises:
         InvalidSpec: its spec cannot be used; says what is wrong.
     """
-    metadata = thing["metadata"]
+    metadata = obj["metadata"]
     try:
-        spec = msgspec.convert(thing.get("spec") or {}, Spec)
+        spec = msgspec.convert(obj.get("spec") or {}, Spec)
         _check(spec)
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidSpec(f"spec: {error}") from error
-    key = Key(namespace_of(thing), name_of(thing))
+    key = Key(namespace_of(obj), name_of(obj))
     return Resource(key, metadata["uid"], metadata.get("generation", 1), spec)
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vectorcache_operator import conditions, names
-from vectorcache_operator.conditions import Complaint, Condition, Reason, State, Type
-from vectorcache_operator.kinds import Object, is_leaving, labels_of, name_of
+from vectorcache_operator.conditions import Condition, Issue, Reason, State, Type
+from vectorcache_operator.kinds import Object, is_terminating, labels_of, name_of
+from vectorcache_operator.pod_problems import is_ready
 from vectorcache_operator.routers import RouterView
 from vectorcache_operator.spec import Resource
-from vectorcache_operator.troubles import is_ready
 
 STALLED_SECONDS = 600.0
 """A rollout that goes on for longer without any pod that says why is stalled."""
@@ -48,7 +48,7 @@ class Progress:
 def nodes_progress(resource: Resource, seen: Seen) -> Progress:
     """Of the nodes. Pods are counted by themselves: the StatefulSet's own count lags behind."""
     desired = resource.spec.nodes.replicas
-    present = [pod for pod in seen.node_pods if not is_leaving(pod)]
+    present = [pod for pod in seen.node_pods if not is_terminating(pod)]
     ready = len(ready_nodes(resource, seen))
     status = (seen.stateful_set or {}).get("status", {})
     revision = status.get("updateRevision")
@@ -79,7 +79,7 @@ def status_of(
     resource: Resource,
     seen: Seen,
     ring: Object,
-    complaints: Sequence[Complaint],
+    issues: Sequence[Issue],
     before: Object,
     now: datetime,
 ) -> Object:
@@ -88,11 +88,11 @@ def status_of(
     previous = before.get("conditions") or []
     first_start = _is_first_start(previous)
     progressing = _progressing(nodes, routers, first_start=first_start)
-    stalled = _stalled(progressing, previous, complaints, nodes, routers, now)
+    stalled = _stalled(progressing, previous, issues, nodes, routers, now)
     found = [
         _ready(nodes, routers, first_start=first_start),
         progressing,
-        conditions.degraded([*complaints, *stalled]),
+        conditions.degraded([*issues, *stalled]),
         _storage(seen.routers, previous),
     ]
     return {
@@ -114,11 +114,11 @@ def status_of(
 
 
 def status_of_invalid(generation: int, message: str, before: Object, now: datetime) -> Object:
-    """The status where the spec cannot be used: what was there stays, with the complaint."""
-    complaint = conditions.degraded([Complaint(Reason.INVALID_SPEC, message)])
+    """The status where the spec cannot be used: what was there stays, with the issue."""
+    issue = conditions.degraded([Issue(Reason.INVALID_SPEC, message)])
     previous = before.get("conditions") or []
     others = [one for one in previous if one.get("type") != Type.DEGRADED]
-    kept = conditions.updated(previous, [complaint], generation, now)
+    kept = conditions.updated(previous, [issue], generation, now)
     return before | {"observedGeneration": generation, "conditions": [*others, *kept]}
 
 
@@ -160,20 +160,20 @@ def _progressing(nodes: Progress, routers: Progress, *, first_start: bool) -> Co
 def _stalled(
     progressing: Condition,
     previous: Sequence[Object],
-    complaints: Sequence[Complaint],
+    issues: Sequence[Issue],
     nodes: Progress,
     routers: Progress,
     now: datetime,
-) -> list[Complaint]:
+) -> list[Issue]:
     """A rollout that takes long although no pod complains."""
     before = conditions.find(previous, Type.PROGRESSING)
-    if complaints or progressing.status != State.TRUE or before.get("status") != State.TRUE:
+    if issues or progressing.status != State.TRUE or before.get("status") != State.TRUE:
         return []
     since = before["lastTransitionTime"]
     if (now - conditions.moment(since)).total_seconds() < STALLED_SECONDS:
         return []
     late = [name for name, one in (("nodes", nodes), ("routers", routers)) if not one.settled]
-    return [Complaint(Reason.ROLLOUT_STALLED, f"{' and '.join(late)} have not come to rest since {since}")]
+    return [Issue(Reason.ROLLOUT_STALLED, f"{' and '.join(late)} have not come to rest since {since}")]
 
 
 def _storage(view: RouterView | None, previous: Sequence[Object]) -> Condition:
@@ -191,7 +191,7 @@ def _storage(view: RouterView | None, previous: Sequence[Object]) -> Condition:
 
 def _is_observed(workload: Object | None) -> bool:
     """Whether its controller has seen its newest spec."""
-    if workload is None or is_leaving(workload):
+    if workload is None or is_terminating(workload):
         return False
     seen: int = workload.get("status", {}).get("observedGeneration", 0)
     written: int = workload["metadata"].get("generation", 0)

@@ -18,20 +18,20 @@ from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.layers.kept import KeptBlobs
+from vectorcache.routing.batcher import Batcher
 from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.placement import shard_key
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import MAX_NODES_TRIED, ScatterSearch
-from vectorcache.routing.together import Together
 from vectorcache.stores.url import open_blob_store
 from vectorcache.vectors.metric import Floats
+from vectorcache_router.blob_probe import BlobProbe
 from vectorcache_router.collections import Collections
 from vectorcache_router.health import ClusterHealth
-from vectorcache_router.http_node import HttpNode
 from vectorcache_router.membership import FileMembership, Membership, StaticMembership, parse_nodes
 from vectorcache_router.recall import NodesMemory
+from vectorcache_router.remote_node import RemoteNode
 from vectorcache_router.settings import RouterSettings
-from vectorcache_router.storage import StorageWatch
 
 _CONNECTIONS_KEPT = 30.0  # seconds that an idle connection to a node is kept
 _FOLLOW_AGAIN = 1.0  # seconds until a membership that failed is followed again
@@ -65,7 +65,7 @@ class Cluster:
         settings: RouterSettings,
         collections: Collections,
         membership: Membership,
-        storage: StorageWatch,
+        storage: BlobProbe,
         session: aiohttp.ClientSession,
         offload: Offload,
     ) -> None:
@@ -78,14 +78,14 @@ class Cluster:
         self._settings = settings
         self._session = session
         self._offload = offload
-        self._nodes: dict[str, HttpNode] = {}
+        self._nodes: dict[str, RemoteNode] = {}
         self._scatter: ScatterSearch | None = None
-        self._together = Together(self._search, settings.linger)
+        self._batcher = Batcher(self._search, settings.linger)
         self._closing: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
 
     @property
-    def nodes(self) -> Mapping[str, HttpNode]:
+    def nodes(self) -> Mapping[str, RemoteNode]:
         """The present nodes by name."""
         return self._nodes
 
@@ -106,7 +106,7 @@ class Cluster:
         timeout: float,
     ) -> list[Answer]:
         """Search over the present nodes, together with what else arrives; see ``ScatterSearch.search``."""
-        answers = await self._together.search(_Kind(coarse, k, nprobe, payload, exact, timeout), vectors)
+        answers = await self._batcher.search(_Kind(coarse, k, nprobe, payload, exact, timeout), vectors)
         if any(answer.searched < 1.0 for answer in answers):
             self.partial_answers += 1
         return answers
@@ -141,7 +141,7 @@ class Cluster:
                 error = failure
         raise error
 
-    def keepers(self, collection: str) -> list[HttpNode]:
+    def keepers(self, collection: str) -> list[RemoteNode]:
         """The nodes to ask about a collection's metadata: first those that own its first shard."""
         if self._scatter is None:
             return []
@@ -184,10 +184,10 @@ class Cluster:
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 
-    def _connect(self, name: str, url: str) -> HttpNode:
-        return HttpNode(name, url, self._session)
+    def _connect(self, name: str, url: str) -> RemoteNode:
+        return RemoteNode(name, url, self._session)
 
-    async def _scatter_over(self, nodes: Mapping[str, HttpNode]) -> ScatterSearch:
+    async def _scatter_over(self, nodes: Mapping[str, RemoteNode]) -> ScatterSearch:
         settings = self._settings
         if self._scatter is not None and {*self._scatter.ring.nodes} == nodes.keys():
             ring = self._scatter.ring
@@ -238,7 +238,7 @@ async def open_cluster(settings: RouterSettings, environment: Mapping[str, str])
             collections = Collections(
                 blobs, kept=kept, refresh=settings.refresh, max_bytes=settings.centroid_memory
             )
-            storage = StorageWatch(blobs)
+            storage = BlobProbe(blobs)
             cluster = Cluster(settings, collections, membership, storage, session, Offload(executor))
             background = [
                 asyncio.create_task(work) for work in (cluster.follow(), storage.run(), collections.warm())

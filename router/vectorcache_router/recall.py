@@ -10,7 +10,7 @@ import msgspec
 from vectorcache.errors import VectorCacheError
 from vectorcache.index.manifest import Current
 from vectorcache.layers.kept import Memory
-from vectorcache_router.http_node import HttpNode
+from vectorcache_router.remote_node import RemoteNode
 
 MAX_NODES_ASKED = 64
 """Nodes that are asked for one blob, one after the other."""
@@ -25,7 +25,7 @@ class NodesMemory(Memory):
         nodes: the nodes to ask about a collection, in the order to ask them.
     """
 
-    def __init__(self, nodes: Callable[[str], Sequence[HttpNode]]) -> None:
+    def __init__(self, nodes: Callable[[str], Sequence[RemoteNode]]) -> None:
         self._nodes = nodes
 
     async def get(self, key: str) -> bytes | None:

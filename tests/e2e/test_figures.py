@@ -66,7 +66,7 @@ def test_a_killed_node_at_200_searches_a_second(
         fast.stop()
     for kill in kills:
         kill.answers.check(least=int(0.9 * FAST_RATE * 15))
-        assert not kill.answers.complaints
+        assert not kill.answers.issues
     usual = sorted(kills, key=lambda kill: kill.normal_after)[len(kills) // 2]
     figures.note(
         "node killed at 200 searches/s",

@@ -56,9 +56,9 @@ def running(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Op
         yield process
 
 
-def apply(thing: Object) -> Object:
-    kubectl("apply", "-f", "-", given=thing)
-    return thing
+def apply(obj: Object) -> Object:
+    kubectl("apply", "-f", "-", given=obj)
+    return obj
 
 
 def status(name: str, place: str) -> Object:
@@ -77,12 +77,12 @@ def uid(what: str, name: str, place: str) -> str:
 
 
 def reconciled(name: str, place: str) -> bool:
-    thing = get(RESOURCE, name, place)
-    return bool(thing.get("status", {}).get("observedGeneration") == thing["metadata"]["generation"])
+    obj = get(RESOURCE, name, place)
+    return bool(obj.get("status", {}).get("observedGeneration") == obj["metadata"]["generation"])
 
 
-def settled(thing: Object) -> bool:
-    found = thing.get("status", {}).get("conditions", [])
+def settled(obj: Object) -> bool:
+    found = obj.get("status", {}).get("conditions", [])
     return any(one["type"] == "Progressing" and one["status"] == "False" for one in found)
 
 
@@ -98,10 +98,10 @@ def test_everything_is_there_and_is_owned(running: OperatorProcess, place: str) 
         metadata = get(kind, pattern.format("whole"), place)["metadata"]
         assert [one["uid"] for one in metadata["ownerReferences"]] == [owner]
     eventually(lambda: len(items("pod", place, "app.kubernetes.io/instance=whole")) == 3)
-    thing = get(RESOURCE, "whole", place)
-    assert "finalizers" not in thing["metadata"]
-    assert [*thing["metadata"]["annotations"]] == ["kubectl.kubernetes.io/last-applied-configuration"]
-    found = thing["status"]
+    obj = get(RESOURCE, "whole", place)
+    assert "finalizers" not in obj["metadata"]
+    assert [*obj["metadata"]["annotations"]] == ["kubectl.kubernetes.io/last-applied-configuration"]
+    found = obj["status"]
     assert found["endpoint"] == f"http://whole-router.{place}.svc:8080"
     assert {one["type"] for one in found["conditions"]} == {
         "Ready",
@@ -368,13 +368,13 @@ def test_a_namespace_goes_also_without_the_operator(place: str, tmp_path: Path) 
 
 def test_many_at_once_and_the_operator_killed_in_between(place: str, tmp_path: Path) -> None:
     with namespace("operator-many") as other:
-        things = [
+        objects = [
             vector_cache(f"many-{number}", other, nodes={"replicas": 0}, router={"replicas": 0})
             for number in range(MANY)
         ]
         log = tmp_path / "log"
         with operator(log, other) as first:
-            kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": things})
+            kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": objects})
             began = time.monotonic()
             eventually(lambda: len(items("statefulset", other)) >= MANY // 5)
             first.kill()

@@ -127,7 +127,7 @@ class ControlledBlobs(BlobStore):
 
 
 class ControlledLayer(CacheLayer[bytes]):
-    """A layer over a dict. ``at_hand`` finds nothing, so that every read comes by ``get``."""
+    """A layer over a dict. ``get_cached`` finds nothing, so that every read comes by ``get``."""
 
     def __init__(self, values: dict[str, bytes] | None = None, *, name: str = "controlled") -> None:
         self.values = dict(values or {})
@@ -140,8 +140,8 @@ class ControlledLayer(CacheLayer[bytes]):
     async def close(self) -> None:
         await self.control.check("close")
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, bytes]:
-        if error := self.control.failures.get("at_hand"):
+    def get_cached(self, keys: Iterable[str]) -> dict[str, bytes]:
+        if error := self.control.failures.get("get_cached"):
             raise error
         return {}
 

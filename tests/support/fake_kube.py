@@ -29,8 +29,8 @@ class FakeKube:
         self.monitors = False
         self._versions = itertools.count(10_000)
 
-    def put(self, thing: Object) -> Object:
-        kept = copy.deepcopy(thing)
+    def put(self, obj: Object) -> Object:
+        kept = copy.deepcopy(obj)
         kept["metadata"].setdefault("uid", f"uid-{len(self.objects)}")
         kept["metadata"]["resourceVersion"] = str(next(self._versions))
         self.objects[kept["kind"], name_of(kept)] = kept
@@ -46,9 +46,9 @@ class FakeKube:
         self._write(f"merge {kind} {name}")
         return self.put(self.objects[kind.name, name] | patch)
 
-    async def create(self, kind: Kind, namespace: str, thing: Object) -> Object:
-        self._write(f"create {kind} {thing['reason']}")
-        return thing
+    async def create(self, kind: Kind, namespace: str, obj: Object) -> Object:
+        self._write(f"create {kind} {obj['reason']}")
+        return obj
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         self.reads.append(f"get {kind} {name}")
@@ -72,14 +72,14 @@ class FakeKube:
 
     def owned(self) -> dict[tuple[str, str], Object]:
         """What is applied, without resources, Secrets and what a test put there."""
-        return {
-            one: thing for one, thing in self.objects.items() if one[0] not in ("VectorCache", SECRET.name)
-        }
+        return {one: obj for one, obj in self.objects.items() if one[0] not in ("VectorCache", SECRET.name)}
 
     def events(self) -> list[tuple[Kind, Object]]:
         """All as a watch would tell it, but Secrets."""
-        things = self.objects.values()
-        return [(BY_NAME[one["kind"]], one) for one in things if one["kind"] in BY_NAME and namespace_of(one)]
+        objects = self.objects.values()
+        return [
+            (BY_NAME[one["kind"]], one) for one in objects if one["kind"] in BY_NAME and namespace_of(one)
+        ]
 
     def _write(self, what: str) -> None:
         error = self.fail.pop(0) if self.fail else None

@@ -29,7 +29,7 @@ class LayerContract:
         raise NotImplementedError
 
     async def test_what_was_never_put_is_not_there(self, layer: CacheLayer[bytes]) -> None:
-        assert layer.at_hand(["a"]) == {}
+        assert layer.get_cached(["a"]) == {}
         assert await layer.get("a") is None
         assert await layer.contains("a") is False
         assert await layer.delete("a") is False
@@ -44,11 +44,11 @@ class LayerContract:
 
     async def test_at_hand_is_the_value_or_nothing(self, layer: CacheLayer[bytes]) -> None:
         await layer.put("a", b"1")
-        assert layer.at_hand(["a"]) in ({"a": b"1"}, {})
+        assert layer.get_cached(["a"]) in ({"a": b"1"}, {})
         before = layer.stats()
-        found = layer.at_hand(["missing", "a"])
+        found = layer.get_cached(["missing", "a"])
         assert layer.stats().hits == before.hits + len(found)
-        assert layer.at_hand(["missing"]) == {}
+        assert layer.get_cached(["missing"]) == {}
         assert layer.stats().misses == before.misses
 
     async def test_a_newer_value_replaces(self, layer: CacheLayer[bytes]) -> None:

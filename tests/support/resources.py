@@ -59,7 +59,7 @@ FULL: Object = {
 IMAGES = Images("vectorcache/node:1", "vectorcache/router:1")
 
 
-def thing(name: str = "products", spec: Object = SMALL, namespace: str = "shop", **status: Any) -> Object:
+def obj(name: str = "products", spec: Object = SMALL, namespace: str = "shop", **status: Any) -> Object:
     """A VectorCache."""
     return {
         "apiVersion": names.API_VERSION,
@@ -78,7 +78,7 @@ def thing(name: str = "products", spec: Object = SMALL, namespace: str = "shop",
 
 def resource(spec: Object = SMALL, name: str = "products") -> Resource:
     """The same, decoded."""
-    return decode(thing(name, spec))
+    return decode(obj(name, spec))
 
 
 def facts(**changes: Any) -> Facts:

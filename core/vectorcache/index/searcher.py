@@ -109,7 +109,7 @@ class CellSearcher:
         """The chunks of cells, the cells whose chunk is missing, and why."""
         numbers = version.chunks_of(wanted)
         keys = [version.keys[n] for n in numbers]
-        found, errors = self._chunks.at_hand(keys), {}
+        found, errors = self._chunks.get_cached(keys), {}
         present, chunks = numbers, list(found.values())
         if len(found) < len(keys):
             absent = [n for n in numbers if version.keys[n] not in found]

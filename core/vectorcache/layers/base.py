@@ -78,7 +78,7 @@ class CacheLayer(ABC, Generic[V]):
         """Release what is held; a second call does nothing."""
 
     @abstractmethod
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Those of the values that are there without waiting; many at a time, because this is the hot path.
 
         In the order of the keys.

@@ -43,7 +43,7 @@ class BlobLayer(CacheLayer[V], Generic[V]):
     async def close(self) -> None:
         """Nothing is held."""
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Nothing: a blob is never at hand."""
         return {}
 

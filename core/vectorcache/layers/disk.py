@@ -74,7 +74,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._writers = asyncio.Semaphore(MAX_WRITES)
         self._tasks = Tasks()
         self._touched: dict[str, None] = {}  # keys used since the last write, the most recent last
-        self._doomed: dict[str, None] = {}  # files that are to be deleted, in the order of their leaving
+        self._marked: dict[str, None] = {}  # files that are to be deleted, in the order of their leaving
 
     async def open(self) -> None:
         """Index the survivors of a former process.
@@ -93,7 +93,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         await self._tasks.drain()
         await self._tasks.complete(self._sweep())
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Nothing: a file is never at hand."""
         return {}
 
@@ -110,7 +110,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             async with self._locks[name]:
                 value = await self._read(name, key)
             self._counters.waited(self._clock() - start)
-            if name in self._doomed:
+            if name in self._marked:
                 await self._tasks.complete(self._sweep())
         self._counters.found(value)
         return value
@@ -166,14 +166,14 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             self._on_unmapped(key)
         if reason is Removal.EVICTED:
             self._counters.evictions += 1
-            self._doomed[name] = None
+            self._marked[name] = None
 
     def _index_survivor(self, info: FileInfo) -> None:
         if not is_file_name(info.name):
             self._counters.corrupt += 1
-            self._doomed[info.name] = None
+            self._marked[info.name] = None
         elif not self._index.put(info.name, info.size):
-            self._doomed[info.name] = None
+            self._marked[info.name] = None
 
     async def _read(self, name: str, key: str) -> V | None:
         """Under the name's lock: only evictions happen meanwhile."""
@@ -192,7 +192,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             value = self._codec.decode(key, unpack(key, content))
         except CorruptData:
             self._counters.corrupt += 1
-            self._doom(name)
+            self._mark_for_deletion(name)
             return None
         return await self._mapped_value(name, key, value)
 
@@ -229,7 +229,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         try:
             await self._files.write(name, content)
         except BaseException:
-            self._doom(name)
+            self._mark_for_deletion(name)
             raise
         self._mark_touched()
         self._index.put(name, len(content))
@@ -241,18 +241,18 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             try:
                 return await self._files.delete(name)
             except BaseException:
-                self._doom(name)
+                self._mark_for_deletion(name)
                 raise
 
-    def _doom(self, name: str) -> None:
+    def _mark_for_deletion(self, name: str) -> None:
         self._index.delete(name)
-        self._doomed[name] = None
+        self._marked[name] = None
 
     async def _sweep(self) -> None:
         """Delete what is doomed; after a failure the rest waits for the next call: the disk may be broken."""
-        while self._doomed:
-            name = next(iter(self._doomed))
-            del self._doomed[name]
+        while self._marked:
+            name = next(iter(self._marked))
+            del self._marked[name]
             async with self._locks[name]:
                 if name in self._index:
                     continue  # put again since
@@ -260,5 +260,5 @@ class DiskLayer(CacheLayer[V], Generic[V]):
                     await self._files.delete(name)
                 except Exception:  # noqa: BLE001 - whatever is wrong with the medium, the caller's work is done
                     self._counters.errors += 1
-                    self._doomed[name] = None
+                    self._marked[name] = None
                     return

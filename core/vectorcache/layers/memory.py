@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class MemoryLayer(CacheLayer[V], Generic[V]):
-    """Values as they are, in an LRU. Nothing here waits: ``at_hand`` finds whatever ``get`` finds.
+    """Values as they are, in an LRU. Nothing here waits: ``get_cached`` finds whatever ``get`` finds.
 
     The LRU belongs to this layer from now on, its removal callback too. A value that outweighs the whole
     capacity is not kept, and an older value of its key is gone.
@@ -32,7 +32,7 @@ class MemoryLayer(CacheLayer[V], Generic[V]):
         """Drop everything."""
         self._lru.clear()
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Those that are there."""
         found = self._lru.get_many(keys)
         self._counters.hits += len(found)

@@ -37,21 +37,21 @@ class Loaded(Generic[V]):
 
 
 class NLayerCache(CacheLayer[V], Generic[V]):
-    """Layers of one cache, the fastest first; the last one is the guarantee: what it has not does not exist.
+    """A cache of several layers, fastest first. The last layer is the source of truth: a key missing there does not exist.
 
-    A read goes down until a layer has the value, and copies it to every layer above: to the first before
-    the answer, to the others behind it. Where one of these has the value in a form of its own, which takes less
-    memory, the first gets that one then. Concurrent reads of a key share one such load (see
-    ``SingleFlight``). Loads are bounded in number and in the bytes that callers expect of them; a load
-    counts until its last copy is made, so that slow copies slow down new loads instead of piling up.
+    A read tries each layer from the top and copies the value into every layer above the one that had it: into the
+    first layer before it returns, into the others afterwards. If one of those layers returns a more compact form of
+    the value (a mapped file), the first layer gets that form instead. Concurrent reads of a key share one load (see
+    ``SingleFlight``). Loads are bounded in number and in expected bytes. A load counts until its last copy is made,
+    so slow copies delay new loads instead of piling up.
 
-    A write goes to the guarantee first, then up. Writes of one key follow one another, and go on to their end
-    when their caller is cancelled. When a write has returned, no layer has an older value, and no load that
-    began before it will bring one back.
+    A write goes to the source of truth first and then to the layers above. Writes of one key are serialized, and run
+    to completion even if the caller is cancelled. Once a write has returned, no layer holds an older value, and no
+    load that began before the write can store one.
 
-    A layer above the guarantee that raises is passed over, and the error is counted in its ``layer_stats``.
-    Only the guarantee's errors reach the caller. An upper layer that fails to take a value is told to forget
-    its key, so that it does not go on serving an older one.
+    An upper layer that raises is skipped, and the error is counted in its ``layer_stats``. Only errors of the source
+    of truth reach the caller. If an upper layer fails to store a value, the key is deleted from it, so that it cannot
+    serve an older one.
 
     The layers are opened and closed by this object. ``clock`` gives seconds for the load times.
     """
@@ -71,8 +71,8 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         if expected_bytes < 0:
             raise InvalidInput("expected_bytes", expected_bytes, "0 or more")
         self._uppers = tuple(TolerantLayer(layer) for layer in layers[:-1])
-        self._guarantee = layers[-1]
-        self._first: CacheLayer[V] = self._uppers[0] if self._uppers else self._guarantee
+        self._origin = layers[-1]
+        self._first: CacheLayer[V] = self._uppers[0] if self._uppers else self._origin
         self._name = name
         self._expected_bytes = expected_bytes
         self._clock = clock
@@ -83,8 +83,8 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         self._flights: SingleFlight[V | None] = SingleFlight(self._load, self._tasks)
 
     async def open(self) -> None:
-        """Open every layer. An upper one that fails is passed over; the guarantee's error is raised."""
-        await self._trust(self._guarantee.open())
+        """Open every layer. An upper one that fails is passed over; the source of truth's error is raised."""
+        await self._trust(self._origin.open())
         for layer in self._uppers:
             await layer.open()
 
@@ -93,11 +93,11 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         await self._tasks.drain()
         for layer in self._uppers:
             await layer.close()
-        await self._trust(self._guarantee.close())
+        await self._trust(self._origin.close())
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Those that the first layer has at hand, in the order of the keys."""
-        found = self._first.at_hand(keys)
+        found = self._first.get_cached(keys)
         self._counters.hits += len(found)
         return found
 
@@ -105,9 +105,9 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """The value, or None where no layer has it. ``size`` is the expected bytes of it, to bound loads by.
 
         Raises:
-            VectorCacheError: the guarantee failed (``Unavailable``: try again).
+            VectorCacheError: the source of truth failed (``Unavailable``: try again).
         """
-        value = self.at_hand((key,)).get(key)
+        value = self.get_cached((key,)).get(key)
         if value is None:
             value = await asyncio.shield(self._flights.join(key, self._expected(size)))
             self._counters.found(value)
@@ -123,7 +123,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """
         if sizes is not None and len(sizes) != len(keys):
             raise InvalidInput("sizes", sizes, f"as many as keys, {len(keys)}")
-        found = self.at_hand(keys)
+        found = self.get_cached(keys)
         if len(found) == len(keys):
             return Loaded(found, {})
         expected: Sequence[int | None] = [None] * len(keys) if sizes is None else sizes
@@ -134,10 +134,10 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         return Loaded(found, failed)
 
     async def put(self, key: str, value: V) -> V:
-        """Write a value to the guarantee, then to every layer above.
+        """Write a value to the origin, then to every layer above.
 
         Raises:
-            VectorCacheError: the guarantee failed. It may have taken the value or not, so the layers above
+            VectorCacheError: the source of truth failed. It may have taken the value or not, so the layers above
                 forget the key.
         """
         await self._tasks.complete(self._write(key, lambda layer: layer.put(key, value)))
@@ -147,7 +147,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """Delete a key in every layer; say whether one had it.
 
         Raises:
-            VectorCacheError: the guarantee failed, and may have the key or not; the layers above forget it.
+            VectorCacheError: the source of truth failed, and may have the key or not; the layers above forget it.
         """
         return any(await self._tasks.complete(self._write(key, lambda layer: layer.delete(key))))
 
@@ -156,16 +156,16 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         for layer in self._uppers:
             if await layer.contains(key):
                 return True
-        return await self._trust(self._guarantee.contains(key))
+        return await self._trust(self._origin.contains(key))
 
     def stats(self) -> LayerStats:
-        """The whole: keys found anywhere, keys found nowhere, failures of the guarantee, times of loads."""
+        """The whole: keys found anywhere, keys found nowhere, failures of the origin, times of loads."""
         return self._counters.stats(self._name)
 
     def layer_stats(self) -> tuple[LayerStats, ...]:
         """Each layer's counters, the fastest first; the errors that were passed over are in them."""
-        guarantee = self._guarantee.stats()
-        last = replace(guarantee, errors=guarantee.errors + self._counters.errors)
+        origin = self._origin.stats()
+        last = replace(origin, errors=origin.errors + self._counters.errors)
         return (*(layer.stats() for layer in self._uppers), last)
 
     def _expected(self, size: int | None) -> int:
@@ -208,42 +208,55 @@ class NLayerCache(CacheLayer[V], Generic[V]):
                 await self._copy(key, kept, above[:1], flight)
 
     async def _find(self, key: str) -> tuple[int, V | None]:
-        """The value and the depth of the layer that has it, beginning with a second look at the first."""
+        """Return the value and the depth of the layer that has it.
+
+        This looks into the first layer again, although the caller has just missed there:
+
+        1. Reader A misses in the first layer.
+        2. Reader B, whose load of the same key is in flight, copies the value into the first layer; its flight ends.
+        3. A finds no flight to join and starts a new one.
+
+        Without the second look A would read the blob store for a value that is in memory.
+        """
         for depth, layer in enumerate(self._uppers):
             value = await layer.get(key)
             if value is not None:
                 return depth, value
-        return len(self._uppers), await self._trust(self._guarantee.get(key))
+        return len(self._uppers), await self._trust(self._origin.get(key))
 
     async def _copy(
         self, key: str, value: V | None, layers: Iterable[CacheLayer[V]], flight: Flight[V | None]
     ) -> V | None:
-        """Put a value into layers; return it as the last of them has it."""
+        """Put a value into layers. Returns the value as the last of them holds it."""
         for layer in layers:
             lock = self._locks[key]
-            if value is None or lock.locked():  # by a write, which overtakes this flight
+            if value is None or lock.locked():  # a write holds it and will invalidate this flight
                 break
             async with lock:
-                if not flight.overtaken:
+                if not flight.invalidated:
                     value = await layer.put(key, value)
         return value
 
     async def _write(self, key: str, step: Callable[[CacheLayer[V]], Awaitable[T]]) -> list[T]:
-        """Take a step at the guarantee, then at each layer above, from the lowest up: no reader goes back.
+        """Apply a step to the source of truth, then to the layers above from the lowest up.
 
-        A flight that began before the end has found what may be old. It copies before this holds the lock,
-        and is written over here, or it wants to copy after, and is overtaken.
+        The order ensures that no reader sees a new value and later an older one. A load that is in flight may have
+        read the old value:
+
+        1. If it copies before this takes the lock, the steps below overwrite its copy.
+        2. If it tries to copy while this holds the lock, it skips the copy (see ``_copy``).
+        3. If it copies after this has released the lock, ``invalidate`` has marked it, and it skips the copy.
         """
         async with self._locks[key]:
             try:
-                results = [await self._trust(step(self._guarantee))]
+                results = [await self._trust(step(self._origin))]
                 results += [await step(layer) for layer in reversed(self._uppers)]
             except Exception:
                 for layer in self._uppers:
                     await layer.delete(key)
                 raise
             finally:
-                self._flights.overtake(key)
+                self._flights.invalidate(key)
             return results
 
     async def _trust(self, call: Awaitable[T]) -> T:

@@ -25,7 +25,7 @@ ENTRY_BYTES = 256
 
 
 class EfficientVectorStorage(NLayerCache[V], Generic[V]):
-    """Three layers: ``memory`` (decoded values), ``disk`` (files), ``blob`` (the guarantee).
+    """Three layers: ``memory`` (decoded values), ``disk`` (files), ``blob`` (the origin).
 
     Args:
         blobs: the truth; stays its maker's to close.
@@ -73,8 +73,8 @@ class EfficientVectorStorage(NLayerCache[V], Generic[V]):
             clock=clock,
         )
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Those in memory. Their files are in use as well: what is mapped is read there."""
-        found = super().at_hand(keys)
+        found = super().get_cached(keys)
         self._disk.touch(found)
         return found

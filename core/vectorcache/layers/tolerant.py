@@ -30,10 +30,10 @@ class TolerantLayer(CacheLayer[V], Generic[V]):
         """Close the layer."""
         await self._tolerate(self._layer.close(), None)
 
-    def at_hand(self, keys: Iterable[str]) -> dict[str, V]:
+    def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
         """Those that are at hand."""
         try:
-            return self._layer.at_hand(keys)
+            return self._layer.get_cached(keys)
         except Exception:  # noqa: BLE001 - as in _tolerate
             self._errors += 1
             return {}

@@ -32,7 +32,7 @@ class EvictionPolicy(ABC):
         """An entry left, for whatever reason."""
 
     @abstractmethod
-    def next_to_leave(self) -> EntryId:
+    def victim(self) -> EntryId:
         """The entry to evict; asked only while there is one."""
 
 
@@ -54,7 +54,7 @@ class LeastRecentlyUsed(EvictionPolicy):
         """It is forgotten."""
         self._order.delete(identity)
 
-    def next_to_leave(self) -> EntryId:
+    def victim(self) -> EntryId:
         """The least recent."""
         return next(self._order.keys())
 
@@ -83,7 +83,7 @@ class LeastFrequentlyUsed(EvictionPolicy):
         """It is forgotten, and its count with it."""
         self._leave(identity)
 
-    def next_to_leave(self) -> EntryId:
+    def victim(self) -> EntryId:
         """The first of the lowest rank."""
         return next(iter(self._ranks[min(self._ranks)]))
 
@@ -100,7 +100,7 @@ class LeastFrequentlyUsed(EvictionPolicy):
         return uses
 
 
-class EarliestEnd(EvictionPolicy):
+class SoonestToExpire(EvictionPolicy):
     """What ends first leaves first; what never ends leaves last, the oldest of it first."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class EarliestEnd(EvictionPolicy):
         """It is forgotten."""
         self._ends.discard(identity)
 
-    def next_to_leave(self) -> EntryId:
+    def victim(self) -> EntryId:
         """The one that ends first."""
         first = self._ends.first()
         assert first is not None, "asked while there is none"
@@ -127,7 +127,7 @@ class EarliestEnd(EvictionPolicy):
 POLICIES: dict[str, type[EvictionPolicy]] = {
     "lru": LeastRecentlyUsed,
     "lfu": LeastFrequentlyUsed,
-    "ttl": EarliestEnd,
+    "ttl": SoonestToExpire,
 }
 
 

@@ -167,7 +167,7 @@ class MemoryStore(KeyValueStore):
     def _make_room(self, size: int, now: float) -> None:
         while len(self._entries) >= self._max_entries or self._bytes + size > self._max_bytes:
             if not self._remove_expired(now):
-                self._remove(self._policy.next_to_leave())
+                self._remove(self._policy.victim())
                 self._evicted += 1
 
     def _remove_expired(self, now: float) -> bool:

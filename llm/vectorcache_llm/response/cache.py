@@ -22,7 +22,6 @@ from vectorcache_llm.response.breaker import Breaker
 from vectorcache_llm.response.cacheable import Cacheable, one_reply
 from vectorcache_llm.response.guard import Guard
 from vectorcache_llm.response.invalidations import Invalidations
-from vectorcache_llm.response.ladder import Ladder
 from vectorcache_llm.response.life import Life
 from vectorcache_llm.response.lookup import Answer, Lookup, Query
 from vectorcache_llm.response.part import CACHE, Part
@@ -33,6 +32,7 @@ from vectorcache_llm.response.shadow import ShadowCollector
 from vectorcache_llm.response.streams import Recording, opened
 from vectorcache_llm.response.threshold import Threshold
 from vectorcache_llm.response.tier import Tier
+from vectorcache_llm.response.tiered_lookup import TieredLookup
 from vectorcache_llm.scope import EVERYBODY, Scope
 from vectorcache_llm.similarity.base import IndexEntry, SimilarityIndex
 
@@ -109,9 +109,9 @@ class ResponseCache(AdministeredCache):
         self._background = Background(background)
         part = Part("embedder", Breaker(), observer)
         semantic = Semantic(embedder, threshold, guard, shadow, part, observer, clock)
-        climbed = [Tier(index, Breaker(), observer, self._background) for index in tiers]
-        super().__init__(climbed, semantic, invalidations, observer, deadline, clock)
-        self._ladder = Ladder(climbed, semantic, invalidations, self._background, observer, deadline)
+        guarded = [Tier(index, Breaker(), observer, self._background) for index in tiers]
+        super().__init__(guarded, semantic, invalidations, observer, deadline, clock)
+        self._lookup = TieredLookup(guarded, semantic, invalidations, self._background, observer, deadline)
         self._life = Life(ttl, ttl_jitter, stale_while_revalidate, clock, rng)
         self._cacheable = cacheable
         self._shadow = shadow
@@ -164,7 +164,7 @@ class ResponseCache(AdministeredCache):
         query = self._query(request, scope)
         with query.spending() as ends:
             entry = await self._entry(query, reply, self._life.of(ttl), frozenset(tags), ends)
-            writes = self._ladder.keep_first(query, entry, ends), self._ladder.keep_rest(query, entry, ends)
+            writes = self._lookup.keep_first(query, entry, ends), self._lookup.keep_rest(query, entry, ends)
             return any(await asyncio.gather(*writes))
 
     async def get_or_call(
@@ -243,7 +243,7 @@ class ResponseCache(AdministeredCache):
         return Query(request, scope, request.key(scope), self._deadline, self._invalidations.mark)
 
     async def _look_up(self, query: Query, *, stale: bool = False) -> Lookup:
-        lookup = await self._ladder.find(query, stale=stale)
+        lookup = await self._lookup.find(query, stale=stale)
         self._outcomes[lookup.outcome] += 1
         reply = lookup.reply
         if reply is not None:
@@ -255,7 +255,7 @@ class ResponseCache(AdministeredCache):
         self, query: Query, call: Call, life: Life, tags: frozenset[str], flight: Flight[Reply]
     ) -> None:
         """Call, store in the first tier, answer, then store in the others."""
-        made = await self._ladder.at_hand(
+        made = await self._lookup.get_cached(
             query
         )  # by a call that ended while this one's caller looked elsewhere
         if made is not None:
@@ -265,7 +265,7 @@ class ResponseCache(AdministeredCache):
         entry = await self._store(query, reply, life, tags)
         flight.answer.set_result(reply)
         if entry is not None:
-            await self._ladder.keep_rest(query, entry, self._later())
+            await self._lookup.keep_rest(query, entry, self._later())
 
     async def _store(self, query: Query, reply: Reply, life: Life, tags: frozenset[str]) -> IndexEntry | None:
         """In the first tier; the entry for the others, or None where nothing is to be stored."""
@@ -281,7 +281,7 @@ class ResponseCache(AdministeredCache):
             ) as error:  # the reply has what cannot be kept; the caller gets it all the same
                 self._observer.failed(CACHE, "", "store", error)
                 return None
-            await self._ladder.keep_first(query, entry, ends)
+            await self._lookup.keep_first(query, entry, ends)
         return entry
 
     async def _entry(
@@ -311,7 +311,7 @@ class ResponseCache(AdministeredCache):
         async def finished(reply: Reply) -> None:
             entry = await self._store(query, reply, life, tags)
             if entry is not None:
-                await self._ladder.keep_rest(query, entry, self._later())
+                await self._lookup.keep_rest(query, entry, self._later())
 
         def forget(task: object) -> None:
             if self._recordings.get(query.id) is mine:

@@ -6,14 +6,14 @@ from typing import Any
 
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.plan.base import thing
+from vectorcache_operator.plan.base import new_object
 from vectorcache_operator.spec import Resource
 
 
 def service_accounts(resource: Resource) -> list[Object]:
     """Accounts of nodes and routers; only routers talk to the API, so only they get a token (by their pods)."""
     return [
-        thing(
+        new_object(
             kinds.SERVICE_ACCOUNT,
             resource,
             name,
@@ -31,7 +31,7 @@ def service_accounts(resource: Resource) -> list[Object]:
 def role(resource: Resource) -> Object:
     """What a router does: follow the nodes' pods, and resize its own resource."""
     name = names.router(resource.name)
-    return thing(
+    return new_object(
         kinds.ROLE,
         resource,
         name,
@@ -47,7 +47,7 @@ def role(resource: Resource) -> Object:
 def role_binding(resource: Resource) -> Object:
     """The role is the routers'."""
     name = names.router(resource.name)
-    return thing(
+    return new_object(
         kinds.ROLE_BINDING,
         resource,
         name,

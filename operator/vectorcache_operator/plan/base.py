@@ -9,7 +9,9 @@ from vectorcache_operator.kinds import Kind, Object
 from vectorcache_operator.spec import Resource
 
 
-def thing(kind: Kind, resource: Resource, name: str, component: str | None = None, **content: Any) -> Object:
+def new_object(
+    kind: Kind, resource: Resource, name: str, component: str | None = None, **content: Any
+) -> Object:
     """An object owned by the resource; ``annotations`` among the content go into its metadata."""
     metadata: dict[str, Any] = {
         "name": name,

@@ -6,7 +6,7 @@ import json
 
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.plan.base import thing
+from vectorcache_operator.plan.base import new_object
 from vectorcache_operator.spec import Resource
 
 
@@ -19,4 +19,4 @@ def ring_config(resource: Resource) -> Object:
         "replication": spec.ring.replication,
         "shard_bytes": spec.shard_bytes,
     }
-    return thing(kinds.CONFIG_MAP, resource, resource.name, data={names.RING_FILE: json.dumps(ring)})
+    return new_object(kinds.CONFIG_MAP, resource, resource.name, data={names.RING_FILE: json.dumps(ring)})

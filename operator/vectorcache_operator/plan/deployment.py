@@ -5,7 +5,7 @@ from __future__ import annotations
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
 from vectorcache_operator.plan import pod
-from vectorcache_operator.plan.base import selecting, thing
+from vectorcache_operator.plan.base import new_object, selecting
 from vectorcache_operator.plan.facts import Facts
 from vectorcache_operator.spec import Resource
 
@@ -22,7 +22,7 @@ def deployment(resource: Resource, facts: Facts) -> Object:
         "selector": selecting(resource, names.ROUTER),
         "template": _template(resource, facts),
     }
-    return thing(kinds.DEPLOYMENT, resource, name, names.ROUTER, spec=spec)
+    return new_object(kinds.DEPLOYMENT, resource, name, names.ROUTER, spec=spec)
 
 
 def _template(resource: Resource, facts: Facts) -> Object:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.plan.base import selecting, thing
+from vectorcache_operator.plan.base import new_object, selecting
 from vectorcache_operator.spec import Resource
 
 
 def disruption_budgets(resource: Resource) -> list[Object]:
     """One for the nodes, one for the routers. Pods that are not ready never hold a drain up."""
     return [
-        thing(
+        new_object(
             kinds.POD_DISRUPTION_BUDGET,
             resource,
             name,

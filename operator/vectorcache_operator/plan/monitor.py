@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.plan.base import thing
+from vectorcache_operator.plan.base import new_object
 from vectorcache_operator.spec import Resource
 
 
@@ -15,4 +15,4 @@ def service_monitor(resource: Resource) -> Object:
         "endpoints": [{"port": names.HTTP, "path": "/metrics"}],
         "targetLabels": [names.LABEL_INSTANCE, names.LABEL_COMPONENT],
     }
-    return thing(kinds.SERVICE_MONITOR, resource, resource.name, spec=spec)
+    return new_object(kinds.SERVICE_MONITOR, resource, resource.name, spec=spec)

@@ -6,7 +6,7 @@ from typing import Any
 
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.plan.base import selecting, thing
+from vectorcache_operator.plan.base import new_object, selecting
 from vectorcache_operator.plan.facts import Facts
 from vectorcache_operator.spec import Resource
 
@@ -33,7 +33,7 @@ def _policy(resource: Resource, name: str, component: str, peers: list[dict[str,
         "policyTypes": ["Ingress"],
         "ingress": [{"from": peers, "ports": [{"port": names.PORT, "protocol": "TCP"}]}],
     }
-    return thing(kinds.NETWORK_POLICY, resource, name, component, spec=spec)
+    return new_object(kinds.NETWORK_POLICY, resource, name, component, spec=spec)
 
 
 def _operator(facts: Facts) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vectorcache_operator import kinds, names
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.plan.base import thing
+from vectorcache_operator.plan.base import new_object
 from vectorcache_operator.spec import Resource
 
 
@@ -20,7 +20,7 @@ def _nodes(resource: Resource) -> Object:
         "selector": names.selector(resource.name, names.NODE),
         "ports": [_port(names.PORT)],
     }
-    return thing(kinds.SERVICE, resource, names.node(resource.name), names.NODE, spec=spec)
+    return new_object(kinds.SERVICE, resource, names.node(resource.name), names.NODE, spec=spec)
 
 
 def _routers(resource: Resource) -> Object:
@@ -30,7 +30,7 @@ def _routers(resource: Resource) -> Object:
         "selector": names.selector(resource.name, names.ROUTER),
         "ports": [_port(service.port)],
     }
-    return thing(
+    return new_object(
         kinds.SERVICE,
         resource,
         names.router(resource.name),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vectorcache_operator import kinds, names, quantity
 from vectorcache_operator.kinds import Object
 from vectorcache_operator.plan import pod
-from vectorcache_operator.plan.base import selecting, thing
+from vectorcache_operator.plan.base import new_object, selecting
 from vectorcache_operator.plan.facts import Facts
 from vectorcache_operator.spec import Resource
 
@@ -34,7 +34,7 @@ def stateful_set(resource: Resource, facts: Facts) -> Object:
         "template": _template(resource, facts),
         "volumeClaimTemplates": [_claim(resource, facts)],
     }
-    return thing(kinds.STATEFUL_SET, resource, name, names.NODE, spec=spec)
+    return new_object(kinds.STATEFUL_SET, resource, name, names.NODE, spec=spec)
 
 
 def _template(resource: Resource, facts: Facts) -> Object:

@@ -26,12 +26,12 @@ class Answers:
         counts: how many were ok, failed, wrong, partial; ``again`` were tried more than once, ``skipped`` were not
             asked because too many were under way.
         milliseconds: of each answer, from the moment at which it was due.
-        complaints: what the searcher said about those that did not go well.
+        issues: what the searcher said about those that did not go well.
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     milliseconds: list[float] = field(default_factory=list)
-    complaints: list[dict[str, Any]] = field(default_factory=list)
+    issues: list[dict[str, Any]] = field(default_factory=list)
 
     def percentile(self, percent: float) -> float:
         """Milliseconds that so many percent of the answers took at most."""
@@ -47,8 +47,8 @@ class Answers:
         """
         allowed = {"ok", *(["partial"] if partial else []), *(["again"] if again else [])}
         bad = {name: count for name, count in self.counts.items() if count and name not in allowed}
-        assert not bad, f"{self.counts}; {self.complaints[:5]}"
-        assert self.counts["ok"] >= least, f"{self.counts}; {self.complaints[:5]}"
+        assert not bad, f"{self.counts}; {self.issues[:5]}"
+        assert self.counts["ok"] >= least, f"{self.counts}; {self.issues[:5]}"
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Searches:
             if not begun < line["time"] <= ended:
                 continue
             if "ok" not in line:
-                answers.complaints.append(line)
+                answers.issues.append(line)
                 continue
             for name in COUNTS:
                 answers.counts[name] += line[name]
@@ -124,10 +124,10 @@ class Searches:
         settled = time.time() + 1.0
         until(lambda: self.now() >= settled, f"pod {self.name} goes on", 30)
         found = self.since(begun)
-        answers.counts, answers.milliseconds, answers.complaints = (
+        answers.counts, answers.milliseconds, answers.issues = (
             found.counts,
             found.milliseconds,
-            found.complaints,
+            found.issues,
         )
 
     def _goes_well(self, rate: float) -> bool:

@@ -79,7 +79,7 @@ async def test_what_a_node_owns_is_in_memory_when_it_is_ready(
     assert await warm_up.unready() == []
     owned = keys_of(words, 0) | keys_of(words, 1)
     assert warm_up.planned == warm_up.loaded == len(owned) > 10
-    assert set(node.storage.at_hand(owned)) == owned
+    assert set(node.storage.get_cached(owned)) == owned
     assert layer(node, "memory").items == len(owned), "and nothing else"
     await until(lambda: layer(node, "disk").items == len(owned))
 
@@ -92,7 +92,7 @@ async def test_a_node_that_the_file_does_not_name_yet_is_on_the_ring_all_the_sam
         await warm_up_of(node, ring_file).run()
         names = [*NAMES, "words-node-3"]
         owned = keys_of(words, 0, "words-node-3", names) | keys_of(words, 1, "words-node-3", names)
-        assert set(node.storage.at_hand(owned)) == owned
+        assert set(node.storage.get_cached(owned)) == owned
 
 
 async def test_a_restart_reads_the_disk_and_not_the_blobs(
@@ -113,11 +113,11 @@ async def test_what_does_not_fit_in_memory_comes_to_disk(
         storage = node.storage
         manifest = words.manifests["dot"]
         sunk, missing = manifest.chunk_key(0), f"{manifest.chunk_key(0)}-nowhere"
-        assert await storage.sink(sunk, manifest.chunks[0].bytes)
-        assert not await storage.sink(missing, 1)
-        assert storage.at_hand([sunk]) == {}
+        assert await storage.warm_to_disk(sunk, manifest.chunks[0].bytes)
+        assert not await storage.warm_to_disk(missing, 1)
+        assert storage.get_cached([sunk]) == {}
         assert (layer(node, "disk").items, layer(node, "memory").items) == (1, 0)
-        assert await storage.sink(sunk, manifest.chunks[0].bytes)
+        assert await storage.warm_to_disk(sunk, manifest.chunks[0].bytes)
         assert layer(node, "blob").hits == 1, "it was there"
         assert await storage.get(sunk) is not None
         assert layer(node, "disk").hits == 1
@@ -170,7 +170,7 @@ async def test_codes_of_all_chunks_come_to_memory_that_could_not_hold_a_fifth_of
         warm_up = warm_up_of(node, ring_file)
         await warm_up.run()
         assert warm_up.loaded == len(owned) > 20
-        assert set(node.storage.at_hand(owned)) == owned
+        assert set(node.storage.get_cached(owned)) == owned
         assert (layer(node, "memory").evictions, layer(node, "blob").hits) == (0, len(owned))
         plan = plan_of(ring, SHARD, NAMES[0], [await node.versions.open(NAME, 1)], 1e9, 1e9)
         weights = sum(chunk.weight for chunk in plan.memory)
@@ -285,7 +285,7 @@ async def test_what_is_damaged_or_gone_is_passed_over(
         owned = {key for key in keys_of(damaged, 0) | keys_of(damaged, 1) if not key.startswith("cosine/")}
         assert warm_up.planned == len(owned)
         assert warm_up.loaded == len(owned) - 2
-        assert set(node.storage.at_hand(owned)) == owned - {torn, gone}
+        assert set(node.storage.get_cached(owned)) == owned - {torn, gone}
     events = [log["event"] for log in logs]
     assert events[0] == "collection not warmed"
     assert logs[-1]["outcome"] == "complete"

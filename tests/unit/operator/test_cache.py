@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.resources import facts, live, pod, resource, thing
+from tests.support.resources import facts, live, obj, pod, resource
 
 from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.kinds import POD, SERVICE, VECTOR_CACHE
@@ -13,7 +13,7 @@ SERVICES = [live(one) for one in plan(resource(), facts()) if one["kind"] == "Se
 
 def test_objects_by_resource() -> None:
     cache = WatchCache()
-    assert cache.put(VECTOR_CACHE, thing()) == {KEY}
+    assert cache.put(VECTOR_CACHE, obj()) == {KEY}
     for one in SERVICES:
         assert cache.put(SERVICE, one) == {KEY}
     assert [one["metadata"]["name"] for one in cache.of(KEY, SERVICE)] == ["products-node", "products-router"]

@@ -13,7 +13,7 @@ def of(size: str) -> dict[str, object]:
 
 
 def reason(found: DiskPlan) -> Reason | None:
-    return found.complaint.reason if found.complaint else None
+    return found.issue.reason if found.issue else None
 
 
 def test_the_first_time() -> None:
@@ -51,8 +51,8 @@ def test_a_refusal_keeps_what_there_is() -> None:
     found = plan_disks("20Gi", of("10Gi"), [claim(0, "10Gi")], "the class does not resize")
     assert (found.capacity, found.grow, found.replace) == ("10Gi", (), False)
     assert reason(found) is Reason.VOLUME_EXPANSION_REFUSED
-    assert found.complaint is not None
-    assert "the class does not resize" in found.complaint.message
+    assert found.issue is not None
+    assert "the class does not resize" in found.issue.message
 
 
 def test_a_claim_that_leaves_does_not_count() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.fake_kube import FakeKube
-from tests.support.resources import NOW, Object, thing
+from tests.support.resources import NOW, Object, obj
 from tests.support.waiting import until
 
 from vectorcache_operator.errors import ApiUnavailable
@@ -53,33 +53,33 @@ def events(kube: Any, clock: Clock, metrics: OperatorMetrics) -> Events:
 
 
 def test_the_same_is_told_once_in_a_while(events: Events, clock: Clock) -> None:
-    assert events.tell(thing(), NOTICE)
+    assert events.tell(obj(), NOTICE)
     clock.now = QUIET_SECONDS - 1
-    assert not events.tell(thing(), NOTICE)
-    assert events.tell(thing("other"), NOTICE)
+    assert not events.tell(obj(), NOTICE)
+    assert events.tell(obj("other"), NOTICE)
     clock.now = QUIET_SECONDS
-    assert events.tell(thing(), NOTICE)
+    assert events.tell(obj(), NOTICE)
 
 
 def test_one_resource_has_a_budget(events: Events, clock: Clock, metrics: OperatorMetrics) -> None:
-    told = [events.tell(thing(), Notice(Severity.NORMAL, "R", str(number))) for number in range(BURST + 5)]
+    told = [events.tell(obj(), Notice(Severity.NORMAL, "R", str(number))) for number in range(BURST + 5)]
     assert sum(told) == BURST
     assert metrics.events_dropped._value.get() == 5
-    assert events.tell(thing("other"), NOTICE)
+    assert events.tell(obj("other"), NOTICE)
     clock.now = REFILL_SECONDS
-    assert events.tell(thing(), NOTICE)
+    assert events.tell(obj(), NOTICE)
 
 
 def test_what_waits_is_bounded(events: Events) -> None:
-    told = [events.tell(thing(f"r{number}"), NOTICE) for number in range(WAITING + 5)]
+    told = [events.tell(obj(f"r{number}"), NOTICE) for number in range(WAITING + 5)]
     assert sum(told) == WAITING
 
 
 async def test_they_are_sent_and_a_failure_is_passed_over(events: Events, kube: FakeKube) -> None:
     kube.fail = [ApiUnavailable("away")]
     task = asyncio.create_task(events.run())
-    events.tell(thing(), Notice(Severity.WARNING, "Lost", "one"))
-    events.tell(thing(), NOTICE)
+    events.tell(obj(), Notice(Severity.WARNING, "Lost", "one"))
+    events.tell(obj(), NOTICE)
     await until(lambda: bool(kube.writes))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -11,9 +11,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
-from tests.support.resources import thing
+from tests.support.resources import obj
 
-from vectorcache_operator.errors import ApiConflict, ApiGone, ApiRefused, ApiUnavailable, NamespaceLeaving
+from vectorcache_operator.errors import ApiConflict, ApiGone, ApiRefused, ApiUnavailable, NamespaceTerminating
 from vectorcache_operator.kinds import SERVICE_MONITOR, VECTOR_CACHE
 from vectorcache_operator.kube import Kube
 from vectorcache_operator.metrics import OperatorMetrics
@@ -54,7 +54,7 @@ async def kube(api: FakeApi) -> AsyncIterator[Kube]:
 
 async def test_requests(kube: Kube, api: FakeApi) -> None:
     path = "/apis/vectorcache.io/v1alpha1/namespaces/shop/vectorcaches/products"
-    await kube.apply(thing(), force=True, subresource="status")
+    await kube.apply(obj(), force=True, subresource="status")
     await kube.merge(VECTOR_CACHE, "shop", "products", {"a": 1})
     await kube.get(VECTOR_CACHE, "shop", "products")
     await kube.delete(VECTOR_CACHE, "shop", "products", "uid", "Orphan")
@@ -98,14 +98,14 @@ async def test_errors_are_told_apart(kube: Kube, api: FakeApi, status: int, kind
 async def test_a_mistyped_object_is_a_refusal_although_the_api_says_500(kube: Kube, api: FakeApi) -> None:
     api.status, api.answer = 500, {"message": "failed to create typed patch object (...): expected map"}
     with pytest.raises(ApiRefused):
-        await kube.apply(thing(), force=True)
+        await kube.apply(obj(), force=True)
 
 
 async def test_a_namespace_that_leaves(kube: Kube, api: FakeApi) -> None:
     cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
     api.status, api.answer = 403, {"message": "no", "reason": "Forbidden", "details": {"causes": [cause]}}
-    with pytest.raises(NamespaceLeaving):
-        await kube.apply(thing(), force=False)
+    with pytest.raises(NamespaceTerminating):
+        await kube.apply(obj(), force=False)
 
 
 async def test_an_answer_that_is_no_json(kube: Kube, api: FakeApi) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.fake_kube import FakeKube
-from tests.support.resources import IMAGES, NOW, SMALL, Object, claim, thing
+from tests.support.resources import IMAGES, NOW, SMALL, Object, claim, obj
 
 from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.conditions import find
-from vectorcache_operator.errors import ApiConflict, ApiRefused, ApiUnavailable, NamespaceLeaving
+from vectorcache_operator.errors import ApiConflict, ApiRefused, ApiUnavailable, NamespaceTerminating
 from vectorcache_operator.events import Events
 from vectorcache_operator.kinds import BY_NAME, CLAIM, STATEFUL_SET, VECTOR_CACHE
 from vectorcache_operator.metrics import OperatorMetrics
@@ -57,7 +57,7 @@ class World:
 def world(spec: Object = SMALL, kube: FakeKube | None = None) -> World:
     api, cache = kube or FakeKube(), WatchCache()
     if kube is None:
-        api.put(thing(spec=spec))
+        api.put(obj(spec=spec))
         api.put(SECRET)
     metrics = OperatorMetrics(CollectorRegistry())
     surroundings = Surroundings(IMAGES, "vectorcache-system")
@@ -323,6 +323,6 @@ async def test_series_of_a_resource_go_with_it() -> None:
 
 async def test_a_namespace_that_leaves_is_left_alone() -> None:
     here = world(OPEN)
-    here.kube.fail = [NamespaceLeaving(403, "Forbidden", "it is being terminated")]
+    here.kube.fail = [NamespaceTerminating(403, "Forbidden", "it is being terminated")]
     assert await here.reconcile() is None
     assert here.kube.writes == []

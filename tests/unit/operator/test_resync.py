@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.fake_kube import FakeKube
-from tests.support.resources import IMAGES, live, resource, thing
+from tests.support.resources import IMAGES, live, obj, resource
 from tests.support.waiting import until
 
 from vectorcache_operator import resync as module
@@ -57,7 +57,7 @@ class Here:
 
     def put(self) -> None:
         """A resource and its Services, in the API and by watch."""
-        self.cache.put(VECTOR_CACHE, self.kube.put(thing()))
+        self.cache.put(VECTOR_CACHE, self.kube.put(obj()))
         for one in services(resource()):
             self.cache.put(SERVICE, self.kube.put(live(one)))
 
@@ -100,10 +100,10 @@ async def test_a_watch_that_misses_changes_is_an_ailment(here: Here) -> None:
     here.kube.put(here.kube.objects["Service", "products-node"])
     await here.resync.round()
     assert here.resync.behind == "Service shop/products-node"
-    assert health(here).ailments() == ["the watches miss changes of Service shop/products-node"]
+    assert health(here).liveness_failures() == ["the watches miss changes of Service shop/products-node"]
     here.cache.put(SERVICE, here.kube.objects["Service", "products-node"])
     await here.resync.round()
-    assert health(here).ailments() == []
+    assert health(here).liveness_failures() == []
 
 
 async def test_what_arrives_before_the_second_look_is_not_missing(
@@ -126,9 +126,9 @@ async def test_an_api_that_is_away_is_no_ailment(here: Here) -> None:
     here.put()
     here.kube.serves = away  # type: ignore[assignment, method-assign]
     here.clock.now = 10_000.0
-    assert health(here).ailments() == ["no round of the resync for 10000 s"]
+    assert health(here).liveness_failures() == ["no round of the resync for 10000 s"]
     await here.resync.round()
-    assert health(here).ailments() == []
+    assert health(here).liveness_failures() == []
 
 
 async def test_monitors_are_noticed_when_they_come(here: Here) -> None:
@@ -141,7 +141,7 @@ async def test_monitors_are_noticed_when_they_come(here: Here) -> None:
 
 
 async def test_it_is_filled_when_the_watches_have_told_all(here: Here) -> None:
-    here.kube.put(thing())
+    here.kube.put(obj())
     task = asyncio.create_task(here.resync.run())
     await until(lambda: here.kube.reads.count("list VectorCache") >= 2)
     assert await health(here).unready() == ["the watch cache is not filled yet"]
@@ -170,7 +170,9 @@ async def test_a_reconcile_that_hangs_is_an_ailment(here: Here) -> None:
     queue.add(KEY)
     await until(lambda: len(queue) == 0)
     here.clock.now = 301.0
-    assert Health(queue, here.resync, here.clock).ailments() == ["a reconcile has been running for 301 s"]
+    assert Health(queue, here.resync, here.clock).liveness_failures() == [
+        "a reconcile has been running for 301 s"
+    ]
     go.set()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

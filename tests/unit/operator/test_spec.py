@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 import yaml
-from tests.support.resources import FULL, SMALL, Object, thing
+from tests.support.resources import FULL, SMALL, Object, obj
 
 from vectorcache_operator.names import Key
 from vectorcache_operator.spec import InvalidSpec, Spec, decode
@@ -70,7 +70,7 @@ def test_defaults_are_those_of_the_schema() -> None:
 
 
 def test_a_resource_is_read_whole() -> None:
-    found = decode(thing(spec=FULL))
+    found = decode(obj(spec=FULL))
     assert found.key == Key("shop", "products")
     assert found.generation == 7
     assert found.spec.nodes.scheduling.priority_class_name == "high"
@@ -79,11 +79,11 @@ def test_a_resource_is_read_whole() -> None:
 
 
 def test_the_disk_is_ten_times_the_memory() -> None:
-    assert decode(thing(spec=SMALL | {"nodes": {"memory": {"capacity": "1.5Gi"}}})).spec.disk == "15Gi"
+    assert decode(obj(spec=SMALL | {"nodes": {"memory": {"capacity": "1.5Gi"}}})).spec.disk == "15Gi"
 
 
 def test_a_newer_schema_is_no_error() -> None:
-    decode(thing(spec=SMALL | {"later": {"a": 1}}))
+    decode(obj(spec=SMALL | {"later": {"a": 1}}))
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_a_newer_schema_is_no_error() -> None:
 )
 def test_what_cannot_be_used_says_why(change: Object, message: str) -> None:
     with pytest.raises(InvalidSpec) as invalid:
-        decode(thing(spec=SMALL | change))
+        decode(obj(spec=SMALL | change))
     assert message in str(invalid.value)
 
 
 def test_a_resource_without_a_spec() -> None:
     with pytest.raises(InvalidSpec, match="blob"):
-        decode(thing(spec={}))
+        decode(obj(spec={}))

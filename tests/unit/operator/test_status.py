@@ -7,7 +7,7 @@ import pytest
 from tests.support.resources import NOW, SMALL, Object, facts, live, pod, resource
 
 from vectorcache_operator import conditions
-from vectorcache_operator.conditions import MEANINGS, SEVERITY, Complaint, Reason, State, Type
+from vectorcache_operator.conditions import MEANINGS, SEVERITY, Issue, Reason, State, Type
 from vectorcache_operator.plan.deployment import deployment
 from vectorcache_operator.plan.statefulset import stateful_set
 from vectorcache_operator.routers import RouterView
@@ -39,7 +39,7 @@ def status(
     what: Seen, before: Object | None = None, spec: Object = SPEC, later: float = 0.0, **more: Any
 ) -> Object:
     return status_of(
-        resource(spec), what, RING, more.get("complaints", ()), before or {}, NOW + timedelta(seconds=later)
+        resource(spec), what, RING, more.get("issues", ()), before or {}, NOW + timedelta(seconds=later)
     )
 
 
@@ -117,12 +117,12 @@ def test_hibernated() -> None:
 
 
 def test_the_worst_complaint_is_the_reason_and_all_are_told() -> None:
-    complaints = [
-        Complaint(Reason.VOLUME_SHRINK_REFUSED, "the disk"),
-        Complaint(Reason.IMAGE_PULL_FAILING, "the image"),
-        Complaint(Reason.IMAGE_PULL_FAILING, "the image"),
+    issues = [
+        Issue(Reason.VOLUME_SHRINK_REFUSED, "the disk"),
+        Issue(Reason.IMAGE_PULL_FAILING, "the image"),
+        Issue(Reason.IMAGE_PULL_FAILING, "the image"),
     ]
-    found = conditions.find(status(seen(), complaints=complaints)["conditions"], Type.DEGRADED)
+    found = conditions.find(status(seen(), issues=issues)["conditions"], Type.DEGRADED)
     assert (found["reason"], found["message"]) == ("ImagePullFailing", "the image; the disk")
 
 
@@ -160,8 +160,8 @@ def test_a_rollout_that_takes_long_without_a_word_is_stalled() -> None:
     assert brief(status(seen(pods=2, ready=2), rolling, later=599))["Degraded"] == "False AsExpected"
     stalled = status(seen(pods=2, ready=2), rolling, later=601)
     assert brief(stalled)["Degraded"] == "True RolloutStalled"
-    complaint = [Complaint(Reason.UNSCHEDULABLE, "no room")]
-    told = status(seen(pods=2, ready=2), rolling, later=601, complaints=complaint)
+    issue = [Issue(Reason.UNSCHEDULABLE, "no room")]
+    told = status(seen(pods=2, ready=2), rolling, later=601, issues=issue)
     assert brief(told)["Degraded"] == "True Unschedulable"
 
 

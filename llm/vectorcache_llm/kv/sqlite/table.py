@@ -116,7 +116,7 @@ class Table:
         self._connection = connect(path, busy_seconds=busy_seconds, durable=durable, check=check)
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._next_to_leave = NEXT_TO_LEAVE[policy]
+        self._victim = NEXT_TO_LEAVE[policy]
         self._counts = counts
         self._marks: dict[int, tuple[int, float]] = {}
 
@@ -240,7 +240,7 @@ class Table:
     def _make_room(self, size: int, now: float) -> None:
         while self._is_full(size):
             if not self._purge(now):
-                self._connection.execute(f"DELETE FROM entries WHERE id = ({self._next_to_leave})")  # noqa: S608
+                self._connection.execute(f"DELETE FROM entries WHERE id = ({self._victim})")  # noqa: S608
                 self._counts.evicted += 1
 
     def _is_full(self, size: int) -> bool:

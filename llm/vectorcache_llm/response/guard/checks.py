@@ -87,14 +87,14 @@ class Opposites(Check):
     def differs(self, pair: Pair) -> str:
         """Where both texts name ends of an axis, they name the same ends."""
         a, b = pair.a, pair.b
-        for axis, ends in a.poles.items():
-            others = b.poles.get(axis)
+        for axis, ends in a.antonyms.items():
+            others = b.antonyms.get(axis)
             if others is not None and ends != others:
                 return "opposites"
         return "every one and a single one" if a.every & b.single or b.every & a.single else ""
 
 
-class Asked(Check):
+class QuestionType(Check):
     """Why, when, where, who, how many: what is wanted to know."""
 
     name = "question"
@@ -137,7 +137,7 @@ class Quoted(Check):
         return "quotations" if a.quoted and b.quoted and a.quoted != b.quoted else ""
 
 
-class Exchanged(Check):
+class SwappedArguments(Check):
     """Two words in each other's place: who does what to whom, from where to where, what is more than what."""
 
     name = "exchanged"
@@ -206,7 +206,8 @@ def _shared(text: Features, other: Features) -> list[str]:
 def _is_turned(one: Features, other: Features) -> bool:
     """Whether I do in one text what is done to me in the other."""
     return any(
-        one.before[word] in ("i", "we") and other.after.get(word) in ("me", "us") for word in one.matter
+        one.before[word] in ("i", "we") and other.after.get(word) in ("me", "us")
+        for word in one.content_words
     )
 
 
@@ -231,7 +232,7 @@ class Names(Check):
         return f"names: {_list(missing)}" if missing else ""
 
 
-class Limits(Check):
+class Exclusivity(Check):
     """Only."""
 
     name = "limits"
@@ -242,9 +243,9 @@ class Limits(Check):
 
 
 class Matter(Check):
-    """Words that carry the matter: what one text has and the other has not."""
+    """Words that carry the content_words: what one text has and the other has not."""
 
-    name = "matter"
+    name = "content_words"
 
     def differs(self, pair: Pair) -> str:
         """One word for another between the same neighbours; words in one text only; too little in common."""
@@ -256,12 +257,14 @@ class Matter(Check):
             before = a.before[word]
             other = places.get((before, "" if before in _DOERS else a.after.get(word, "")))
             if other is not None:
-                return f"{a.matter[word]} and {b.matter[other]}"
+                return f"{a.content_words[word]} and {b.content_words[other]}"
         if bool(left_a) != bool(left_b):
-            extra = _list([a.matter[word] for word in left_a] + [b.matter[word] for word in left_b])
+            extra = _list(
+                [a.content_words[word] for word in left_a] + [b.content_words[word] for word in left_b]
+            )
             return f"only one of the two says {extra}"
-        shared = len(a.matter) + len(b.matter) - len(left_a) - len(left_b)
-        if shared < LEAST_SHARED * (len(a.matter) + len(b.matter)) or not (shared or a.numbers):
+        shared = len(a.content_words) + len(b.content_words) - len(left_a) - len(left_b)
+        if shared < LEAST_SHARED * (len(a.content_words) + len(b.content_words)) or not (shared or a.numbers):
             return "little in common"
         return ""
 
@@ -269,7 +272,7 @@ class Matter(Check):
 _DOERS = frozenset(("i", "you", "we"))
 """What follows is what is to be done."""
 LEAST_SHARED = 0.7
-"""Of the words of matter: two questions that share less are about two things, or too hard to judge."""
+"""Of the words of content_words: two questions that share less are about two things, or too hard to judge."""
 
 
 def _amount(number: tuple[str, str]) -> str:
@@ -286,11 +289,11 @@ CHECKS: tuple[Check, ...] = (
     Units(),
     Negation(),
     Opposites(),
-    Asked(),
+    QuestionType(),
     Task(),
     Quoted(),
-    Limits(),
-    Exchanged(),
+    Exclusivity(),
+    SwappedArguments(),
     Names(),
     Matter(),
 )

@@ -35,13 +35,13 @@ class Features:
         numbers: values with their units, in order.
         units: units that are named, with a number or without; ``times`` those of time.
         negations: how many words negate.
-        poles: axis to the ends that are named.
+        antonyms: axis to the ends that are named.
         limits: words such as "only".
         asks: its first question word's kind, or empty; ``hints``: kinds that other words do the work of.
         joining: question words that join clauses.
         tasks: what the model is to do.
         quoted: what stands in quotation marks.
-        matter: words that carry it, by the name of their synonyms, in order, to how they are written.
+        content_words: words that carry it, by the name of their synonyms, in order, to how they are written.
         names: those that are names or identifiers; ``listed``: those that are in the lists.
         words: all of them and the numbers' values, as neighbours remember them, articles left out; empty where a
             sentence begins.
@@ -59,14 +59,14 @@ class Features:
     units: set[str] = field(default_factory=set)
     times: set[str] = field(default_factory=set)
     negations: int = 0
-    poles: dict[int, set[int]] = field(default_factory=dict)
+    antonyms: dict[int, set[int]] = field(default_factory=dict)
     limits: set[str] = field(default_factory=set)
     asks: str = ""
     joining: frozenset[str] = frozenset()
     hints: set[str] = field(default_factory=set)
     tasks: set[str] = field(default_factory=set)
     quoted: frozenset[str] = frozenset()
-    matter: dict[str, str] = field(default_factory=dict)
+    content_words: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     words: list[str] = field(default_factory=list)
@@ -145,26 +145,26 @@ def _read_words(found: Features, tokens: Sequence[Token]) -> None:
             words.append(last)
             continue
         word = token.word
-        if word.poles or word.task or token.lower in _TELLING:
+        if word.antonyms or word.task or token.lower in _TELLING:
             _read_meaning(found, token)
         if word.negates and _negates(found.language, tokens, place):
             found.negations += 1
         if token.is_article:
             continue
         here = token.here
-        if token.matter or word.unit or token.is_label:
+        if token.content_words or word.unit or token.is_label:
             before[here] = last
         after[last] = last = here
         words.append(here)
-        if token.matter:
+        if token.content_words:
             _read_matter(found, token)
     found.repeats = len(set(words)) < len(words)
-    found.initials = "".join([found.matter[name][0] for name in found.sequence])
+    found.initials = "".join([found.content_words[name][0] for name in found.sequence])
 
 
 def _read_meaning(found: Features, token: Token) -> None:
-    for axis, end in token.word.poles:
-        found.poles.setdefault(axis, set()).add(end)
+    for axis, end in token.word.antonyms:
+        found.antonyms.setdefault(axis, set()).add(end)
     if token.word.task:
         found.tasks.add(token.word.task)
     if token.lower in _LIMITS:
@@ -175,11 +175,11 @@ def _read_meaning(found: Features, token: Token) -> None:
 
 
 def _read_matter(found: Features, token: Token) -> None:
-    name = token.matter
+    name = token.content_words
     if found.sequence:
         previous = found.sequence[-1]
-        found.joined[found.matter[previous] + token.lower] = (previous, name)
-    found.matter[name] = token.lower
+        found.joined[found.content_words[previous] + token.lower] = (previous, name)
+    found.content_words[name] = token.lower
     found.sequence.append(name)
     if token.word.listed:
         found.listed.add(name)
@@ -189,10 +189,10 @@ def _read_matter(found: Features, token: Token) -> None:
 
 def _read_quantities(found: Features, tokens: Sequence[Token]) -> None:
     for token, following in pairwise(tokens):
-        if following.matter and token.lower in _EVERY:
-            found.every.add(following.matter)
-        elif following.matter and token.is_article and token.lower in _SINGLE:
-            found.single.add(following.matter)
+        if following.content_words and token.lower in _EVERY:
+            found.every.add(following.content_words)
+        elif following.content_words and token.is_article and token.lower in _SINGLE:
+            found.single.add(following.content_words)
 
 
 def _negates(language: str, tokens: Sequence[Token], place: int) -> bool:

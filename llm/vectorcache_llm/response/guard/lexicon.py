@@ -23,7 +23,7 @@ class Word:
         name: that of all its synonyms, or its stem.
         listed: it is in a list, so that it is no slip of another word.
         stop: it carries no matter of its own.
-        poles: ends of axes that it stands at.
+        antonyms: ends of axes that it stands at.
         unit: the unit that it names, or empty; ``of_time``: it is one of time.
         task: what it asks the model to do, or empty.
         languages: those that it tells; ``negates``: those that it negates in.
@@ -32,7 +32,7 @@ class Word:
     name: str
     listed: bool = True
     stop: bool = False
-    poles: tuple[Pole, ...] = ()
+    antonyms: tuple[Pole, ...] = ()
     unit: str = ""
     of_time: bool = False
     task: str = ""
@@ -76,7 +76,7 @@ def lexicon() -> Lexicon:
         for end, words in enumerate(line.split("|")):
             for written in words.split():
                 known = _known(made, written)
-                known.poles = (*known.poles, (axis, end))
+                known.antonyms = (*known.antonyms, (axis, end))
     for line in _lines("units"):
         unit, *others = line.removesuffix("*").split()
         for written in (unit, *others):

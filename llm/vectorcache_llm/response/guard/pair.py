@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from vectorcache_llm.response.guard.features import Features
-from vectorcache_llm.response.guard.slips import is_slip
+from vectorcache_llm.response.guard.typos import is_slip
 
 LONGEST_INITIALS = 6
 
@@ -24,7 +24,10 @@ class Pair:
         Synonyms share a name; what is written together or apart, initials and slips of the pen are found here.
         """
         a, b = self.a, self.b
-        left_a, left_b = a.matter.keys() - b.matter.keys(), b.matter.keys() - a.matter.keys()
+        left_a, left_b = (
+            a.content_words.keys() - b.content_words.keys(),
+            b.content_words.keys() - a.content_words.keys(),
+        )
         _match(a, left_a, b, left_b)
         _match(b, left_b, a, left_a)
         return left_a, left_b
@@ -39,7 +42,7 @@ def _match(text: Features, left: set[str], other: Features, others: set[str]) ->
 
 
 def _partners(word: str, text: Features, other: Features, others: set[str]) -> set[str]:
-    written = text.matter[word]
+    written = text.content_words[word]
     together = other.joined.get(written)
     if together:
         return set(together)
@@ -50,5 +53,5 @@ def _partners(word: str, text: Features, other: Features, others: set[str]) -> s
         candidate
         for candidate in others
         if not (word in text.listed and candidate in other.listed)
-        and is_slip(written, other.matter[candidate])
+        and is_slip(written, other.content_words[candidate])
     }

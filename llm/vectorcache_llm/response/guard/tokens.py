@@ -54,12 +54,13 @@ class Token:
         is_capital: it has a capital where a sentence does not ask for one.
         is_name: it is written as names are.
         is_article: an article or a possessive; ``is_label``: an "a" that is none.
-        matter: its name as a word that carries the matter, or empty.
+        content_words: its name as a word that carries the matter, or empty.
         here: what its neighbours remember of it.
         leads: a phrase or a number in words may begin with it.
     """
 
     __slots__ = (
+        "content_words",
         "here",
         "initial",
         "is_article",
@@ -69,7 +70,6 @@ class Token:
         "is_name",
         "leads",
         "lower",
-        "matter",
         "value",
         "word",
         "written",
@@ -97,8 +97,8 @@ class Token:
         )
         self.is_article = lower in _ARTICLES
         self.is_label = False
-        self.matter = self._carried()
-        self.here = self.matter or self.word.unit or lower
+        self.content_words = self._carried()
+        self.here = self.content_words or self.word.unit or lower
         self.leads = lower in SPOKEN or lower in lexicon().phrases
 
     def _carried(self) -> str:

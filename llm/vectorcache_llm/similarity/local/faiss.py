@@ -11,7 +11,7 @@ from vectorcache.errors import InvalidInput
 from vectorcache.vectors.metric import Floats
 from vectorcache.vectors.topk import Rows
 from vectorcache_llm.extras import require
-from vectorcache_llm.similarity.local.finder import Finder, FinderKind
+from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 from vectorcache_llm.similarity.local.index import MAX_BYTES, MAX_ENTRIES, LocalIndex
 
 FROM_ROWS = 2048
@@ -28,7 +28,7 @@ _ROUNDS = 10
 _MIN_POINTS = 1  # for each centroid, so that training on few rows does not warn
 
 
-class _Lists(Finder):
+class _Lists(ANNIndex):
     """Flat vectors, or lists by their nearest centroid: ids are faiss's own business."""
 
     def __init__(self, index: Any, rows: Rows, vectors: Floats) -> None:
@@ -41,31 +41,31 @@ class _Lists(Finder):
         return int(self._index.ntotal)
 
     def add(self, rows: Rows, vectors: Floats) -> None:
-        """See ``Finder.add``."""
+        """See ``ANNIndex.add``."""
         self._index.add_with_ids(vectors, rows)
 
     def remove(self, rows: Rows) -> None:
-        """See ``Finder.remove``."""
+        """See ``ANNIndex.remove``."""
         self._index.remove_ids(rows)
 
     def nearest(self, query: Floats, count: int) -> list[int]:
-        """See ``Finder.nearest``."""
+        """See ``ANNIndex.nearest``."""
         found: list[int] = self._index.search(query[None], count)[1][0].tolist()
         return [row for row in found if row >= 0]
 
     @property
     def compared(self) -> int:
-        """See ``Finder.compared``."""
+        """See ``ANNIndex.compared``."""
         return len(self)
 
     @property
-    def worn(self) -> bool:
+    def needs_rebuild(self) -> bool:
         """Whether there are many more rows than it was trained on."""
         return len(self) > TRAINED_FOR * self._trained_on
 
 
-class _Graph(Finder):
-    """HNSW, which forgets nothing: rows that are gone are passed over, until it is worn."""
+class _Graph(ANNIndex):
+    """HNSW, which forgets nothing: rows that are gone are passed over, until it is needs_rebuild."""
 
     def __init__(self, index: Any, rows: Rows, vectors: Floats) -> None:
         self._index = index
@@ -77,21 +77,21 @@ class _Graph(Finder):
         return len(self._place_of)
 
     def add(self, rows: Rows, vectors: Floats) -> None:
-        """See ``Finder.add``."""
+        """See ``ANNIndex.add``."""
         self._index.add(vectors)
         for row in rows.tolist():
             self._place_of[row] = len(self._row_at)
             self._row_at.append(row)
 
     def remove(self, rows: Rows) -> None:
-        """See ``Finder.remove``."""
+        """See ``ANNIndex.remove``."""
         for row in rows.tolist():
             place = self._place_of.pop(row, None)
             if place is not None:
                 self._row_at[place] = -1
 
     def nearest(self, query: Floats, count: int) -> list[int]:
-        """See ``Finder.nearest``; asks for more until enough of what it finds is still there."""
+        """See ``ANNIndex.nearest``; asks for more until enough of what it finds is still there."""
         wanted = min(count, len(self))
         while True:
             places = self._index.search(query[None], count)[1][0].tolist()
@@ -101,23 +101,23 @@ class _Graph(Finder):
             count = min(4 * count, len(self._row_at))
 
     @property
-    def worn(self) -> bool:
+    def needs_rebuild(self) -> bool:
         """Whether more than half of what it holds is gone."""
         return len(self._row_at) > 2 * len(self)
 
 
-def _flat(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+def _flat(faiss: Any, rows: Rows, vectors: Floats) -> ANNIndex:
     return _Lists(faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1])), rows, vectors)
 
 
-def _ivf(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+def _ivf(faiss: Any, rows: Rows, vectors: Floats) -> ANNIndex:
     dimension, lists = vectors.shape[1], math.isqrt(len(rows))
     quantizer = faiss.IndexFlatIP(dimension)
     index = faiss.IndexIVFFlat(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
     return _Lists(_probing(index, lists), rows, vectors)
 
 
-def _ivfpq(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+def _ivfpq(faiss: Any, rows: Rows, vectors: Floats) -> ANNIndex:
     dimension, lists = vectors.shape[1], math.isqrt(len(rows))
     codes = next(parts for parts in range(max(1, dimension // _SUBVECTOR), 0, -1) if dimension % parts == 0)
     quantizer = faiss.IndexFlatIP(dimension)
@@ -126,7 +126,7 @@ def _ivfpq(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
     return _Lists(_probing(index, lists), rows, vectors)
 
 
-def _hnsw(faiss: Any, rows: Rows, vectors: Floats) -> Finder:
+def _hnsw(faiss: Any, rows: Rows, vectors: Floats) -> ANNIndex:
     index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efSearch = 128
     return _Graph(index, rows, vectors)
@@ -138,7 +138,7 @@ def _probing(index: Any, lists: int) -> Any:
     return index
 
 
-KINDS: dict[str, tuple[Callable[[Any, Rows, Floats], Finder], int]] = {
+KINDS: dict[str, tuple[Callable[[Any, Rows, Floats], ANNIndex], int]] = {
     "flat": (_flat, SPARE),
     "ivf": (_ivf, SPARE),
     "ivfpq": (_ivfpq, CODE_SPARE),
@@ -179,7 +179,7 @@ class FaissIndex(LocalIndex):
         super().__init__(
             fingerprint,
             dimension,
-            _finders(kind),
+            _ann_kind(kind),
             max_entries=max_entries,
             max_bytes=max_bytes,
             clock=clock,
@@ -187,11 +187,11 @@ class FaissIndex(LocalIndex):
         )
 
 
-def _finders(kind: str) -> FinderKind:
+def _ann_kind(kind: str) -> ANNKind:
     if kind not in KINDS:
         raise InvalidInput("kind", kind, ", ".join(KINDS))
     faiss = require("faiss", "build")
     build, spare = KINDS[kind]
-    return FinderKind(
+    return ANNKind(
         FROM_ROWS, lambda rows, vectors: build(faiss, rows, vectors), lambda wanted: wanted + spare
     )

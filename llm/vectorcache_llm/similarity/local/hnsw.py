@@ -9,7 +9,7 @@ import numpy as np
 from vectorcache.vectors.metric import Floats
 from vectorcache.vectors.topk import Rows
 from vectorcache_llm.extras import require
-from vectorcache_llm.similarity.local.finder import Finder, FinderKind
+from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 
 FROM_ROWS = 2048
 """Below this comparing every vector is as fast."""
@@ -19,7 +19,7 @@ SPARE = 8
 """Candidates beyond k: eight bits a component confuse near ties, by some 0.003."""
 
 
-class HnswFinder(Finder):
+class HnswIndex(ANNIndex):
     """A graph of vectors in eight bits a component. Removed rows leave their place to the next that are added."""
 
     def __init__(self, usearch: Any, rows: Rows, vectors: Floats, expansion: int) -> None:
@@ -36,28 +36,28 @@ class HnswFinder(Finder):
         return len(self._index)
 
     def add(self, rows: Rows, vectors: Floats) -> None:
-        """See ``Finder.add``."""
+        """See ``ANNIndex.add``."""
         self._index.add(rows, vectors, threads=1)
 
     def remove(self, rows: Rows) -> None:
-        """See ``Finder.remove``."""
+        """See ``ANNIndex.remove``."""
         self._index.remove(rows, threads=1)
 
     def nearest(self, query: Floats, count: int) -> list[int]:
-        """See ``Finder.nearest``."""
+        """See ``ANNIndex.nearest``."""
         found: list[int] = self._index.search(query, count, threads=1).keys.tolist()
         return found
 
 
-def hnsw(expansion: int) -> FinderKind:
+def hnsw(expansion: int) -> ANNKind:
     """Partitions are searched by HNSW; ``expansion`` is how many nodes of the graph a search keeps in sight.
 
     Raises:
         MissingExtra: usearch is not installed.
     """
     usearch = require("usearch.index", "llm")
-    return FinderKind(
+    return ANNKind(
         FROM_ROWS,
-        lambda rows, vectors: HnswFinder(usearch, rows.astype(np.uint64), vectors, expansion),
+        lambda rows, vectors: HnswIndex(usearch, rows.astype(np.uint64), vectors, expansion),
         lambda k: k + SPARE,
     )

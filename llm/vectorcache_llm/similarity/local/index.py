@@ -16,7 +16,7 @@ from vectorcache_llm.kv.expiry import Expiries
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex
 from vectorcache_llm.similarity.checks import check_entries, selects, unit, unit_query
-from vectorcache_llm.similarity.local.finder import FinderKind
+from vectorcache_llm.similarity.local.ann import ANNKind
 from vectorcache_llm.similarity.local.shard import Kept, Shard
 
 Key: TypeAlias = tuple[Scope, str]
@@ -37,7 +37,7 @@ class LocalIndex(SimilarityIndex):
     Args:
         fingerprint: of the embedder.
         dimension: of its vectors.
-        finders: how large partitions are searched; None compares all vectors always.
+        ann_indexes: how large partitions are searched; None compares all vectors always.
         max_entries: how many are kept.
         max_bytes: how much memory they take, about.
         clock: tells seconds since the epoch.
@@ -50,7 +50,7 @@ class LocalIndex(SimilarityIndex):
         self,
         fingerprint: str,
         dimension: int,
-        finders: FinderKind | None = None,
+        ann_indexes: ANNKind | None = None,
         *,
         max_entries: int = MAX_ENTRIES,
         max_bytes: int = MAX_BYTES,
@@ -61,7 +61,7 @@ class LocalIndex(SimilarityIndex):
             raise InvalidInput("max_entries", max_entries, "1 or more")
         self._fingerprint = fingerprint
         self._dimension = dimension
-        self._finders = finders
+        self._ann_kind = ann_indexes
         self._clock = clock
         self._on_removed = on_removed
         self._tasks = Tasks()
@@ -152,7 +152,7 @@ class LocalIndex(SimilarityIndex):
                 self._keep(entry, kept)
             await asyncio.sleep(0)
         for shard, rows in kept.items():
-            await shard.settle(rows)
+            await shard.index(rows)
 
     def _keep(self, entry: IndexEntry, kept: dict[Shard, list[Kept]]) -> None:
         key = _key(entry)
@@ -163,7 +163,7 @@ class LocalIndex(SimilarityIndex):
         if there and entry.vector.any():
             shard = self._shards.get(entry.partition)
             if shard is None:
-                shard = self._shards[entry.partition] = Shard(self._dimension, self._finders, self._tasks)
+                shard = self._shards[entry.partition] = Shard(self._dimension, self._ann_kind, self._tasks)
             kept.setdefault(shard, []).append(shard.keep(entry, unit(entry.vector)))
 
     def _left(self, key: Key, entry: IndexEntry, reason: Removal) -> None:
@@ -205,6 +205,6 @@ def _key(entry: IndexEntry) -> Key:
 
 
 def _weigh(entry: IndexEntry) -> int:
-    """The entry, its row in the table and its place in a finder."""
+    """The entry, its row in the table and its place in a ann."""
     texts = sum(map(sys.getsizeof, (entry.text, *entry.tags, *entry.metadata, *entry.metadata.values())))
     return 3 * entry.vector.nbytes + len(entry.payload) + texts + _OVERHEAD_BYTES

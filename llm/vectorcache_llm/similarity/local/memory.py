@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from vectorcache.errors import InvalidInput
 from vectorcache.vectors.exact import check_k
-from vectorcache_llm.similarity.local.finder import FinderKind
+from vectorcache_llm.similarity.local.ann import ANNKind
 from vectorcache_llm.similarity.local.hnsw import hnsw
 from vectorcache_llm.similarity.local.index import MAX_BYTES, MAX_ENTRIES, LocalIndex
 
@@ -48,7 +48,7 @@ class MemoryIndex(LocalIndex):
         super().__init__(
             fingerprint,
             dimension,
-            _finders(method, expansion),
+            _ann_kind(method, expansion),
             max_entries=max_entries,
             max_bytes=max_bytes,
             clock=clock,
@@ -56,7 +56,7 @@ class MemoryIndex(LocalIndex):
         )
 
 
-def _finders(method: str, expansion: int) -> FinderKind | None:
+def _ann_kind(method: str, expansion: int) -> ANNKind | None:
     if method not in METHODS:
         raise InvalidInput("method", method, ", ".join(METHODS))
     check_k(expansion, "expansion")

@@ -1,4 +1,4 @@
-"""One partition in process: its table, and a finder once it is large."""
+"""One partition in process: its table, and a ann once it is large."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vectorcache.concurrency import Offload, Tasks
 from vectorcache.vectors.metric import Floats
 from vectorcache.vectors.topk import Rows
 from vectorcache_llm.similarity.base import IndexEntry
-from vectorcache_llm.similarity.local.finder import Finder, FinderKind
+from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 from vectorcache_llm.similarity.local.table import Table
 
 Kept: TypeAlias = tuple[int, IndexEntry]
@@ -21,43 +21,43 @@ Kept: TypeAlias = tuple[int, IndexEntry]
 SPARE = 4
 """Rows beyond k that an exact search looks at twice: room for near ties."""
 CHUNK_ROWS = 16
-"""Rows that a finder learns at a time; a search waits for no more than those."""
+"""Rows that a ann learns at a time; a search waits for no more than those."""
 INLINE_REMOVALS = 128
-"""Rows that a finder forgets within a search; more are forgotten in a thread first."""
+"""Rows that a ann forgets within a search; more are forgotten in a thread first."""
 MOST_CHANGES = 4096
-"""Rows that may change while a finder is built; who adds more waits for it."""
+"""Rows that may change while a ann is built; who adds more waits for it."""
 
 
 class Shard:
     """The entries of one partition. The event loop owns it; long work is done in threads.
 
-    What is kept is found at once by exact search, and by a finder once ``settle`` returns. A finder is built aside,
+    What is kept is found at once by exact search, and by a ann once ``index`` returns. A ann is built aside,
     from what stands there when its build begins; the rows that change meanwhile are caught up with before it is used.
     """
 
-    def __init__(self, dimension: int, kind: FinderKind | None, tasks: Tasks) -> None:
+    def __init__(self, dimension: int, kind: ANNKind | None, tasks: Tasks) -> None:
         self._dimension = dimension
         self._kind = kind
         self._tasks = tasks
         self._table = Table(dimension)
         self._offload = Offload()
-        self._lock = asyncio.Lock()  # of the finder
-        self._finder: Finder | None = None
-        self._known: set[int] = set()  # to the finder
-        self._gone: list[int] = []  # dropped, and perhaps known to the finder still
+        self._lock = asyncio.Lock()  # of the ann
+        self._ann: ANNIndex | None = None
+        self._known: set[int] = set()  # to the ann
+        self._gone: list[int] = []  # dropped, and perhaps known to the ann still
         self._build: asyncio.Task[None] | None = None
-        self._changed: set[int] = set()  # while a finder is built
+        self._changed: set[int] = set()  # while a ann is built
 
     def __len__(self) -> int:
         return len(self._table)
 
     @property
-    def has_finder(self) -> bool:
-        """Whether searches go by a finder by now."""
-        return self._finder is not None
+    def has_ann(self) -> bool:
+        """Whether searches go by a ann by now."""
+        return self._ann is not None
 
     def keep(self, entry: IndexEntry, vector: Floats) -> Kept:
-        """Keep an entry whose id is not there, with its vector of length 1; ``settle`` it afterwards."""
+        """Keep an entry whose id is not there, with its vector of length 1; ``index`` it afterwards."""
         row = self._table.put(entry, vector)
         self._note(row)
         return row, entry
@@ -68,14 +68,14 @@ class Shard:
         if row is None:
             return
         self._note(row)
-        if self._finder is None:
+        if self._ann is None:
             self._table.free([row])
         else:
             self._gone.append(row)
 
-    async def settle(self, kept: Sequence[Kept]) -> None:
-        """Make a finder know what was kept. To be run to its end: a thread may be at work."""
-        if self._finder is not None:
+    async def index(self, kept: Sequence[Kept]) -> None:
+        """Make a ann know what was kept. To be run to its end: a thread may be at work."""
+        if self._ann is not None:
             for start in range(0, len(kept), CHUNK_ROWS):
                 async with self._lock:
                     await self._learn(kept[start : start + CHUNK_ROWS])
@@ -93,22 +93,22 @@ class Shard:
         return self._table.score(rows, query)
 
     async def _candidates(self, query: Floats, k: int) -> list[int]:
-        """What the finder says; nothing where there is none, or so much is wanted that it is of no use."""
-        if self._finder is None or self._kind is None or 4 * self._kind.candidates(k) >= len(self):
+        """What the ann says; nothing where there is none, or so much is wanted that it is of no use."""
+        if self._ann is None or self._kind is None or 4 * self._kind.candidates(k) >= len(self):
             return []
         if len(self._gone) > INLINE_REMOVALS:
             await self._tasks.complete(self._forget())
         asking = self._ask(query, self._kind.candidates(k))
-        # A thread that reads the finder keeps the lock to its end, even if nobody waits for the answer any more.
-        return await (self._tasks.complete(asking) if self._finder.compared else asking)
+        # A thread that reads the ann keeps the lock to its end, even if nobody waits for the answer any more.
+        return await (self._tasks.complete(asking) if self._ann.compared else asking)
 
     async def _ask(self, query: Floats, count: int) -> list[int]:
         async with self._lock:
-            assert self._finder is not None
+            assert self._ann is not None
             if self._gone:
                 self._update(self._taken(), [], None)
-            work = float(self._finder.compared * self._dimension)
-            return await self._offload.run(work, self._finder.nearest, query, count)
+            work = float(self._ann.compared * self._dimension)
+            return await self._offload.run(work, self._ann.nearest, query, count)
 
     def _note(self, row: int) -> None:
         if self._build is not None:
@@ -127,54 +127,54 @@ class Shard:
         await asyncio.to_thread(self._update, self._taken(), rows, self._table.vectors(rows))
 
     def _update(self, gone: list[int], rows: list[int], vectors: Floats | None) -> None:
-        """Under the lock: what is gone leaves the finder, whereupon its rows may be used again; new rows come in."""
-        assert self._finder is not None
+        """Under the lock: what is gone leaves the ann, whereupon its rows may be used again; new rows come in."""
+        assert self._ann is not None
         known = self._known.intersection(gone)
         if known:
-            self._finder.remove(_array(known))
+            self._ann.remove(_array(known))
             self._known -= known
         self._table.free(gone)
         if rows and vectors is not None:
-            self._finder.add(_array(rows), vectors)
+            self._ann.add(_array(rows), vectors)
             self._known.update(rows)
 
     def _build_if_due(self) -> None:
-        if self._build is not None or self._kind is None or len(self) < self._kind.from_rows:
+        if self._build is not None or self._kind is None or len(self) < self._kind.min_rows:
             return
-        if self._finder is None or self._finder.worn:
-            self._build = self._tasks.start(self._build_finder(self._kind, self._table.rows))
+        if self._ann is None or self._ann.needs_rebuild:
+            self._build = self._tasks.start(self._build_ann(self._kind, self._table.rows))
 
-    async def _build_finder(self, kind: FinderKind, rows: list[int]) -> None:
+    async def _build_ann(self, kind: ANNKind, rows: list[int]) -> None:
         try:
-            finder, known = await asyncio.to_thread(self._built, kind, rows)
-            while not await self._taken_over(finder, known):
+            ann, known = await asyncio.to_thread(self._built, kind, rows)
+            while not await self._taken_over(ann, known):
                 changed, self._changed = self._changed, set()
-                await asyncio.to_thread(self._catch_up, finder, known, changed)
+                await asyncio.to_thread(self._catch_up, ann, known, changed)
         finally:
             self._build = None
             self._changed.clear()
 
-    async def _taken_over(self, finder: Finder, known: set[int]) -> bool:
-        """Use a new finder, if nothing changed since it was last told."""
+    async def _taken_over(self, ann: ANNIndex, known: set[int]) -> bool:
+        """Use a new ann, if nothing changed since it was last told."""
         async with self._lock:
             if self._changed:
                 return False
-            self._finder, self._known = finder, known
+            self._ann, self._known = ann, known
             self._table.free(self._taken())
             return True
 
-    def _built(self, kind: FinderKind, rows: list[int]) -> tuple[Finder, set[int]]:
+    def _built(self, kind: ANNKind, rows: list[int]) -> tuple[ANNIndex, set[int]]:
         there, vectors = self._present(rows)
         return kind.build(there, vectors), set(there.tolist())
 
-    def _catch_up(self, finder: Finder, known: set[int], changed: set[int]) -> None:
+    def _catch_up(self, ann: ANNIndex, known: set[int], changed: set[int]) -> None:
         stale = known & changed
         if stale:
-            finder.remove(_array(stale))
+            ann.remove(_array(stale))
             known -= stale
         there, vectors = self._present(list(changed))
         if len(there):
-            finder.add(there, vectors)
+            ann.add(there, vectors)
             known.update(there.tolist())
 
     def _present(self, rows: list[int]) -> tuple[Rows, Floats]:

@@ -129,19 +129,19 @@ async def test_who_asks_after_a_write_does_not_join_the_flight_before_it() -> No
     loads = Loads()
     before = loads.callers(1)
     await asyncio.sleep(0)
-    loads.flights.overtake("a")
+    loads.flights.invalidate("a")
     after = loads.callers(1)
     loads.may_answer.set()
     assert await asyncio.gather(*before, *after) == [1, 2]
-    assert [flight.overtaken for flight in loads.seen] == [True, False]
+    assert [flight.invalidated for flight in loads.seen] == [True, False]
     await loads.end()
 
 
-async def test_the_end_of_an_overtaken_flight_does_not_end_the_next_one() -> None:
+async def test_the_end_of_an_invalidated_flight_does_not_end_the_next_one() -> None:
     loads = Loads()
     first = loads.callers(1)
     await settle()
-    loads.flights.overtake("a")
+    loads.flights.invalidate("a")
     first_may_answer, loads.may_answer = loads.may_answer, asyncio.Event()
     second = loads.callers(1)
     await settle()
@@ -157,7 +157,7 @@ async def test_the_end_of_an_overtaken_flight_does_not_end_the_next_one() -> Non
 
 
 def test_overtaking_nothing_is_nothing() -> None:
-    SingleFlight[int](lambda key, size, flight: asyncio.sleep(0), Tasks()).overtake("a")
+    SingleFlight[int](lambda key, size, flight: asyncio.sleep(0), Tasks()).invalidate("a")
 
 
 async def test_a_load_that_is_cancelled_leaves_nobody_waiting() -> None:

@@ -27,7 +27,7 @@ class TestMemoryLayer(LayerContract):
 async def test_the_value_itself_is_kept(small: MemoryLayer[bytes]) -> None:
     value = b"value"
     await small.put("a", value)
-    assert small.at_hand(["a"])["a"] is value
+    assert small.get_cached(["a"])["a"] is value
     assert await small.get("a") is value
 
 
@@ -55,9 +55,9 @@ async def test_a_value_beyond_the_capacity_is_not_kept_and_hides_no_older_one(
 async def test_use_at_hand_keeps_a_value(small: MemoryLayer[bytes]) -> None:
     await small.put("a", b"12345")
     await small.put("b", b"12345")
-    small.at_hand(["a"])
+    small.get_cached(["a"])
     await small.put("c", b"12345")
-    assert small.at_hand(["a", "b"]) == {"a": b"12345"}
+    assert small.get_cached(["a", "b"]) == {"a": b"12345"}
 
 
 async def test_closing_drops_everything(small: MemoryLayer[bytes]) -> None:

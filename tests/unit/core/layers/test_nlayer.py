@@ -79,7 +79,7 @@ class Three:
 
     def __init__(
         self,
-        guarantee: dict[str, bytes] | None = None,
+        origin: dict[str, bytes] | None = None,
         *,
         max_loads: int = 32,
         max_load_bytes: int = 1 << 20,
@@ -87,8 +87,8 @@ class Three:
     ) -> None:
         self.top = ControlledLayer(name="top")
         self.middle = ControlledLayer(name="middle")
-        self.guarantee = ControlledLayer(guarantee, name="guarantee")
-        self.layers = [self.top, self.middle, self.guarantee]
+        self.origin = ControlledLayer(origin, name="origin")
+        self.layers = [self.top, self.middle, self.origin]
         self.cache = NLayerCache(
             self.layers, max_loads=max_loads, max_load_bytes=max_load_bytes, expected_bytes=expected_bytes
         )
@@ -152,7 +152,7 @@ class TestReading:
         await copies.arrivals()
         three.top.values.clear()
         assert await three.cache.get("a") == b"1"
-        assert three.guarantee.control.calls["get"] == 1
+        assert three.origin.control.calls["get"] == 1
         copies.open()
 
     async def test_loads_are_timed(self) -> None:
@@ -167,18 +167,18 @@ class TestReading:
 
 class TestSingleFlight:
     async def test_a_thousand_concurrent_gets_are_one_read_below(self) -> None:
-        guarantee = ControlledLayer({"a": b"1"})
-        cache = NLayerCache([memory(), disk(), guarantee])
+        origin = ControlledLayer({"a": b"1"})
+        cache = NLayerCache([memory(), disk(), origin])
         async with opened(cache):
             values = await asyncio.gather(*(cache.get("a") for _ in range(1000)))
             assert values == [b"1"] * 1000
             assert await cache.get("a") == b"1"
             assert await asyncio.gather(*(cache.get("a") for _ in range(1000))) == [b"1"] * 1000
-        assert guarantee.control.calls["get"] == 1
+        assert origin.control.calls["get"] == 1
         assert cache.stats().hits == 2001
 
     async def test_a_cancelled_waiter_cancels_nobody_else(self, three: Three) -> None:
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         waiters = [asyncio.create_task(three.cache.get("a")) for _ in range(3)]
         await reads.arrivals()
         waiters[0].cancel()
@@ -188,7 +188,7 @@ class TestSingleFlight:
         assert results[1:] == [b"1", b"1"]
 
     async def test_a_load_that_everybody_left_is_kept(self, three: Three) -> None:
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         waiter = asyncio.create_task(three.cache.get("a"))
         await reads.arrivals()
         waiter.cancel()
@@ -198,29 +198,29 @@ class TestSingleFlight:
         assert three.values() == [{"a": b"1"}] * 3
 
     async def test_an_error_reaches_all_who_wait_and_the_next_tries_again(self, three: Three) -> None:
-        three.guarantee.control.failures["get"] = Unavailable("down")
+        three.origin.control.failures["get"] = Unavailable("down")
         results = await asyncio.gather(*(three.cache.get("a") for _ in range(3)), return_exceptions=True)
         assert [type(result) for result in results] == [Unavailable] * 3
-        assert three.guarantee.control.calls["get"] == 1
-        three.guarantee.control.failures.clear()
+        assert three.origin.control.calls["get"] == 1
+        three.origin.control.failures.clear()
         assert await three.cache.get("a") == b"1"
 
 
 class TestBounds:
     async def test_loads_at_once_are_bounded_in_number(self) -> None:
         three = Three({str(number): b"1" for number in range(10)}, max_loads=3)
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         getting = asyncio.gather(*(three.cache.get(str(number)) for number in range(10)))
         await reads.arrivals(3)
         await settle()
-        assert three.guarantee.control.calls["get"] == 3
+        assert three.origin.control.calls["get"] == 3
         reads.open()
         assert await getting == [b"1"] * 10
         await three.cache.close()
 
     async def test_loads_at_once_are_bounded_in_the_bytes_expected(self) -> None:
         three = Three(dict.fromkeys("abcd", b"1"), max_load_bytes=100, expected_bytes=30)
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         getting = [
             asyncio.create_task(three.cache.get("a", size=50)),
             asyncio.create_task(three.cache.get("b")),
@@ -229,7 +229,7 @@ class TestBounds:
         ]
         await reads.arrivals(2)
         await settle()
-        assert three.guarantee.control.calls["get"] == 2
+        assert three.origin.control.calls["get"] == 2
         reads.open()
         assert await asyncio.gather(*getting) == [b"1"] * 4
         await three.cache.close()
@@ -283,7 +283,7 @@ class TestGetMany:
 
     async def test_the_rest_is_loaded_side_by_side(self) -> None:
         three = Three({key: key.encode() for key in "abc"})
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         getting = asyncio.create_task(three.cache.get_many("abc"))
         await reads.arrivals(3)
         reads.open()
@@ -291,7 +291,7 @@ class TestGetMany:
         await three.cache.close()
 
     async def test_cancelling_it_cancels_no_load(self, three: Three) -> None:
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         getting = asyncio.create_task(three.cache.get_many(["a"]))
         other = asyncio.create_task(three.cache.get("a"))
         await reads.arrivals()
@@ -301,7 +301,7 @@ class TestGetMany:
         assert getting.cancelled()
 
     async def test_a_bug_is_not_swallowed(self, three: Three) -> None:
-        three.guarantee.control.failures["get"] = RuntimeError("a bug")
+        three.origin.control.failures["get"] = RuntimeError("a bug")
         with pytest.raises(RuntimeError, match="a bug"):
             await three.cache.get_many(["a"])
 
@@ -329,8 +329,8 @@ class TestBrokenLayers:
         assert await three.cache.contains("b") is True
         assert await three.cache.delete("b") is True
         assert three.values() == [{"a": b"1"}, {}, {"a": b"1"}]
-        top, middle, guarantee = three.cache.layer_stats()
-        assert (top.errors, guarantee.errors) == (0, 0)
+        top, middle, origin = three.cache.layer_stats()
+        assert (top.errors, origin.errors) == (0, 0)
         assert middle.errors >= 4
 
     async def test_a_layer_that_cannot_be_opened_is_passed_over(self) -> None:
@@ -340,14 +340,14 @@ class TestBrokenLayers:
             assert await three.cache.get("a") == b"1"
         assert three.cache.layer_stats()[1].errors == 1
 
-    async def test_a_guarantee_that_cannot_be_opened_is_an_error(self) -> None:
+    async def test_a_origin_that_cannot_be_opened_is_an_error(self) -> None:
         three = Three()
-        three.guarantee.control.failures["open"] = Unavailable("down")
+        three.origin.control.failures["open"] = Unavailable("down")
         with pytest.raises(Unavailable, match="down"):
             await three.cache.open()
 
-    async def test_the_guarantees_failure_is_the_callers(self, three: Three) -> None:
-        three.guarantee.control.failures = dict.fromkeys(
+    async def test_the_origins_failure_is_the_callers(self, three: Three) -> None:
+        three.origin.control.failures = dict.fromkeys(
             ["get", "put", "delete", "contains"], Unavailable("down")
         )
         for call in (
@@ -360,14 +360,14 @@ class TestBrokenLayers:
                 await call
         assert three.cache.layer_stats()[-1].errors == three.cache.stats().errors == 4
 
-    async def test_a_copy_above_serves_while_the_guarantee_is_down(self, three: Three) -> None:
+    async def test_a_copy_above_serves_while_the_origin_is_down(self, three: Three) -> None:
         await three.cache.get("a")
-        three.guarantee.control.failures["get"] = Unavailable("down")
+        three.origin.control.failures["get"] = Unavailable("down")
         assert await three.cache.get("a") == b"1"
 
     async def test_a_write_of_unknown_outcome_leaves_nothing_above(self, three: Three) -> None:
         await three.cache.put("a", b"old")
-        three.guarantee.control.failures["put"] = Unavailable("timed out")
+        three.origin.control.failures["put"] = Unavailable("timed out")
         with pytest.raises(Unavailable):
             await three.cache.put("a", b"new")
         assert three.values()[:2] == [{}, {}]
@@ -382,8 +382,8 @@ class TestBrokenLayers:
 
 
 class TestWriting:
-    async def test_the_guarantee_is_first(self, three: Three) -> None:
-        writes = three.guarantee.control.hold("put")
+    async def test_the_origin_is_first(self, three: Three) -> None:
+        writes = three.origin.control.hold("put")
         writing = asyncio.create_task(three.cache.put("b", b"2"))
         await writes.arrivals()
         assert three.values() == [{}, {}, {"a": b"1"}]
@@ -393,7 +393,7 @@ class TestWriting:
 
     async def test_a_write_whose_caller_is_cancelled_is_finished(self, three: Three) -> None:
         await three.cache.put("a", b"old")
-        writes = three.guarantee.control.hold("put")
+        writes = three.origin.control.hold("put")
         writing = asyncio.create_task(three.cache.put("a", b"new"))
         await writes.arrivals()
         writing.cancel()
@@ -402,13 +402,13 @@ class TestWriting:
         await three.cache.close()
         assert three.values() == [{"a": b"new"}] * 3
 
-    @pytest.mark.parametrize("held", ["top", "middle", "guarantee"])
-    @pytest.mark.parametrize("source", ["middle", "guarantee"])
+    @pytest.mark.parametrize("held", ["top", "middle", "origin"])
+    @pytest.mark.parametrize("source", ["middle", "origin"])
     async def test_a_load_that_began_before_a_write_brings_nothing_old_back(
         self, three: Three, held: str, source: str
     ) -> None:
         layers = {layer.stats().name: layer for layer in three.layers}
-        three.guarantee.values["a"] = b"old"
+        three.origin.values["a"] = b"old"
         layers[source].values["a"] = b"old"
         reads, writes = layers[source].control.hold("get"), layers[held].control.hold("put")
         reading = asyncio.create_task(three.cache.get("a"))
@@ -453,9 +453,9 @@ class TestWriting:
         assert three.values() == [{"a": b"new"}] * 3
 
     async def test_nobody_joins_a_load_from_before_a_write(self) -> None:
-        guarantee = ControlledLayer({"a": b"old"})
-        cache = NLayerCache([guarantee])
-        reads = guarantee.control.hold("get", limit=1)
+        origin = ControlledLayer({"a": b"old"})
+        cache = NLayerCache([origin])
+        reads = origin.control.hold("get", limit=1)
         before = asyncio.create_task(cache.get("a"))
         await reads.arrivals()
         await cache.put("a", b"new")
@@ -484,7 +484,7 @@ class TestWriting:
         assert three.values() == [{"a": b"new"}] * 3
 
     async def test_a_load_during_a_deletion_does_not_bring_the_key_back(self, three: Three) -> None:
-        reads = three.guarantee.control.hold("get")
+        reads = three.origin.control.hold("get")
         reading = asyncio.create_task(three.cache.get("a"))
         await reads.arrivals()
         assert await three.cache.delete("a") is True
@@ -540,7 +540,7 @@ def test_it_answers_as_a_dict_does(
     calls=st.lists(st.tuples(st.sampled_from(["put", "get", "delete"]), KEYS), min_size=1, max_size=40),
     memory_bytes=st.integers(1, 4),
 )
-def test_after_concurrent_calls_all_layers_agree_with_the_guarantee(
+def test_after_concurrent_calls_all_layers_agree_with_the_origin(
     calls: list[tuple[str, str]], memory_bytes: int
 ) -> None:
     async def scenario() -> None:

@@ -157,10 +157,10 @@ class TestMappedFiles:
             await blobs.put(f"k{at}", b"map" + bytes(47))
         async with opened(cache := self.storage(blobs, files)):
             assert type(await cache.get("k0")) is bytes  # the answer does not wait for the disk
-            assert type(cache.at_hand(["k0"])["k0"]) is bytes
+            assert type(cache.get_cached(["k0"])["k0"]) is bytes
             gate.open()
             await settle()
-            assert type(cache.at_hand(["k0"])["k0"]) is Mapped
+            assert type(cache.get_cached(["k0"])["k0"]) is Mapped
             for at in range(10):
                 await cache.get(f"k{at}")
             await settle()
@@ -184,10 +184,10 @@ class TestMappedFiles:
             for key in ("a", "b"):
                 await cache.get(key)
                 await settle()
-            assert set(cache.at_hand(["a"])) == {"a"}
+            assert set(cache.get_cached(["a"])) == {"a"}
             await cache.get("c")
             await settle()
-            assert set(cache.at_hand(["a", "b", "c"])) == {"a", "c"}
+            assert set(cache.get_cached(["a", "b", "c"])) == {"a", "c"}
             assert {info.name for info in await files.list()} == {file_name("a"), file_name("c")}
 
 

@@ -14,7 +14,7 @@ from vectorcache.layers.tolerant import TolerantLayer
 from vectorcache.lru import LRU
 
 ERRORS = [Unavailable("down"), OSError(errno.ENOSPC, "disk full"), RuntimeError("a bug")]
-CALLS = ["open", "close", "at_hand", "get", "put", "delete", "contains"]
+CALLS = ["open", "close", "get_cached", "get", "put", "delete", "contains"]
 
 
 class TestTolerantLayer(LayerContract):
@@ -31,7 +31,7 @@ async def test_every_failure_is_passed_over_and_counted(error: Exception) -> Non
     layer = TolerantLayer(inner)
     inner.control.failures = dict.fromkeys(CALLS, error)
     await layer.open()
-    assert layer.at_hand(["a"]) == {}
+    assert layer.get_cached(["a"]) == {}
     assert await layer.get("a") is None
     assert await layer.contains("a") is False
     assert await layer.delete("a") is False

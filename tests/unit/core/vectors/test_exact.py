@@ -6,8 +6,8 @@ from numpy.typing import ArrayLike
 from tests.support.brute_force import assert_nearest
 from tests.support.vector_search_contract import VectorSearchContract, random_vectors
 
-from vectorcache import search as module
 from vectorcache.errors import InvalidInput
+from vectorcache.vectors import exact as module
 from vectorcache.vectors.exact import ExactVectorSearch, VectorSearch, as_queries, check_k
 
 

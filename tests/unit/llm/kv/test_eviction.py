@@ -63,7 +63,7 @@ def test_a_policy_names_one_of_those_that_are_there(name: str) -> None:
             policy.removed((EVERYBODY, key))
             there.remove(key)
         if there:
-            assert policy.next_to_leave()[1] in there
+            assert policy.victim()[1] in there
 
 
 def test_lfu_counts_as_a_naive_one_does() -> None:
@@ -78,7 +78,7 @@ def test_lfu_counts_as_a_naive_one_does() -> None:
             policy.used((EVERYBODY, key))
             uses[key] = (uses[key][0] + 1, step)
         if len(uses) == 15:
-            victim = policy.next_to_leave()
+            victim = policy.victim()
             assert victim[1] == min(uses, key=uses.__getitem__)
             policy.removed(victim)
             del uses[victim[1]]

@@ -94,7 +94,7 @@ async def test_one_can_bring_a_policy_of_ones_own() -> None:
         def removed(self, identity: EntryId) -> None:
             del self.sizes[identity]
 
-        def next_to_leave(self) -> EntryId:
+        def victim(self) -> EntryId:
             return max(self.sizes, key=self.sizes.__getitem__)
 
     store = MemoryStore(max_entries=2, policy=LargestFirst())

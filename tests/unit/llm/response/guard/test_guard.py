@@ -10,7 +10,7 @@ from vectorcache_llm.response.guard import CHECKS, Guard, Pair, features_of
 from vectorcache_llm.response.guard.guard import LONGEST, REMEMBERED
 from vectorcache_llm.response.guard.lexicon import lexicon, stem_of
 from vectorcache_llm.response.guard.numerals import in_digits, spoken
-from vectorcache_llm.response.guard.slips import is_slip
+from vectorcache_llm.response.guard.typos import is_slip
 
 REFUSED = [
     ("language", "Where is the station?", "Где вокзал?"),
@@ -66,9 +66,9 @@ REFUSED = [
     ("names", "Who is Ann Smith?", "Who is Bob Smith?"),
     ("names", "What is the capital of Austria?", "What is the capital of Australia?"),
     ("names", "Open the file a.txt", "Open the file b.txt"),
-    ("matter", "How do I clean an oven?", "How do I clean an engine?"),
-    ("matter", "Recommend a hotel", "Recommend a hotel with parking"),
-    ("matter", "How does a heat pump work in winter?", "Which flowers bloom near the coast?"),
+    ("content_words", "How do I clean an oven?", "How do I clean an engine?"),
+    ("content_words", "Recommend a hotel", "Recommend a hotel with parking"),
+    ("content_words", "How does a heat pump work in winter?", "Which flowers bloom near the coast?"),
 ]
 
 PASSED = [
@@ -272,5 +272,5 @@ def test_forms_of_a_word_have_one_stem(forms: str) -> None:
 
 def test_no_word_of_an_axis_stands_at_both_ends() -> None:
     for written, word in lexicon().words.items():
-        axes = [axis for axis, _ in word.poles]
+        axes = [axis for axis, _ in word.antonyms]
         assert len(axes) == len(set(axes)), written

@@ -38,8 +38,8 @@ def test_numbers_have_one_normal_form(text: str, values: list[str]) -> None:
 def test_a_capital_makes_a_name_within_a_sentence_only() -> None:
     tokens = by_writing("Paris is nice. Ask Bert about Go")
     assert {written for written, token in tokens.items() if token.is_name} == {"Bert", "Go"}
-    assert tokens["Go"].matter == "go"
-    assert by_writing("go there")["go"].matter == ""
+    assert tokens["Go"].content_words == "go"
+    assert by_writing("go there")["go"].content_words == ""
 
 
 def test_capitals_of_a_title_make_no_names() -> None:
@@ -58,4 +58,4 @@ def test_words_are_shared_between_texts_but_no_endless_ones() -> None:
     (word, endless), (again, once_more) = tokens_of(f"printer {long}"), tokens_of(f"printer {long}")
     assert word is again
     assert endless is not once_more
-    assert endless.matter == long
+    assert endless.content_words == long

@@ -60,7 +60,7 @@ async def test_what_is_built_follows_every_change(kind: str) -> None:
     rows = vectors(FROM_ROWS)
     await index.add([entry(f"{number}", row) for number, row in enumerate(rows)])
     await index.close()
-    assert all(one.has_finder for one in index._shards.values())
+    assert all(one.has_ann for one in index._shards.values())
     fresh = vectors(1500, 7)
     await index.delete(EVERYBODY, *(f"{number}" for number in range(1200)))
     await index.add([entry(f"new{number}", row) for number, row in enumerate(fresh)])
@@ -76,13 +76,13 @@ def test_a_finder_forgets_and_says_when_it_is_worn(kind: str) -> None:
     import faiss
 
     rows = vectors(400)
-    finder = KINDS[kind][0](faiss, np.arange(400), rows)
-    finder.remove(np.arange(399))
-    finder.remove(np.array([7, 10_000]))  # unknown by now
-    assert len(finder) == 1
-    assert finder.nearest(rows[399], 3) == [399]
-    finder.add(np.arange(1000, 1000 + 2000), vectors(2000, 1))
-    assert finder.worn is (kind in ("ivf", "ivfpq"))
+    ann = KINDS[kind][0](faiss, np.arange(400), rows)
+    ann.remove(np.arange(399))
+    ann.remove(np.array([7, 10_000]))  # unknown by now
+    assert len(ann) == 1
+    assert ann.nearest(rows[399], 3) == [399]
+    ann.add(np.arange(1000, 1000 + 2000), vectors(2000, 1))
+    assert ann.needs_rebuild is (kind in ("ivf", "ivfpq"))
 
 
 def test_an_unknown_kind_is_named() -> None:

@@ -59,7 +59,7 @@ async def filled(index: MemoryIndex, count: int, seed: int = 0) -> None:
 
 
 def graph(index: MemoryIndex) -> bool:
-    return any(one.has_finder for one in index._shards.values())
+    return any(one.has_ann for one in index._shards.values())
 
 
 async def test_the_least_recently_used_leave_and_are_told() -> None:

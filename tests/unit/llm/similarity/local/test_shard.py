@@ -11,11 +11,11 @@ from tests.support.llm_index_contract import DIMENSION, entry, vectors
 from vectorcache.concurrency import INLINE_WORK, Tasks
 from vectorcache.vectors.metric import Floats
 from vectorcache.vectors.topk import Rows
-from vectorcache_llm.similarity.local.finder import Finder, FinderKind
+from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 from vectorcache_llm.similarity.local.shard import Shard
 
 
-class SlowFinder(Finder):
+class SlowANN(ANNIndex):
     """Answers when it is let; says how many calls there were at once."""
 
     compared = int(INLINE_WORK)  # of DIMENSION multiplications each: too much for the event loop
@@ -40,20 +40,20 @@ class SlowFinder(Finder):
 
 
 async def test_a_search_that_was_given_up_keeps_its_finder_to_its_end() -> None:
-    finder, tasks, rows = SlowFinder(), Tasks(), vectors(41)
-    shard = Shard(DIMENSION, FinderKind(40, lambda rows, vectors: finder, lambda k: k), tasks)
-    await shard.settle([shard.keep(entry(f"{n}", row), row) for n, row in enumerate(rows[:40])])
+    ann, tasks, rows = SlowANN(), Tasks(), vectors(41)
+    shard = Shard(DIMENSION, ANNKind(40, lambda rows, vectors: ann, lambda k: k), tasks)
+    await shard.index([shard.keep(entry(f"{n}", row), row) for n, row in enumerate(rows[:40])])
     await tasks.drain()
     searching = asyncio.create_task(shard.search(rows[0], 1))
     async with asyncio.timeout(10):
-        await asyncio.to_thread(finder.asked.wait)  # which the event loop must be free for
+        await asyncio.to_thread(ann.asked.wait)  # which the event loop must be free for
     searching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await searching
-    settling = asyncio.create_task(shard.settle([shard.keep(entry("new", rows[40]), rows[40])]))
+    settling = asyncio.create_task(shard.index([shard.keep(entry("new", rows[40]), rows[40])]))
     await asyncio.wait([settling], timeout=0.05)
     assert not settling.done()
-    finder.let.set()
+    ann.let.set()
     await settling
-    assert not finder.learnt_while_asked
+    assert not ann.learnt_while_asked
     assert [one.id for _, one in await shard.search(rows[0], 1)] == ["0"]

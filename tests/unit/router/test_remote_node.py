@@ -12,24 +12,24 @@ from tests.support.servers import Words, local_node, node_settings
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.query import CellAnswer, CellQuery
 from vectorcache.wire import internal
-from vectorcache_router.http_node import HttpNode
+from vectorcache_router.remote_node import RemoteNode
 
 
 @pytest.fixture
-async def fake_and_node() -> AsyncIterator[tuple[FakeNode, HttpNode]]:
+async def fake_and_node() -> AsyncIterator[tuple[FakeNode, RemoteNode]]:
     async with fake_node() as (fake, url), ClientSession() as session:
-        node = HttpNode("node-0", url, session)
+        node = RemoteNode("node-0", url, session)
         yield fake, node
         await node.close()
 
 
 @pytest.fixture
-def fake(fake_and_node: tuple[FakeNode, HttpNode]) -> FakeNode:
+def fake(fake_and_node: tuple[FakeNode, RemoteNode]) -> FakeNode:
     return fake_and_node[0]
 
 
 @pytest.fixture
-def node(fake_and_node: tuple[FakeNode, HttpNode]) -> HttpNode:
+def node(fake_and_node: tuple[FakeNode, RemoteNode]) -> RemoteNode:
     return fake_and_node[1]
 
 
@@ -51,7 +51,7 @@ def ids(answer: CellAnswer) -> list[list[int | str]]:
     return [hits.ids for hits in answer.hits]
 
 
-async def test_a_search_travels_raw_and_comes_back(fake: FakeNode, node: HttpNode) -> None:
+async def test_a_search_travels_raw_and_comes_back(fake: FakeNode, node: RemoteNode) -> None:
     answer = await node.search(query(5, 2, k=2, payload=True))
     assert ids(answer) == [[5, 6], [105, 106]]
     assert [hits.payload for hits in answer.hits] == [[{"n": 0}, {"n": 1}]] * 2
@@ -74,7 +74,7 @@ ERRORS = [
 @pytest.mark.parametrize(("status", "problem", "kind", "message"), ERRORS)
 async def test_a_nodes_refusal_is_the_error_that_it_means(
     fake: FakeNode,
-    node: HttpNode,
+    node: RemoteNode,
     status: int,
     problem: dict[str, object],
     kind: type[Exception],
@@ -100,7 +100,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize("response", NONSENSE.values(), ids=NONSENSE)
 async def test_an_answer_that_is_none_is_unavailable(
-    fake: FakeNode, node: HttpNode, response: tuple[int, object]
+    fake: FakeNode, node: RemoteNode, response: tuple[int, object]
 ) -> None:
     async def answer(_request: internal.NodeSearchRequest) -> tuple[int, object]:
         return response
@@ -110,7 +110,7 @@ async def test_an_answer_that_is_none_is_unavailable(
         await node.search(query(1))
 
 
-async def test_an_answer_to_fewer_queries_is_unavailable(fake: FakeNode, node: HttpNode) -> None:
+async def test_an_answer_to_fewer_queries_is_unavailable(fake: FakeNode, node: RemoteNode) -> None:
     async def answer(request: internal.NodeSearchRequest) -> tuple[int, object]:
         request.vectors = request.vectors[:8] if isinstance(request.vectors, bytes) else []
         return told(request)
@@ -122,7 +122,7 @@ async def test_an_answer_to_fewer_queries_is_unavailable(fake: FakeNode, node: H
 
 async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
     async with ClientSession() as session:
-        node = HttpNode("node-9", f"http://127.0.0.1:{unused_tcp_port}", session)
+        node = RemoteNode("node-9", f"http://127.0.0.1:{unused_tcp_port}", session)
         with pytest.raises(Unavailable, match=r"node-9.*ClientConnectorError"):
             await node.search(query(1))
         with pytest.raises(Unavailable, match="node-9"):
@@ -131,13 +131,13 @@ async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
             await node.fetch("c", 1, 0, [0])
 
 
-async def test_a_node_that_is_silent_for_too_long_is_unavailable(fake: FakeNode, node: HttpNode) -> None:
+async def test_a_node_that_is_silent_for_too_long_is_unavailable(fake: FakeNode, node: RemoteNode) -> None:
     fake.hold()
     with pytest.raises(Unavailable, match="TimeoutError"):
         await node.search(query(1, timeout=0.05))
 
 
-async def test_closing_lets_finish_what_is_under_way(fake: FakeNode, node: HttpNode) -> None:
+async def test_closing_lets_finish_what_is_under_way(fake: FakeNode, node: RemoteNode) -> None:
     fake.hold()
     running = asyncio.create_task(node.search(query(1)))
     await fake.arrivals(1)
@@ -156,7 +156,7 @@ async def test_prefetch_and_fetch_of_a_real_node(
 ) -> None:
     settings = node_settings(words, tmp_path_factory.mktemp("data"))
     async with local_node(settings) as (real, client), ClientSession() as session:
-        node = HttpNode("node-0", str(client.make_url("/")), session)
+        node = RemoteNode("node-0", str(client.make_url("/")), session)
         assert (node.name, node.url) == ("node-0", str(client.make_url("")).rstrip("/"))
         assert await node.prefetch("dot", 1, [0, 1], 5) == 2
         found = await node.fetch("dot", 1, 1, [2, 0])

@@ -7,7 +7,7 @@ import pytest
 from tests.support.resources import NOW, Object, pod
 
 from vectorcache_operator.conditions import Reason
-from vectorcache_operator.troubles import NOT_READY_SECONDS, is_ready, troubles
+from vectorcache_operator.pod_problems import NOT_READY_SECONDS, is_ready, pod_problems
 
 
 def waiting(reason: str, message: str = "", **status: Any) -> Object:
@@ -46,29 +46,29 @@ def broken(reason: str, message: str = "", **status: Any) -> Object:
     ids=["pull", "back-off", "config", "crash"],
 )
 def test_containers(found: Object, reason: Reason, message: str) -> None:
-    (complaint,) = troubles([found], NOW).complaints
-    assert (complaint.reason, complaint.message) == (reason, message)
+    (issue,) = pod_problems([found], NOW).issues
+    assert (issue.reason, issue.message) == (reason, message)
 
 
 def test_a_container_that_is_being_made_is_no_trouble() -> None:
-    assert troubles([broken("ContainerCreating")], NOW).complaints == []
+    assert pod_problems([broken("ContainerCreating")], NOW).issues == []
 
 
 def test_a_pod_that_leaves_is_passed_over() -> None:
     leaving = broken("ErrImagePull")
     leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
-    assert troubles([leaving], NOW).complaints == []
+    assert pod_problems([leaving], NOW).issues == []
     assert not is_ready(leaving)
 
 
 def test_patience_with_pods_that_are_not_ready() -> None:
     found = pod("products-node-0", ready=False)
-    first = troubles([found], NOW)
-    assert (first.complaints, first.look_again) == ([], NOT_READY_SECONDS - 60)
+    first = pod_problems([found], NOW)
+    assert (first.issues, first.look_again) == ([], NOT_READY_SECONDS - 60)
     late = NOW + timedelta(seconds=NOT_READY_SECONDS)
-    (complaint,) = troubles([found], late).complaints
-    assert complaint.reason is Reason.PODS_NOT_READY
-    assert complaint.message == "pod products-node-0 is not ready since 2026-11-21T11:59:00Z"
+    (issue,) = pod_problems([found], late).issues
+    assert issue.reason is Reason.PODS_NOT_READY
+    assert issue.message == "pod products-node-0 is not ready since 2026-11-21T11:59:00Z"
 
 
 def test_patience_with_pods_that_have_no_place() -> None:
@@ -81,13 +81,13 @@ def test_patience_with_pods_that_have_no_place() -> None:
     }
     found = pod("products-node-0")
     found["status"] = {"conditions": [condition]}
-    first = troubles([found, pod("products-node-1")], NOW)
-    assert (first.complaints, first.look_again) == ([], 5.0)
-    (complaint,) = troubles([found], NOW + timedelta(seconds=5)).complaints
-    assert complaint.reason is Reason.UNSCHEDULABLE
-    assert complaint.message.endswith(": 0/2 nodes are available")
+    first = pod_problems([found, pod("products-node-1")], NOW)
+    assert (first.issues, first.look_again) == ([], 5.0)
+    (issue,) = pod_problems([found], NOW + timedelta(seconds=5)).issues
+    assert issue.reason is Reason.UNSCHEDULABLE
+    assert issue.message.endswith(": 0/2 nodes are available")
 
 
 def test_pods_that_are_well() -> None:
-    found = troubles([pod("products-node-0"), {"metadata": {"name": "new"}, "status": {}}], NOW)
-    assert (found.complaints, found.look_again) == ([], None)
+    found = pod_problems([pod("products-node-0"), {"metadata": {"name": "new"}, "status": {}}], NOW)
+    assert (found.issues, found.look_again) == ([], None)

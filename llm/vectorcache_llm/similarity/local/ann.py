@@ -10,7 +10,7 @@ from vectorcache.vectors.metric import Floats
 from vectorcache.vectors.topk import Rows
 
 
-class Finder(ABC):
+class ANNIndex(ABC):
     """An approximate index of rows. One call at a time; its owner sees to that.
 
     The similarities are none of its business: its owner compares the candidates exactly.
@@ -38,20 +38,20 @@ class Finder(ABC):
         return 0
 
     @property
-    def worn(self) -> bool:
+    def needs_rebuild(self) -> bool:
         """Whether one built anew would be better."""
         return False
 
 
-class FinderKind(NamedTuple):
-    """How partitions get their finder.
+class ANNKind(NamedTuple):
+    """How partitions get their ann.
 
     Attributes:
-        from_rows: entries from which on a partition has one; smaller ones are compared as a whole.
+        min_rows: entries from which on a partition has one; smaller ones are compared as a whole.
         build: makes one of rows (n,) and their vectors (n, d).
         candidates: how many rows to ask it for, of k that are wanted.
     """
 
-    from_rows: int
-    build: Callable[[Rows, Floats], Finder]
+    min_rows: int
+    build: Callable[[Rows, Floats], ANNIndex]
     candidates: Callable[[int], int]

@@ -27,7 +27,7 @@ _RANK = {
 """Of two tiers' findings the higher one counts, of equal ones that of the nearer tier."""
 
 
-class Ladder:
+class TieredLookup:
     """Tiers, the nearest first. The same request, in whatever tier, comes before a similar one in any.
 
     A tier that fails is passed over.
@@ -59,7 +59,7 @@ class Ladder:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         with query.spending() as ends:
-            found, tier = await self._climb(query, ends, stale)
+            found, tier = await self._walk(query, ends, stale)
         seconds = loop.time() - begun
         outcome = found.outcome
         if outcome is Outcome.MISS and query.failed:
@@ -67,7 +67,7 @@ class Ladder:
         self._observer.looked_up(CACHE, query.scope.tenant, outcome, seconds, key=query.id)
         return Lookup(found.reply, outcome, tier, found.similarity, found.matched, found.reason, seconds)
 
-    async def at_hand(self, query: Query) -> Reply | None:
+    async def get_cached(self, query: Query) -> Reply | None:
         """A fresh reply to the same request in the first tier; unobserved."""
         with query.spending() as ends:
             try:
@@ -84,7 +84,7 @@ class Ladder:
         """Store in the tiers below the first, side by side; say whether one did."""
         return await self._copy(entry, self.tiers[1:], query.mark, ends)
 
-    async def _climb(self, query: Query, ends: float, stale: bool) -> tuple[Finding, str]:
+    async def _walk(self, query: Query, ends: float, stale: bool) -> tuple[Finding, str]:
         best, where = NOTHING, ""
         for depth, tier in enumerate(self.tiers):
             found = await self._ask(tier, query, best, ends, stale)

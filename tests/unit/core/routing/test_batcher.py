@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vectorcache.errors import Overloaded, Unavailable
 from vectorcache.index.query import Answer
 from vectorcache.routing import together as module
-from vectorcache.routing.together import Together
+from vectorcache.routing.batcher import Batcher
 from vectorcache.vectors.metric import Floats
 
 NEVER = 3600.0
@@ -57,11 +57,11 @@ def searches() -> Searches:
 
 
 @pytest.fixture
-def together(searches: Searches) -> Together[str]:
-    return Together(searches.search, linger=NEVER)
+def together(searches: Searches) -> Batcher[str]:
+    return Batcher(searches.search, linger=NEVER)
 
 
-async def start(together: Together[str], *numbers: int, kind: str = "a") -> asyncio.Task[list[Answer]]:
+async def start(together: Batcher[str], *numbers: int, kind: str = "a") -> asyncio.Task[list[Answer]]:
     vectors = np.array([[number, 0] for number in numbers], dtype=np.float32)
     task = asyncio.create_task(together.search(kind, vectors))
     await asyncio.sleep(0)  # until it waits
@@ -73,7 +73,7 @@ def ids(answers: Sequence[Answer]) -> list[int | str]:
 
 
 async def test_the_first_leaves_at_once_and_those_that_wait_leave_together(
-    searches: Searches, together: Together[str]
+    searches: Searches, together: Batcher[str]
 ) -> None:
     first = await start(together, 1)
     waiting = [await start(together, *numbers) for numbers in ((2,), (3, 4), (5,))]
@@ -87,7 +87,7 @@ async def test_the_first_leaves_at_once_and_those_that_wait_leave_together(
 
 
 async def test_kinds_travel_apart_and_do_not_wait_for_each_other(
-    searches: Searches, together: Together[str]
+    searches: Searches, together: Batcher[str]
 ) -> None:
     tasks = [await start(together, number, kind=kind) for number, kind in ((1, "a"), (2, "b"), (3, "c"))]
     assert searches.batches == [("a", [1]), ("b", [2]), ("c", [3])]
@@ -96,7 +96,7 @@ async def test_kinds_travel_apart_and_do_not_wait_for_each_other(
 
 
 async def test_nobody_waits_longer_than_the_linger(searches: Searches) -> None:
-    together = Together(searches.search, linger=0.01)
+    together = Batcher(searches.search, linger=0.01)
     slow = await start(together, 1)
     second = await start(together, 2)
     third = await start(together, 3)
@@ -109,7 +109,7 @@ async def test_nobody_waits_longer_than_the_linger(searches: Searches) -> None:
     assert ids(await slow) == [1]
 
 
-async def test_an_idle_line_is_forgotten(searches: Searches, together: Together[str]) -> None:
+async def test_an_idle_line_is_forgotten(searches: Searches, together: Batcher[str]) -> None:
     for number in range(3):
         task = await start(together, number, kind=f"kind {number}")
         searches.let_all_go()
@@ -118,8 +118,8 @@ async def test_an_idle_line_is_forgotten(searches: Searches, together: Together[
 
 
 async def test_a_load_is_cut_at_a_bound(searches: Searches, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TOGETHER", 3)
-    together = Together(searches.search, linger=0.001)
+    monkeypatch.setattr(module, "MAX_BATCH", 3)
+    together = Batcher(searches.search, linger=0.001)
     first = await start(together, 1)
     waiting = [await start(together, *numbers) for numbers in ((2, 3), (4,), (5,), (6, 7, 8, 9, 10))]
     searches.gates[0].set()
@@ -130,7 +130,7 @@ async def test_a_load_is_cut_at_a_bound(searches: Searches, monkeypatch: pytest.
 
 
 async def test_the_line_is_bounded(
-    searches: Searches, together: Together[str], monkeypatch: pytest.MonkeyPatch
+    searches: Searches, together: Batcher[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     tasks = [await start(together, number) for number in range(3)]
@@ -143,7 +143,7 @@ async def test_the_line_is_bounded(
 
 
 async def test_an_error_goes_to_all_who_travelled_and_to_nobody_else(
-    searches: Searches, together: Together[str]
+    searches: Searches, together: Batcher[str]
 ) -> None:
     first, second, third = [await start(together, number) for number in range(3)]
     searches.gates[0].set()
@@ -161,7 +161,7 @@ async def test_an_error_goes_to_all_who_travelled_and_to_nobody_else(
     assert ids(await fourth) == [4]
 
 
-async def test_callers_that_give_up_harm_nobody(searches: Searches, together: Together[str]) -> None:
+async def test_callers_that_give_up_harm_nobody(searches: Searches, together: Batcher[str]) -> None:
     first = await start(together, 1)
     waiting = [await start(together, number) for number in (2, 3, 4)]
     waiting[1].cancel()
@@ -175,14 +175,14 @@ async def test_callers_that_give_up_harm_nobody(searches: Searches, together: To
     assert ids(await _answered(together, searches)) == [9]
 
 
-async def _answered(together: Together[str], searches: Searches) -> list[Answer]:
+async def _answered(together: Batcher[str], searches: Searches) -> list[Answer]:
     task = await start(together, 9)
     searches.let_all_go()
     return await task
 
 
 async def test_those_that_travel_together_go_in_the_context_of_the_first(
-    searches: Searches, together: Together[str]
+    searches: Searches, together: Batcher[str]
 ) -> None:
     async def search(who: str, number: int) -> list[Answer]:
         name.set(who)
@@ -208,7 +208,7 @@ async def test_everyone_gets_his_own_answer(plan: list[tuple[str, int, int]]) ->
             await asyncio.sleep(0)
         return [Answer([f"{kind}{int(vector[0])}"], [0.0], None, 1.0) for vector in vectors]
 
-    together = Together(search, linger=0.0)
+    together = Batcher(search, linger=0.0)
 
     async def caller(kind: str, numbers: range, pause: int) -> None:
         for _ in range(pause):

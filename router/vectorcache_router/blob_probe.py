@@ -20,7 +20,7 @@ LOOK_SECONDS = 5.0
 _KEY = "reachable"  # no such blob: that there is none is an answer, and costs nobody anything
 
 
-class StorageWatch:
+class BlobProbe:
     """Looks at a blob store until cancelled.
 
     Attributes:

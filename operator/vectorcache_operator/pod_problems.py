@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from vectorcache_operator.conditions import Complaint, Reason, moment
-from vectorcache_operator.kinds import Object, is_leaving, name_of
+from vectorcache_operator.conditions import Issue, Reason, moment
+from vectorcache_operator.kinds import Object, is_terminating, name_of
 
 UNSCHEDULABLE_SECONDS = 10.0
 """A pod may wait that long for a place: volumes are made, another pod is about to leave."""
@@ -19,22 +19,22 @@ _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerEr
 
 
 @dataclass(frozen=True, slots=True)
-class Troubles:
+class PodProblems:
     """What is wrong with pods, and after how many seconds to look again, because time alone may make it wrong."""
 
-    complaints: list[Complaint]
+    issues: list[Issue]
     look_again: float | None
 
 
-def troubles(pods: Iterable[Object], now: datetime) -> Troubles:
+def pod_problems(pods: Iterable[Object], now: datetime) -> PodProblems:
     """Look at pods; those that leave are passed over."""
-    complaints, waits = [], []
+    issues, waits = [], []
     for pod in pods:
-        if is_leaving(pod):
+        if is_terminating(pod):
             continue
         found = _container_trouble(pod)
         if found is not None:
-            complaints.append(found)
+            issues.append(found)
             continue
         for kind, reason, patience, text in (
             ("PodScheduled", Reason.UNSCHEDULABLE, UNSCHEDULABLE_SECONDS, "cannot be scheduled"),
@@ -48,17 +48,17 @@ def troubles(pods: Iterable[Object], now: datetime) -> Troubles:
             if left > 0:
                 waits.append(left)
             else:
-                complaints.append(Complaint(reason, _message(pod, condition, text)))
+                issues.append(Issue(reason, _message(pod, condition, text)))
             break
-    return Troubles(complaints, min(waits) if waits else None)
+    return PodProblems(issues, min(waits) if waits else None)
 
 
 def is_ready(pod: Object) -> bool:
     """Whether a pod gets traffic."""
-    return not is_leaving(pod) and _condition(pod, "Ready").get("status") == "True"
+    return not is_terminating(pod) and _condition(pod, "Ready").get("status") == "True"
 
 
-def _container_trouble(pod: Object) -> Complaint | None:
+def _container_trouble(pod: Object) -> Issue | None:
     status = pod.get("status", {})
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting") or {}
@@ -67,17 +67,17 @@ def _container_trouble(pod: Object) -> Complaint | None:
             # Two messages take turns while the kubelet backs off; what they have in common is the error.
             _, _, error = detail.rpartition("ErrImagePull: ")
             text = f"pod {name_of(pod)}: image {container.get('image')} cannot be pulled: {error or kind}"
-            return Complaint(Reason.IMAGE_PULL_FAILING, text)
+            return Issue(Reason.IMAGE_PULL_FAILING, text)
         if kind in _CONFIG:
             text = (
                 f"pod {name_of(pod)}: container {container.get('name')} cannot be created: {detail or kind}"
             )
-            return Complaint(Reason.CONTAINER_CONFIG_INVALID, text)
+            return Issue(Reason.CONTAINER_CONFIG_INVALID, text)
         if kind == "CrashLoopBackOff":
             ended = container.get("lastState", {}).get("terminated") or {}
             why = f"exit code {ended.get('exitCode', 'unknown')}, {ended.get('reason', 'no reason given')}"
             text = f"pod {name_of(pod)}: container {container.get('name')} ends again and again ({why})"
-            return Complaint(Reason.CONTAINER_CRASHING, text)
+            return Issue(Reason.CONTAINER_CRASHING, text)
     return None
 
 

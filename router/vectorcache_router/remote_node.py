@@ -33,7 +33,7 @@ _Request: TypeAlias = (
 )
 
 
-class HttpNode(SearchNode):
+class RemoteNode(SearchNode):
     """The client of one node's API.
 
     Args:
