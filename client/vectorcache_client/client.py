@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import aiohttp
 import msgspec
@@ -17,9 +17,10 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 import vectorcache
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache.index.manifest import check_collection
+from vectorcache.index.options import MAX_TIMEOUT, SearchKeywords
 from vectorcache.stores.retrying import RetryPolicy
 from vectorcache.vectors.metric import Floats, as_vectors
-from vectorcache.wire import public, types
+from vectorcache.wire import public
 from vectorcache_client.problems import error_of
 
 T = TypeVar("T")
@@ -99,38 +100,21 @@ class AsyncClient:
         collection: str,
         vectors: ArrayLike,
         k: int | None = None,
-        *,
-        nprobe: int | None = None,
-        recall: float | None = None,
-        version: int | None = None,
-        payload: bool = False,
-        exact: bool = False,
-        timeout: float | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> public.SearchResponse:
-        """The k nearest neighbours of one vector (d,) or of each of a batch (b, d); one result per vector.
+        """Return the k nearest neighbours of one vector (d,) or of each of a batch (b, d); one result per vector.
 
         Args:
-            collection: where to search.
+            collection: its name.
             vectors: finite numbers.
-            k: how many neighbours; by default as many as the router was told, 10 unless it was.
-            nprobe: how many cells to scan; by default as many as the collection was measured to need.
-            recall: the recall@10 to reach, instead of ``nprobe``.
-            version: of the collection; by default the one that is served now.
-            payload: whether to return the neighbours' payload.
-            exact: whether to compare all vectors of these cells, where the collection has codes.
-            timeout: seconds for the call. The answer is partial, and says so, where a part came too late.
+            k: number of neighbours; the router's default is 10.
+            options: see ``vectorcache.SearchOptions``. The timeout is that of the call, retries included.
         """
         queries = _as_batch(vectors)
-        request = public.SearchRequest(
-            vectors=queries.tobytes(),
-            k=k,
-            nprobe=nprobe,
-            recall=recall,
-            version=version,
-            payload=payload,
-            exact=exact,
-            timeout=None if timeout is None else min(timeout * SERVER_SHARE, types.MAX_TIMEOUT),
-        )
+        timeout = options.get("timeout")
+        if timeout is not None:
+            options["timeout"] = min(timeout * SERVER_SHARE, MAX_TIMEOUT)
+        request = public.SearchRequest(vectors=queries.tobytes(), k=k, **options)
         path = f"/v1/collections/{check_collection(collection)}/search"
         found = _search_response(await self._post(path, request, timeout))
         if len(found.results) != len(queries):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from numpy.typing import ArrayLike
 
+from vectorcache.index.options import SearchKeywords
 from vectorcache.wire import public
 from vectorcache_client.client import AsyncClient
 from vectorcache_client.loop_thread import LoopThread
@@ -37,28 +38,10 @@ class Client:
         collection: str,
         vectors: ArrayLike,
         k: int | None = None,
-        *,
-        nprobe: int | None = None,
-        recall: float | None = None,
-        version: int | None = None,
-        payload: bool = False,
-        exact: bool = False,
-        timeout: float | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> public.SearchResponse:
         """See ``AsyncClient.search``."""
-        return self._thread.wait(
-            self._client.search(
-                collection,
-                vectors,
-                k,
-                nprobe=nprobe,
-                recall=recall,
-                version=version,
-                payload=payload,
-                exact=exact,
-                timeout=timeout,
-            )
-        )
+        return self._thread.wait(self._client.search(collection, vectors, k, **options))
 
     def vectors(
         self, collection: str, ids: Sequence[int | str], *, version: int | None = None

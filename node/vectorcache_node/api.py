@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vectorcache.errors import NotFound
-from vectorcache.index.query import CellQuery
+from vectorcache.index.query import CellAnswer
 from vectorcache.layers.base import LayerStats
 from vectorcache.wire import internal, types
 from vectorcache_node.node import CacheNode
@@ -29,7 +29,7 @@ class NodeApi:
                 handler=self.search,
                 summary="Search named cells",
                 request=internal.NodeSearchRequest,
-                response=internal.NodeSearchResponse,
+                response=CellAnswer,
                 errors=(404,),
             ),
             Route(
@@ -68,34 +68,20 @@ class NodeApi:
             ),
         ]
 
-    async def search(self, request: internal.NodeSearchRequest) -> internal.NodeSearchResponse:
+    async def search(self, request: internal.NodeSearchRequest) -> CellAnswer:
         """POST /v1/search."""
-        dimension = await self._node.local.dimension(request.collection, request.version)
-        vectors = types.vectors_of(request.vectors, dimension, most=self._max_queries)
-        query = CellQuery(
-            request.collection,
-            request.version,
-            vectors,
-            internal.cells_of(request.cells, len(vectors)),
-            request.k,
-            payload=request.payload,
-            exact=request.exact,
-            timeout=request.timeout,
-        )
-        return internal.node_response(await self._node.search(query))
+        return await self._node.search(internal.cell_query(request, most=self._max_queries))
 
     async def prefetch(self, request: internal.PrefetchRequest) -> internal.PrefetchResponse:
         """POST /v1/prefetch."""
-        loaded = await self._node.local.prefetch(
+        loaded = await self._node.prefetch(
             request.collection, request.version, request.chunks, request.timeout
         )
         return internal.PrefetchResponse(loaded=loaded)
 
     async def vectors(self, request: internal.FetchRequest) -> internal.FetchResponse:
         """POST /v1/vectors."""
-        found = await self._node.local.fetch(
-            request.collection, request.version, request.chunk, request.positions
-        )
+        found = await self._node.fetch(request.collection, request.version, request.chunk, request.positions)
         return internal.FetchResponse(vectors=[types.vector_item(stored) for stored in found])
 
     async def kept(self, request: internal.KeptRequest) -> internal.KeptResponse:
@@ -109,7 +95,7 @@ class NodeApi:
         """GET /v1/stats."""
         node = self._node
         return internal.NodeStats(
-            name=node.local.name,
+            name=node.name,
             uptime_seconds=round(node.uptime_seconds, 3),
             searches=node.searches,
             queries=node.queries,

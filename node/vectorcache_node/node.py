@@ -14,11 +14,11 @@ import structlog
 from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput
 from vectorcache.index.chunk import ChunkCodec
+from vectorcache.index.node import LocalNode
 from vectorcache.index.query import CellAnswer, CellQuery
 from vectorcache.index.versions import Versions
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.kept import KeptBlobs
-from vectorcache.routing.node import LocalNode
 from vectorcache.stores.base import BlobStore, FileStore
 from vectorcache.stores.disk import DiskFileStore
 from vectorcache.stores.url import open_blob_store
@@ -29,11 +29,10 @@ from vectorcache_node.storage import NodeStorage
 _CLOSE_SECONDS = 2.0
 
 
-class CacheNode:
-    """A node that counts what it does.
+class CacheNode(LocalNode):
+    """A node with what its process needs beside the search: stores, copies of metadata, and counters.
 
     Attributes:
-        local: searches.
         blobs: the blob store, with copies of metadata on disk.
         versions: the versions whose manifests are known.
         storage: the cache.
@@ -43,14 +42,16 @@ class CacheNode:
 
     def __init__(
         self,
-        local: LocalNode,
+        name: str,
         blobs: KeptBlobs,
         versions: Versions,
         storage: NodeStorage,
         keeper: Keeper,
+        *,
+        offload: Offload | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.local = local
+        super().__init__(name, versions, storage, offload=offload)
         self.blobs = blobs
         self.versions = versions
         self.storage = storage
@@ -63,7 +64,7 @@ class CacheNode:
 
     async def search(self, query: CellQuery) -> CellAnswer:
         """Search, and count."""
-        answer = await self.local.search(query)
+        answer = await super().search(query)
         self.searches += 1
         self.queries += len(query.cells)
         self.scanned += answer.scanned
@@ -77,7 +78,7 @@ class CacheNode:
 
     def layers(self) -> tuple[LayerStats, ...]:
         """Counters of the memory, disk and blob layers."""
-        return self.local.chunks.layer_stats()
+        return self.storage.layer_stats()
 
 
 @asynccontextmanager
@@ -100,26 +101,26 @@ async def open_node(settings: NodeSettings, environment: Mapping[str, str]) -> A
             kept_blobs(blobs, data / "metadata", settings.disk) as kept,
         ):
             versions, storage = Versions(kept), _storage(settings, blobs, files)
-            local = LocalNode(settings.name, versions, storage, offload=Offload(executor))
-            await local.open()
             keeper = Keeper(kept, versions)
+            node = CacheNode(settings.name, kept, versions, storage, keeper, offload=Offload(executor))
+            await node.open()
             try:
-                yield CacheNode(local, kept, versions, storage, keeper)
+                yield node
             finally:
                 await keeper.close()
-                await _closed(local, versions)
+                await _close(node)
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-async def _closed(local: LocalNode, versions: Versions) -> None:
-    """Close both; loads that still wait for a blob store are given up, for nobody waits for them any more."""
+async def _close(node: CacheNode) -> None:
+    """Close the node and its versions. Loads that still wait for the blob store are abandoned."""
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
-            await local.close()
-            await versions.close()
+            await node.close()
+            await node.versions.close()
     except TimeoutError:
-        structlog.get_logger().warning("loads under way were given up", seconds=_CLOSE_SECONDS)
+        structlog.get_logger().warning("loads in progress were abandoned", seconds=_CLOSE_SECONDS)
 
 
 def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> NodeStorage:

@@ -155,7 +155,7 @@ class WarmUp:
         )
 
     async def _plan(self) -> Plan:
-        told, ring = await asyncio.to_thread(_read_ring, self._ring_file, self._node.local.name)
+        told, ring = await asyncio.to_thread(_read_ring, self._ring_file, self._node.name)
         catalog = Catalog(self._node.blobs)
         versions = []
         for name in await catalog.collections():
@@ -165,7 +165,7 @@ class WarmUp:
                 self._log.warning("collection not warmed", collection=name, error=str(error))
         memory, disk = _room(self._node.layers(), "memory"), _room(self._node.layers(), "disk")
         plan = await asyncio.to_thread(
-            plan_of, ring, told.shard_bytes, self._node.local.name, versions, memory, disk
+            plan_of, ring, told.shard_bytes, self._node.name, versions, memory, disk
         )
         for collection, version in plan.versions:
             self._node.keeper.searched(collection, version)

@@ -8,9 +8,8 @@ from typing import Any
 from vectorcache.concurrency import all_of
 from vectorcache.errors import InvalidInput
 from vectorcache.index.manifest import Manifest
+from vectorcache.index.options import SearchLimits, resolve
 from vectorcache.index.query import Answer, StoredVector
-from vectorcache.index.versions import check_queries
-from vectorcache.vectors.exact import check_k
 from vectorcache.wire import public, types
 from vectorcache_router.cluster import Cluster
 from vectorcache_router.settings import RouterSettings
@@ -27,6 +26,14 @@ class RouterApi:
     def __init__(self, cluster: Cluster, settings: RouterSettings) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._limits = SearchLimits(
+            k=settings.k,
+            nprobe=settings.nprobe or None,
+            timeout=settings.timeout,
+            max_k=settings.max_k,
+            max_nprobe=settings.max_nprobe,
+            max_probes=settings.max_probes,
+        )
 
     def routes(self) -> list[Route]:
         """What the router offers, beside probes."""
@@ -92,23 +99,11 @@ class RouterApi:
 
     async def search(self, request: public.SearchRequest, name: str) -> public.SearchResponse:
         """POST /v1/collections/{name}/search."""
-        k = check_k(request.k or self._settings.k, "k", self._settings.max_k)
         coarse = await self._cluster.collections.open(name, request.version)
         manifest = coarse.manifest
         vectors = types.vectors_of(request.vectors, manifest.dimension, most=self._settings.max_queries)
-        check_queries(vectors, manifest)
-        timeout = request.timeout or self._settings.timeout
-        nprobe = self._nprobe(request, manifest)
-        self._check_probes(len(vectors), min(nprobe, manifest.cells))
-        answers = await self._cluster.search(
-            coarse,
-            vectors,
-            k,
-            nprobe=nprobe,
-            payload=request.payload,
-            exact=request.exact,
-            timeout=timeout,
-        )
+        options = resolve(request, vectors, manifest, self._limits)
+        answers = await self._cluster.search(coarse, vectors, options)
         searched = min(answer.searched for answer in answers)
         return public.SearchResponse(
             collection=name,
@@ -190,23 +185,6 @@ class RouterApi:
 
         found = await all_of(fetch(chunk) for chunk in positions)
         return {stored.id: types.vector_item(stored) for some in found for stored in some}
-
-    def _check_probes(self, queries: int, nprobe: int) -> None:
-        """Refuse what each of its limits allows and all together would need too much memory for."""
-        most = self._settings.max_probes
-        if queries * nprobe > most:
-            allowed = f"at most {most} cells for all queries of a request together"
-            raise InvalidInput("nprobe", f"{nprobe} for each of {queries} queries", allowed)
-
-    def _nprobe(self, request: public.SearchRequest, manifest: Manifest) -> int:
-        """How many cells to probe; more than there are means all of them."""
-        if request.nprobe is not None and request.recall is not None:
-            raise InvalidInput("recall", request.recall, "given without nprobe, since it chooses nprobe")
-        if request.recall is not None:
-            return min(manifest.search.nprobe_for(request.recall), self._settings.max_nprobe)
-        if request.nprobe is None:
-            return min(self._settings.nprobe or manifest.search.nprobe, self._settings.max_nprobe)
-        return check_k(request.nprobe, "nprobe", self._settings.max_nprobe)
 
 
 def _result(answer: Answer) -> public.QueryResult:

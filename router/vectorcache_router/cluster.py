@@ -16,6 +16,7 @@ from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput, Unavailable, VectorCacheError
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
+from vectorcache.index.options import ResolvedOptions
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.layers.kept import KeptBlobs
 from vectorcache.routing.batcher import Batcher
@@ -38,14 +39,10 @@ _FOLLOW_AGAIN = 1.0  # seconds until a membership that failed is followed again
 
 
 class _Kind(NamedTuple):
-    """What searches have in common that travel together."""
+    """What searches must have in common to be batched."""
 
     coarse: CoarseQuantizer
-    k: int
-    nprobe: int
-    payload: bool
-    exact: bool
-    timeout: float
+    options: ResolvedOptions
 
 
 class Cluster:
@@ -95,32 +92,16 @@ class Cluster:
         return self._ready().ring
 
     async def search(
-        self,
-        coarse: CoarseQuantizer,
-        vectors: Floats,
-        k: int,
-        *,
-        nprobe: int,
-        payload: bool,
-        exact: bool,
-        timeout: float,
+        self, coarse: CoarseQuantizer, vectors: Floats, options: ResolvedOptions
     ) -> list[Answer]:
-        """Search over the present nodes, together with what else arrives; see ``ScatterSearch.search``."""
-        answers = await self._batcher.search(_Kind(coarse, k, nprobe, payload, exact, timeout), vectors)
-        if any(answer.searched < 1.0 for answer in answers):
+        """Search over the present nodes, batched with concurrent searches; see ``ScatterSearch.search``."""
+        answers = await self._batcher.search(_Kind(coarse, options), vectors)
+        if any(answer.partial for answer in answers):
             self.partial_answers += 1
         return answers
 
     async def _search(self, kind: _Kind, vectors: Floats) -> list[Answer]:
-        return await self._ready().search(
-            kind.coarse,
-            vectors,
-            kind.k,
-            nprobe=kind.nprobe,
-            payload=kind.payload,
-            exact=kind.exact,
-            timeout=kind.timeout,
-        )
+        return await self._ready().search(kind.coarse, vectors, kind.options)
 
     async def fetch(self, manifest: Manifest, chunk: int, positions: list[int]) -> list[StoredVector]:
         """Vectors by their place, from the chunk's owner or the next node that answers.

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
+from vectorcache.index.node import SearchNode
 from vectorcache.index.query import CellAnswer, CellQuery, StoredVector
-from vectorcache.routing.node import SearchNode
 from vectorcache.wire import internal
 from vectorcache_router.channel import Channel
 from vectorcache_service.app import STREAM_PATH
@@ -21,7 +21,7 @@ from vectorcache_service.stream import OK, Reply
 SEARCH, PREFETCH, VECTORS, KEPT = "/v1/search", "/v1/prefetch", "/v1/vectors", "/v1/kept"
 _PATIENCE = 1 / 0.9  # a node gets nine tenths of its caller's time, see ``vectorcache.routing.scatter``
 
-_search_response = msgspec.msgpack.Decoder(internal.NodeSearchResponse).decode
+_search_response = msgspec.msgpack.Decoder(CellAnswer).decode
 _prefetch_response = msgspec.msgpack.Decoder(internal.PrefetchResponse).decode
 _fetch_response = msgspec.msgpack.Decoder(internal.FetchResponse).decode
 _kept_response = msgspec.msgpack.Decoder(internal.KeptResponse).decode
@@ -60,10 +60,10 @@ class RemoteNode(SearchNode):
     async def search(self, query: CellQuery) -> CellAnswer:
         """See ``SearchNode.search``."""
         request = internal.node_request(query)
-        response = await self._call(SEARCH, request, _search_response, query.timeout * _PATIENCE)
-        if len(response.results) != len(query.cells):
+        answer = await self._call(SEARCH, request, _search_response, query.options.timeout * _PATIENCE)
+        if len(answer.hits) != len(query.cells):
             raise Unavailable(f"node {self._name!r} did not answer each query")
-        return internal.cell_answer(response)
+        return answer
 
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
         """See ``SearchNode.prefetch``."""

@@ -11,6 +11,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 from tests.support.control import PATIENCE
 
+from vectorcache.index.query import CellAnswer, Hits
 from vectorcache.wire import internal, types
 from vectorcache_service.app import STREAM_PATH
 from vectorcache_service.stream import Call
@@ -21,18 +22,18 @@ Answer = Callable[[internal.NodeSearchRequest], Awaitable[tuple[int, object]]]
 
 def told(request: internal.NodeSearchRequest, k: int | None = None) -> tuple[int, object]:
     """An answer from which each query knows its own: hit n of query q has id ``first component of q + n``."""
-    k = request.k if k is None else k
+    k = request.options.k if k is None else k
     firsts = [vector[0] for vector in types.vectors_of(request.vectors, 2, most=100_000)]
     results = [
-        internal.NodeHits(
+        Hits(
             rows=list(range(k)),
             distances=[float(n) for n in range(k)],
             ids=[int(first) + n for n in range(k)],
-            payload=[{"n": n} for n in range(k)] if request.payload else None,
+            payload=[{"n": n} for n in range(k)] if request.options.payload else None,
         )
         for first in firsts
     ]
-    return 200, internal.NodeSearchResponse(results=results, scanned=10 * len(firsts))
+    return 200, CellAnswer(hits=results, scanned=10 * len(firsts))
 
 
 def refused(status: int, **problem: object) -> tuple[int, object]:

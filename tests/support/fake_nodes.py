@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 from tests.support.control import Gate
 
+from vectorcache.index.node import SearchNode
 from vectorcache.index.query import CellAnswer, CellQuery, StoredVector
-from vectorcache.routing.node import SearchNode
 
 
 class FakeClock:
@@ -64,20 +65,16 @@ class FakeNode(SearchNode):
         if self.error is not None:
             raise self.error
         answer = await self._search(query)
-        return answer if self.load is None else replace(answer, load=self.load)
+        return answer if self.load is None else msgspec.structs.replace(answer, load=self.load)
 
     async def _search(self, query: CellQuery) -> CellAnswer:
         if not self.lost:
             return await self._inner.search(query)
         lost = np.array(sorted(self.lost), dtype=np.int32)
         kept = [cells[~np.isin(cells, lost)] for cells in query.cells]
-        answer = await self._inner.search(
-            CellQuery(
-                query.collection, query.version, query.vectors, kept, query.k, query.payload, query.exact
-            )
-        )
+        answer = await self._inner.search(replace(query, cells=kept))
         named = np.unique(np.concatenate(list(query.cells)))
-        return CellAnswer(answer.hits, named[np.isin(named, lost)], "lost", answer.scanned)
+        return CellAnswer(answer.hits, named[np.isin(named, lost)].tolist(), "lost", answer.scanned)
 
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
         return await self._inner.prefetch(collection, version, chunks, timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -12,13 +12,14 @@ from vectorcache.index.catalog import Catalog
 from vectorcache.index.chunk import Chunk
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.manifest import Manifest
+from vectorcache.index.node import LocalNode
+from vectorcache.index.options import SearchKeywords, SearchOptions, resolve
 from vectorcache.index.query import Answer, CellQuery, answers_of
 from vectorcache.index.scan import CellScan
-from vectorcache.index.searcher import CellSearcher
-from vectorcache.index.versions import OpenVersion, Versions, check_queries
+from vectorcache.index.versions import OpenVersion, Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.stores.base import BlobStore
-from vectorcache.vectors.exact import as_queries, check_k
+from vectorcache.vectors.exact import as_queries
 
 
 class ChunkIndex:
@@ -32,14 +33,14 @@ class ChunkIndex:
         coarse: CoarseQuantizer,
         version: OpenVersion,
         versions: Versions,
-        searcher: CellSearcher,
+        node: LocalNode,
         offload: Offload,
     ) -> None:
         self._coarse = coarse
         self._offload = offload
         self._version = version
         self._versions = versions
-        self._searcher = searcher
+        self._node = node
 
     @classmethod
     async def open(
@@ -65,9 +66,9 @@ class ChunkIndex:
         """
         manifest = await Catalog(blobs).manifest(collection, version)
         versions, offload = Versions(blobs), Offload()
-        searcher = CellSearcher(versions, chunks, scan=scan, offload=offload)
+        node = LocalNode("local", versions, chunks, scan=scan, offload=offload)
         opened = await versions.open(manifest.collection, manifest.version)
-        return cls(await load_coarse(blobs, manifest), opened, versions, searcher, offload)
+        return cls(await load_coarse(blobs, manifest), opened, versions, node, offload)
 
     @property
     def manifest(self) -> Manifest:
@@ -75,41 +76,25 @@ class ChunkIndex:
         return self._coarse.manifest
 
     async def search(
-        self,
-        queries: ArrayLike,
-        k: int = 10,
-        *,
-        nprobe: int | None = None,
-        payload: bool = False,
-        exact: bool = False,
-        timeout: float = 30.0,
+        self, queries: ArrayLike, k: int | None = None, **options: Unpack[SearchKeywords]
     ) -> list[Answer]:
-        """The k nearest neighbours of one query (d,) or of each of a batch (b, d): one answer per query.
+        """Return the k nearest neighbours of one query (d,) or of each of a batch (b, d): one answer per query.
 
         Args:
             queries: finite numbers.
-            k: how many neighbours.
-            nprobe: how many cells to scan; None takes what the build measured for its recall target, and the
-                number of all cells makes the search exact.
-            payload: whether to return the neighbours' payload.
-            exact: whether to compare all vectors of these cells, where the collection has codes.
-            timeout: seconds for loading; what is missing by then makes the answer partial.
+            k: number of neighbours, by default 10.
+            options: see ``SearchOptions``; the timeout is 30 seconds by default.
 
         Raises:
-            InvalidInput: a query, ``k`` or ``nprobe`` that is not allowed.
+            InvalidInput: a query or an option that is not allowed.
         """
         vectors, _ = as_queries(queries, self.manifest.dimension)
-        check_queries(vectors, self.manifest)
-        probes = self.manifest.search.nprobe if nprobe is None else nprobe
-        cells = await self._offload.run(self._coarse.work(len(vectors)), self._coarse.probe, vectors, probes)
-        manifest = self.manifest
-        query = CellQuery(
-            *(manifest.collection, manifest.version, vectors, cells, check_k(k)),
-            payload=payload,
-            exact=exact or probes >= manifest.cells,
-            timeout=timeout,
+        resolved = resolve(SearchOptions(k=k, **options), vectors, self.manifest)
+        cells = await self._offload.run(
+            self._coarse.work(len(vectors)), self._coarse.probe, vectors, resolved.nprobe
         )
-        found = await self._searcher.search_in(self._version, query)
+        query = CellQuery(self.manifest.collection, self.manifest.version, vectors, cells, resolved)
+        found = await self._node.search_version(self._version, query)
         return answers_of(found, cells)
 
     async def close(self) -> None:

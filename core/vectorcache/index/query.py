@@ -1,19 +1,23 @@
-"""What goes into a search of cells and what comes out: the terms in which index, nodes and routers talk."""
+"""The search of cells: the values that an index, nodes and routers exchange."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorcache.index.options import ResolvedOptions
 from vectorcache.vectors.metric import Floats
 from vectorcache.vectors.topk import merge_nearest
 
 Cells = NDArray[np.int32]
 """Numbers of cells, ascending."""
+
+Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +28,45 @@ class CellQuery:
         collection, version: what to search.
         vectors: (b, d) float32, the queries.
         cells: for each query, the cells to scan.
-        k: how many neighbours each query wants.
-        payload: whether the neighbours' payload is wanted.
-        exact: whether vectors are compared even where there are codes.
-        timeout: seconds that the whole may take; what was not loaded by then is told as failed.
+        options: ``timeout`` is what is left for this call; cells that are not loaded by then are reported as failed.
     """
 
     collection: str
     version: int
     vectors: Floats
     cells: Sequence[Cells]
-    k: int
-    payload: bool = False
-    exact: bool = False
-    timeout: float = 30.0
+    options: ResolvedOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(msgspec.Struct, omit_defaults=True):
     """The neighbours of one query, nearest first.
 
     Attributes:
-        rows: m numbers of vectors in the collection: what makes two neighbours the same.
+        rows: m numbers of vectors in the collection, which identify a neighbour.
         distances: m distances.
         ids: m ids.
-        payload: m payloads, or None where they were not asked for.
+        payload: m payloads, or None if they were not requested.
     """
 
     rows: list[int]
     distances: list[float]
-    ids: list[int | str]
+    ids: list[Id]
     payload: list[dict[str, Any]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CellAnswer:
-    """The hits of each query of a ``CellQuery``, and what could not be searched.
+class CellAnswer(msgspec.Struct, omit_defaults=True):
+    """The answer to a ``CellQuery``: the hits of each query, and what could not be searched.
 
     Attributes:
-        hits: one per query, of the cells that could be searched.
-        failed: cells whose chunk could not be loaded, ascending; the same for all queries.
-        reason: why, for one of them; empty where nothing failed.
-        scanned: how many rows were compared, over all queries.
-        load: how many cells of other searches the node has in hand, one for each query that wants it.
+        hits: one per query, from the cells that could be searched.
+        failed: cells whose chunk could not be loaded, ascending, over all queries.
+        reason: why one of them failed; empty if none did.
+        scanned: number of rows compared, over all queries.
+        load: number of cells of other searches in progress on the node, counted once per query.
     """
 
     hits: list[Hits]
-    failed: Cells
+    failed: list[int] = msgspec.field(default_factory=list)
     reason: str = ""
     scanned: int = 0
     load: int = 0
@@ -138,7 +134,7 @@ def answer_of(hits: Hits, searched: float, scanned: int = 0) -> Answer:
     return Answer(hits.ids, hits.distances, hits.payload, searched, scanned)
 
 
-def searched_share(wanted: Cells, failed: Cells) -> float:
+def searched_share(wanted: Cells, failed: Sequence[int]) -> float:
     """Share of the wanted cells that did not fail."""
     if not len(failed) or not len(wanted):
         return 1.0

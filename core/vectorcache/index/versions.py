@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vectorcache.errors import CorruptData, InvalidInput, NotFound
+from vectorcache.errors import CorruptData, NotFound
 from vectorcache.index.chunk import Chunk
 from vectorcache.index.manifest import Manifest, decode_manifest, encode_manifest, manifest_key
 from vectorcache.index.query import Cells
@@ -18,7 +18,6 @@ from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.lru import LRU
 from vectorcache.stores.base import BlobStore
 from vectorcache.vectors import native
-from vectorcache.vectors.metric import SMALLEST_NORM, Floats, row_norms
 
 QUERY_WORK = 2e5
 """A query takes as long as so many multiplications, however few rows it is compared with: 60 us measured."""
@@ -156,11 +155,3 @@ class _ManifestCodec(Codec[OpenVersion]):
 
     def decode(self, key: str, data: bytes) -> OpenVersion:
         return OpenVersion(decode_manifest(data, key))
-
-
-def check_queries(vectors: Floats, manifest: Manifest) -> None:
-    """Raise ``InvalidInput`` where queries (b, d) cannot be searched by the collection's metric."""
-    if manifest.metric == "cosine":
-        zero = row_norms(vectors) < SMALLEST_NORM
-        if zero.any():
-            raise InvalidInput(f"vectors[{int(zero.argmax())}]", "a zero vector", "one that has a direction")

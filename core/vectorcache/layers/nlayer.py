@@ -37,7 +37,7 @@ class Loaded(Generic[V]):
 
 
 class NLayerCache(CacheLayer[V], Generic[V]):
-    """A cache of several layers, fastest first. The last layer is the source of truth: a key missing there does not exist.
+    """Layers of one cache, fastest first. The last one is the source of truth: a key missing there does not exist.
 
     A read tries each layer from the top and copies the value into every layer above the one that had it: into the
     first layer before it returns, into the others afterwards. If one of those layers returns a more compact form of

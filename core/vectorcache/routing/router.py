@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -13,11 +13,12 @@ from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput
 from vectorcache.index.chunk import Chunk
 from vectorcache.index.coarse import CoarseQuantizer
+from vectorcache.index.node import LocalNode, SearchNode
+from vectorcache.index.options import SearchKeywords, SearchOptions, resolve
 from vectorcache.index.query import Answer
-from vectorcache.index.versions import Versions, check_queries
+from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.routing.load import NodeLoads
-from vectorcache.routing.node import LocalNode, SearchNode
 from vectorcache.routing.placement import SHARD_BYTES
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import ScatterSearch
@@ -128,21 +129,14 @@ class RingRouter(Router):
     async def search(
         self,
         coarse: CoarseQuantizer,
-        vectors: ArrayLike,
-        k: int = 10,
-        *,
-        nprobe: int | None = None,
-        payload: bool = False,
-        exact: bool = False,
-        timeout: float = 30.0,
+        queries: ArrayLike,
+        k: int | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> list[Answer]:
         """Search over all nodes; see ``ChunkIndex.search`` and ``ScatterSearch.search``."""
-        queries, _ = as_queries(vectors, coarse.manifest.dimension)
-        check_queries(queries, coarse.manifest)
-        probes = coarse.manifest.search.nprobe if nprobe is None else nprobe
-        return await self._scatter.search(
-            coarse, queries, check_k(k), nprobe=probes, payload=payload, exact=exact, timeout=timeout
-        )
+        vectors, _ = as_queries(queries, coarse.manifest.dimension)
+        resolved = resolve(SearchOptions(k=k, **options), vectors, coarse.manifest)
+        return await self._scatter.search(coarse, vectors, resolved)
 
     async def __aenter__(self) -> Self:
         for node in self._nodes.values():

@@ -11,16 +11,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from vectorcache.concurrency import Offload, all_of
 from vectorcache.errors import CorruptData, Unavailable
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
+from vectorcache.index.node import SearchNode
+from vectorcache.index.options import ResolvedOptions
 from vectorcache.index.query import Answer, CellQuery, Cells, Hits, answer_of, merge_hits
 from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.load import NodeLoads
-from vectorcache.routing.node import SearchNode
 from vectorcache.routing.placement import SHARD_BYTES, Placement
 from vectorcache.routing.ring import HashRing
 from vectorcache.vectors.metric import Floats
@@ -65,9 +67,7 @@ class _Request:
 
     coarse: CoarseQuantizer
     vectors: Floats
-    k: int
-    payload: bool
-    exact: bool
+    options: ResolvedOptions
     deadline: float
 
 
@@ -112,25 +112,14 @@ class ScatterSearch:
         return sorted(self._placement.preference(manifest, chunk), key=lambda name: name in suspects)
 
     async def search(
-        self,
-        coarse: CoarseQuantizer,
-        vectors: Floats,
-        k: int,
-        *,
-        nprobe: int,
-        payload: bool = False,
-        exact: bool = False,
-        timeout: float = 2.0,
+        self, coarse: CoarseQuantizer, vectors: Floats, options: ResolvedOptions
     ) -> list[Answer]:
-        """The k nearest neighbours of each query: one answer per query.
+        """Return the nearest neighbours of each query: one answer per query.
 
         Args:
             coarse: the version to search.
             vectors: (b, d) float32, checked already.
-            k, nprobe: at least 1.
-            payload: whether to return the neighbours' payload.
-            exact: whether to compare vectors even where there are codes; so does a search of all cells.
-            timeout: seconds; an answer that is not complete by then is partial.
+            options: an answer that is not complete within their timeout is partial.
 
         Raises:
             NotFound: the version was deleted.
@@ -138,12 +127,11 @@ class ScatterSearch:
         """
         if not len(vectors):
             return []
-        deadline = self._clock() + timeout
-        cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, nprobe)
-        exact = exact or nprobe >= coarse.manifest.cells
-        request = _Request(coarse, vectors, k, payload, exact, deadline)
+        deadline = self._clock() + options.timeout
+        cells = await self._offload.run(coarse.work(len(vectors)), coarse.probe, vectors, options.nprobe)
+        request = _Request(coarse, vectors, options, deadline)
         outcome = await self._ask(request, _Part(list(range(len(vectors))), cells), ())
-        return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, k)
+        return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, options.k)
 
     async def _ask(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> _Outcome:
         """Ask the nodes that are next in the ring's order for each chunk of a part."""
@@ -231,10 +219,7 @@ class ScatterSearch:
             manifest.version,
             request.vectors if len(part.queries) == len(request.vectors) else request.vectors[part.queries],
             part.cells,
-            request.k,
-            payload=request.payload,
-            exact=request.exact,
-            timeout=left * _NODE_SHARE,
+            msgspec.structs.replace(request.options, timeout=left * _NODE_SHARE),
         )
         try:
             answer = await self._nodes[name].search(query)

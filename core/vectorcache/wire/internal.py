@@ -3,62 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
 from vectorcache.errors import InvalidInput
-from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits
-from vectorcache.wire.types import (
-    MAX_TIMEOUT,
-    Exact,
-    Id,
-    Index,
-    K,
-    Message,
-    Name,
-    Reply,
-    Timeout,
-    VectorItem,
-    Vectors,
-    Version,
-)
+from vectorcache.index.options import MAX_TIMEOUT, ResolvedOptions, Timeout, Version
+from vectorcache.index.query import CellQuery, Cells
+from vectorcache.vectors.metric import Floats
+from vectorcache.wire.types import Index, Message, Name, Reply, VectorItem, Vectors, vectors_of
 
 MAX_CHUNKS = 100_000
 MAX_POSITIONS = 10_000
 
 
 class NodeSearchRequest(Message):
-    """Search named cells of one version: every query has its own list of cells."""
+    """Search named cells of one version: every query has its own list of cells. The answer is a ``CellAnswer``."""
 
     collection: Name
     version: Version
-    k: K
     vectors: Vectors
     cells: list[bytes | list[Index]]
-    payload: bool = False
-    exact: Exact = False
-    timeout: Timeout = 30.0
-
-
-class NodeHits(Reply):
-    """The neighbours of one query: numbers of the vectors in the collection, distances, ids, payloads."""
-
-    rows: list[int]
-    distances: list[float]
-    ids: list[Id]
-    payload: list[dict[str, Any]] | None = None
-
-
-class NodeSearchResponse(Reply):
-    """One result per query, the cells whose chunk could not be loaded, and the cells of other searches in hand."""
-
-    results: list[NodeHits]
-    scanned: int
-    failed: list[int] = msgspec.field(default_factory=list)
-    reason: str = ""
-    load: int = 0
+    options: ResolvedOptions
 
 
 class PrefetchRequest(Message):
@@ -149,39 +116,36 @@ def _cells(value: bytes | list[int], field: str) -> Cells:
 
 
 def node_request(query: CellQuery) -> NodeSearchRequest:
-    """A query as it travels to a node."""
+    """Return the message for a query."""
+    options = query.options
+    if options.timeout > MAX_TIMEOUT:
+        options = msgspec.structs.replace(options, timeout=MAX_TIMEOUT)
     return NodeSearchRequest(
         collection=query.collection,
         version=query.version,
-        k=query.k,
         vectors=np.ascontiguousarray(query.vectors, dtype="<f4").tobytes(),
         cells=[cells.astype("<i4", copy=False).tobytes() for cells in query.cells],
-        payload=query.payload,
-        exact=query.exact,
-        timeout=min(query.timeout, MAX_TIMEOUT),
+        options=options,
     )
 
 
-def node_response(answer: CellAnswer) -> NodeSearchResponse:
-    """An answer as it travels back."""
-    return NodeSearchResponse(
-        results=[
-            NodeHits(rows=hits.rows, distances=hits.distances, ids=hits.ids, payload=hits.payload)
-            for hits in answer.hits
-        ],
-        scanned=answer.scanned,
-        failed=answer.failed.tolist(),
-        reason=answer.reason,
-        load=answer.load,
-    )
+def cell_query(request: NodeSearchRequest, *, most: int) -> CellQuery:
+    """Return the query of a message.
+
+    Raises:
+        InvalidInput: none or more than ``most`` queries, or vectors and cells that do not fit each other.
+    """
+    vectors = _vectors(request.vectors, len(request.cells), most)
+    cells = cells_of(request.cells, len(vectors))
+    return CellQuery(request.collection, request.version, vectors, cells, request.options)
 
 
-def cell_answer(response: NodeSearchResponse) -> CellAnswer:
-    """The answer that a node sent."""
-    return CellAnswer(
-        hits=[Hits(one.rows, one.distances, one.ids, one.payload) for one in response.results],
-        failed=np.array(response.failed, dtype=np.int32),
-        reason=response.reason,
-        scanned=response.scanned,
-        load=response.load,
-    )
+def _vectors(value: Vectors, queries: int, most: int) -> Floats:
+    """Decode without knowing the collection: the number of queries gives the dimension."""
+    if not isinstance(value, bytes):
+        return vectors_of(value, len(value[0]) if value else 1, most=most)
+    if not queries or not value or len(value) % (4 * queries):
+        raise InvalidInput(
+            "vectors", f"{len(value)} bytes", f"{queries} vectors of float32, as there are cells"
+        )
+    return vectors_of(value, len(value) // (4 * queries), most=most)

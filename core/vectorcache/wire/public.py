@@ -6,37 +6,20 @@ from typing import Annotated, Any
 
 import msgspec
 
-from vectorcache.wire.types import (
-    Exact,
-    Id,
-    K,
-    Message,
-    Probes,
-    Recall,
-    Reply,
-    Timeout,
-    VectorItem,
-    Vectors,
-    Version,
-)
+from vectorcache.index.options import SearchOptions, Version
+from vectorcache.index.query import Id
+from vectorcache.wire.types import Message, Reply, VectorItem, Vectors
 
 MAX_IDS = 1000
 
 
-class SearchRequest(Message):
+class SearchRequest(SearchOptions, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Search a collection for the nearest neighbours of one or more vectors."""
 
     vectors: Annotated[
         Vectors,
         msgspec.Meta(description="One list of numbers a query, or all queries as raw little-endian float32."),
     ]
-    k: K | None = None
-    nprobe: Probes | None = None
-    recall: Recall | None = None
-    version: Version | None = None
-    payload: bool = False
-    exact: Exact = False
-    timeout: Timeout | None = None
 
 
 class Hit(Reply):

@@ -8,28 +8,11 @@ import msgspec
 import numpy as np
 
 from vectorcache.errors import InvalidInput
-from vectorcache.index.query import StoredVector
+from vectorcache.index.query import Id, StoredVector
 from vectorcache.vectors.metric import Floats, as_vectors
 
-MAX_K = 10_000
-MAX_TIMEOUT = 600.0
-
-_INT32 = 2**31 - 1
-
 Vectors = bytes | list[list[float]]
-Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
-K = Annotated[int, msgspec.Meta(ge=1, le=MAX_K, description="How many neighbours each query wants.")]
-Probes = Annotated[
-    int, msgspec.Meta(ge=1, le=_INT32, description="Cells to scan; more finds more and takes longer.")
-]
-Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach, instead of nprobe.")]
-Exact = Annotated[
-    bool,
-    msgspec.Meta(description="Compare all vectors of the probed cells instead of their codes first."),
-]
-Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
-Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]
-Index = Annotated[int, msgspec.Meta(ge=0, le=_INT32)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Name = Annotated[
     str,
     msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a collection."),

@@ -16,13 +16,16 @@ CELLS = list(range(60))
 K = 5
 
 
+OPTIONS = {"k": K, "nprobe": 60, "timeout": 30}
+
+
 def search_of(words: Words, count: int = 2, **more: Any) -> dict[str, Any]:
     """A search of all cells, as JSON has it."""
     queries = words.queries(count).tolist()
     return {
         "collection": "euclidean",
         "version": 1,
-        "k": K,
+        "options": OPTIONS,
         "vectors": queries,
         "cells": [CELLS] * count,
     } | more
@@ -47,7 +50,7 @@ async def refusal(client: Client, path: str, message: object, status: int = 400)
 async def test_a_search_of_all_cells_is_exact(client: Client, words: Words, metric: str) -> None:
     answer = await ask(client, "/v1/search", search_of(words, 3, collection=metric))
     assert "failed" not in answer
-    for result, query in zip(answer["results"], words.queries(3), strict=True):
+    for result, query in zip(answer["hits"], words.queries(3), strict=True):
         assert [row_of(one) for one in result["ids"]] == result["rows"]
         assert_nearest(result["rows"], result["distances"], words.vectors, query, metric, K)
     manifest = words.manifests[metric]
@@ -75,8 +78,12 @@ async def test_every_query_has_its_own_cells_and_payload_comes_on_request(
     client: Client, words: Words
 ) -> None:
     cells = [[3], [], [59, 3, 3]]
-    answer = await ask(client, "/v1/search", search_of(words, 3, cells=cells, k=10_000, payload=True))
-    first, nothing, both = answer["results"]
+    answer = await ask(
+        client,
+        "/v1/search",
+        search_of(words, 3, cells=cells, options=OPTIONS | {"k": 10_000, "payload": True}),
+    )
+    first, nothing, both = answer["hits"]
     assert nothing == {"rows": [], "distances": [], "ids": [], "payload": []}
     assert {*first["rows"]} < {*both["rows"]}
     assert first["payload"] == [{"row": row} for row in first["rows"]]
@@ -117,7 +124,7 @@ async def test_statistics_count_requests_queries_and_rows(client: Client, words:
 
 
 NOWHERE = [
-    ("/v1/search", {"k": 1, "vectors": [[0.0] * 16], "cells": [[0]]}),
+    ("/v1/search", {"options": OPTIONS, "vectors": [[0.0] * 16], "cells": [[0]]}),
     ("/v1/prefetch", {"chunks": [0]}),
     ("/v1/vectors", {"chunk": 0, "positions": [0]}),
 ]
@@ -136,17 +143,18 @@ async def test_what_is_not_published_is_not_found(
 NAN = base64.b64encode(np.full(16, np.nan, dtype="<f4").tobytes()).decode()
 HUGE = [[1e17] + [0.0] * 15]
 BAD_SEARCHES: list[tuple[dict[str, Any], str, str]] = [
-    ({"k": 0}, "k", "`int` >= 1"),
-    ({"k": 10_001}, "k", "`int` <= 10000"),
-    ({"k": "5"}, "k", "`int`"),
+    ({"options": OPTIONS | {"k": 0}}, "options.k", "`int` >= 1"),
+    ({"options": OPTIONS | {"k": 10_001}}, "options.k", "`int` <= 10000"),
+    ({"options": OPTIONS | {"k": "5"}}, "options.k", "`int`"),
     ({"collection": "../etc"}, "collection", "`str` matching"),
     ({"version": 0}, "version", "`int` >= 1"),
-    ({"timeout": 0}, "timeout", "`float` > 0"),
-    ({"timeout": 601}, "timeout", "`float` <= 600"),
+    ({"options": OPTIONS | {"timeout": 0}}, "options.timeout", "`float` > 0"),
+    ({"options": OPTIONS | {"timeout": 601}}, "options.timeout", "`float` <= 600"),
     ({"vectors": []}, "vectors", "1 to 100 queries"),
-    ({"vectors": ""}, "vectors", "multiple of 64"),
-    ({"vectors": "AAAA"}, "vectors", "multiple of 64"),
-    ({"vectors": [[1.0] * 15]}, "vectors[0]", "16 numbers"),
+    ({"vectors": ""}, "vectors", "2 vectors of float32"),
+    ({"vectors": "AAAA"}, "vectors", "2 vectors of float32"),
+    ({"vectors": [[1.0] * 16, [1.0] * 15]}, "vectors[1]", "16 numbers"),
+    ({"vectors": [[1.0] * 15] * 2}, "vectors", "2 vectors of dimension 16"),
     ({"vectors": [[1.0] * 16] * 101, "cells": [[]] * 101}, "vectors", "1 to 100 queries"),
     ({"vectors": NAN, "cells": [[0]]}, "vectors[0][0]", "finite numbers"),
     ({"vectors": HUGE, "cells": [[0]]}, "vectors[0][0]", "finite numbers"),
@@ -169,7 +177,7 @@ async def test_a_bad_search_is_refused_by_field_value_and_what_is_allowed(
     assert allowed in (problem.allowed or "")
 
 
-@pytest.mark.parametrize("field", ["collection", "version", "k", "vectors", "cells"])
+@pytest.mark.parametrize("field", ["collection", "version", "options", "vectors", "cells"])
 async def test_a_missing_field_is_named(client: Client, words: Words, field: str) -> None:
     message = search_of(words)
     del message[field]

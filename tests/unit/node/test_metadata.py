@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests.support.queries import cell_query
 from tests.support.servers import Words, begin_outage, local_node, node_settings, post, until
 
 from vectorcache.errors import Unavailable
@@ -25,7 +26,7 @@ def mine(words: Words, tmp_path: Path) -> Words:
 
 
 def query(words: Words, version: int = 1) -> CellQuery:
-    return CellQuery("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
+    return cell_query("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
 
 
 def keys_of(manifest: Manifest) -> list[str]:

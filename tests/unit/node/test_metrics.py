@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 from prometheus_client import CollectorRegistry
+from tests.support.queries import cell_query
 from tests.support.servers import Words
 
-from vectorcache.index.query import CellQuery
 from vectorcache_node import CacheNode
 from vectorcache_node.metrics import NodeMetrics
 
@@ -20,7 +20,7 @@ async def test_the_metrics_are_the_counters(node: CacheNode, words: Words) -> No
     assert registry.get_sample_value("vectorcache_node_queries_total") == 0
     cells = np.arange(60, dtype=np.int32)
     for _ in range(2):
-        await node.search(CellQuery("dot", 1, words.queries(3), [cells] * 3, 2))
+        await node.search(cell_query("dot", 1, words.queries(3), [cells] * 3, 2))
 
     chunks, rows = len(words.manifests["dot"].chunks), words.manifests["dot"].rows
     assert registry.get_sample_value("vectorcache_node_queries_total") == 6
@@ -36,7 +36,7 @@ async def test_the_metrics_are_the_counters(node: CacheNode, words: Words) -> No
 
 
 async def test_load_times_are_a_histogram(node: CacheNode, words: Words) -> None:
-    await node.local.prefetch("dot", 1, range(20), 10)
+    await node.prefetch("dot", 1, range(20), 10)
     registry = registry_of(node)
     times = next(layer.load_times for layer in node.layers() if layer.name == "blob")
     name, labels = "vectorcache_layer_load_seconds", {"layer": "blob"}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.queries import cell_query
 from tests.support.servers import Words, node_settings
 
 from vectorcache.errors import InvalidInput, NotFound
@@ -13,7 +14,7 @@ from vectorcache_service.settings import read
 
 
 def query(words: Words, version: int = 1) -> CellQuery:
-    return CellQuery("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
+    return cell_query("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
 
 
 async def test_a_node_counts_what_it_did_and_not_what_failed(node: CacheNode, words: Words) -> None:
@@ -25,7 +26,7 @@ async def test_a_node_counts_what_it_did_and_not_what_failed(node: CacheNode, wo
 
 async def test_uptime_is_by_the_clock(node: CacheNode) -> None:
     now = 100.0
-    counted = CacheNode(node.local, node.blobs, node.versions, node.storage, node.keeper, lambda: now)
+    counted = CacheNode(node.name, node.blobs, node.versions, node.storage, node.keeper, clock=lambda: now)
     now = 107.5
     assert counted.uptime_seconds == 7.5
 

@@ -274,7 +274,7 @@ async def test_limits_on_probes_bound_what_is_asked_and_what_is_not(words: Words
         problem = await refusal(client, SEARCH, {"vectors": vectors, "nprobe": 5})
         assert (problem.field, problem.allowed) == (
             "nprobe",
-            "at most 20 cells for all queries of a request together",
+            "at most 20 cells over all queries of a request",
         )
         assert len((await ask(client, SEARCH, {"vectors": vectors[:4], "nprobe": 5}))["results"]) == 4
         for more in ({}, {"recall": 1.0}):  # what the build measured may be more than a request may ask for

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 from tests.support.fake_node import FakeNode, fake_node
+from tests.support.queries import search_options
 
 from vectorcache.errors import Unavailable
 from vectorcache.wire import internal
@@ -26,8 +27,13 @@ async def parts() -> AsyncIterator[Parts]:
         await channel.close()
 
 
+OPTIONS = search_options(1)
+
+
 def call(channel: Channel, timeout: float = 5.0) -> asyncio.Task[Reply]:
-    request = internal.NodeSearchRequest(collection="c", version=1, k=1, vectors=bytes(8), cells=[b""])
+    request = internal.NodeSearchRequest(
+        collection="c", version=1, vectors=bytes(8), cells=[b""], options=search_options(1)
+    )
     return asyncio.create_task(channel.call("/v1/search", request, timeout))
 
 

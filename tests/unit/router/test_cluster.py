@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 from tests.support.fake_node import FakeNode, fake_node
+from tests.support.queries import cell_query
 from tests.support.servers import Client, Words, local_node, local_router, node_settings, until
 
 from vectorcache.errors import InvalidInput, Unavailable
-from vectorcache.index.query import CellQuery
 from vectorcache_router import Cluster, RouterSettings, open_cluster
 from vectorcache_router.membership import Members, StaticMembership
 from vectorcache_service.settings import read
@@ -93,7 +93,7 @@ async def test_searches_under_way_at_a_node_that_leaves_finish_and_later_ones_lo
     cluster, fake, url = parts
     await cluster.adopt({"node-0": url, "node-1": url})
     fake.hold()
-    query = CellQuery("c", 1, np.zeros((1, 2), np.float32), [np.array([0], np.int32)], 1)
+    query = cell_query("c", 1, np.zeros((1, 2), np.float32), [np.array([0], np.int32)], 1)
     node = cluster.nodes["node-1"]
     running = [asyncio.create_task(node.search(query)) for _ in range(2)]
     await fake.arrivals(2)

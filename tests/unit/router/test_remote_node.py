@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession
 from tests.support.fake_node import FakeNode, fake_node, refused, told
+from tests.support.queries import cell_query
 from tests.support.servers import Words, local_node, node_settings
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
@@ -44,7 +45,7 @@ def query(
 ) -> CellQuery:
     vectors = np.array([[first + 100 * n, 0] for n in range(count)], dtype=np.float32)
     cells = [np.array([n, n + 1], dtype=np.int32) for n in range(count)]
-    return CellQuery(collection, 1, vectors, cells, k, payload, timeout=timeout)
+    return cell_query(collection, 1, vectors, cells, k, payload=payload, timeout=timeout)
 
 
 def ids(answer: CellAnswer) -> list[list[int | str]]:
@@ -56,7 +57,7 @@ async def test_a_search_travels_raw_and_comes_back(fake: FakeNode, node: RemoteN
     assert ids(answer) == [[5, 6], [105, 106]]
     assert [hits.payload for hits in answer.hits] == [[{"n": 0}, {"n": 1}]] * 2
     (request,) = fake.requests
-    assert (request.collection, request.version, request.k) == ("c", 1, 2)
+    assert (request.collection, request.version, request.options.k) == ("c", 1, 2)
     assert request.vectors == np.array([[5, 0], [105, 0]], dtype="<f4").tobytes()
     assert request.cells == [np.array(cells, dtype="<i4").tobytes() for cells in ([0, 1], [1, 2])]
 
@@ -160,7 +161,7 @@ async def test_prefetch_and_fetch_of_a_real_node(
         assert (node.name, node.url) == ("node-0", str(client.make_url("")).rstrip("/"))
         assert await node.prefetch("dot", 1, [0, 1], 5) == 2
         found = await node.fetch("dot", 1, 1, [2, 0])
-        expected = await real.local.fetch("dot", 1, 1, [2, 0])
+        expected = await real.fetch("dot", 1, 1, [2, 0])
         assert [(one.id, one.payload) for one in found] == [(one.id, one.payload) for one in expected]
         np.testing.assert_array_equal([one.vector for one in found], [one.vector for one in expected])
         with pytest.raises(NotFound, match="dot/v9"):

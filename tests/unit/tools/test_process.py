@@ -11,7 +11,7 @@ from tests.support import fake_server
 from tests.support.waiting import until
 
 from vectorcache.errors import DeadlineExceeded, Unavailable
-from vectorcache_client import child
+from vectorcache_tools import child
 from vectorcache_tools.process import Child, Keeper, Program, Restarts, launch
 
 SERVER = [sys.executable, "-P", fake_server.__file__]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, NotFound, Unavailable
+from vectorcache.index.options import MAX_K
 from vectorcache.vectors.exact import check_k
 from vectorcache.vectors.metric import Floats
-from vectorcache.wire import public, types
+from vectorcache.wire import public
 from vectorcache_llm.errors import FingerprintMismatch, Unsupported
 from vectorcache_llm.extras import require
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
@@ -78,7 +79,7 @@ class RouterIndex(SimilarityIndex):
         self._fingerprint = fingerprint
         self._dimension = dimension
         self._recall = recall
-        self._most = check_k(most, "most", types.MAX_K)
+        self._most = check_k(most, "most", MAX_K)
         self._deadline = deadline
         self._clock = clock
         self._metric = ""

@@ -63,7 +63,7 @@ def test_an_answer_tells_whether_it_is_partial() -> None:
 
 def test_answers_count_failed_cells_of_each_query() -> None:
     failed = np.array([2], dtype=np.int32)
-    found = CellAnswer([hits([1], [0.5]), hits([], [])], failed, "gone", 10)
+    found = CellAnswer([hits([1], [0.5]), hits([], [])], failed.tolist(), "gone", 10)
     cells = [np.array([1, 2], dtype=np.int32), np.array([3], dtype=np.int32)]
     assert [answer.searched for answer in answers_of(found, cells)] == [0.5, 1.0]
     assert [answer.scanned for answer in answers_of(found, cells)] == [5, 5]

@@ -9,7 +9,8 @@ from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.chunk import ChunkCodec
 from vectorcache.index.manifest import manifest_key
-from vectorcache.index.versions import QUERY_WORK, Versions, check_queries
+from vectorcache.index.options import check_queries
+from vectorcache.index.versions import QUERY_WORK, Versions
 from vectorcache.stores.memory import MemoryBlobStore
 
 

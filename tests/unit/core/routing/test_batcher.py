@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vectorcache.errors import Overloaded, Unavailable
 from vectorcache.index.query import Answer
-from vectorcache.routing import together as module
+from vectorcache.routing import batcher as module
 from vectorcache.routing.batcher import Batcher
 from vectorcache.vectors.metric import Floats
 
@@ -114,7 +114,7 @@ async def test_an_idle_line_is_forgotten(searches: Searches, together: Batcher[s
         task = await start(together, number, kind=f"kind {number}")
         searches.let_all_go()
         await task
-    assert not together._lines
+    assert not together._queues
 
 
 async def test_a_load_is_cut_at_a_bound(searches: Searches, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,4 +219,4 @@ async def test_everyone_gets_his_own_answer(plan: list[tuple[str, int, int]]) ->
     await asyncio.gather(
         *(caller(kind, range(10 * at, 10 * at + size), pause) for at, (kind, size, pause) in enumerate(plan))
     )
-    assert not together._lines
+    assert not together._queues

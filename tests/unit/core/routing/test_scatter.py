@@ -10,17 +10,18 @@ import pytest
 from tests.support.collections import NAME, assert_answers, build, clustered, storage
 from tests.support.control import Gate
 from tests.support.fake_nodes import FakeClock, FakeNode
+from tests.support.queries import search_options
 from tests.support.vector_search_contract import METRICS
 from tests.support.waiting import until
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Overloaded, Unavailable
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
+from vectorcache.index.node import LocalNode
 from vectorcache.index.query import Answer
 from vectorcache.index.versions import Versions
 from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.load import NodeLoads
-from vectorcache.routing.node import LocalNode
 from vectorcache.routing.placement import shard_key
 from vectorcache.routing.ring import HashRing
 from vectorcache.routing.scatter import ScatterSearch
@@ -57,7 +58,7 @@ class World:
         self, nprobe: int = ALL, *, hedge_after: float = FOREVER, payload: bool = False
     ) -> list[Answer]:
         return await self.scatter(hedge_after).search(
-            self.coarse, QUERIES, 10, nprobe=nprobe, payload=payload, timeout=FOREVER
+            self.coarse, QUERIES, search_options(10, nprobe, FOREVER, payload=payload, exact=nprobe >= ALL)
         )
 
     def check(self, answers: list[Answer], metric: str = "euclidean") -> None:
@@ -110,7 +111,7 @@ async def test_each_chunk_is_asked_of_its_owner_and_each_node_once(world: World)
     await world.search()
     for name, node in world.nodes.items():
         (query,) = node.queries
-        assert (query.collection, query.version, query.k) == (NAME, 1, 10)
+        assert (query.collection, query.version, query.options.k) == (NAME, 1, 10)
         for cells in query.cells:
             assert {world.owner(int(world.coarse.chunk_of_cell[cell])) for cell in cells} == {name}
     asked = sorted(cell for node in world.nodes.values() for cell in node.cells)
@@ -118,28 +119,27 @@ async def test_each_chunk_is_asked_of_its_owner_and_each_node_once(world: World)
 
 
 async def test_only_the_nodes_that_are_needed_are_asked(world: World) -> None:
-    answers = await world.scatter().search(world.coarse, QUERIES[:1], 10, nprobe=1, timeout=FOREVER)
+    answers = await world.scatter().search(world.coarse, QUERIES[:1], search_options(10, 1, FOREVER))
     assert sum(len(node.queries) for node in world.nodes.values()) == 1
     assert answers[0].searched == 1.0
 
 
 async def test_payload_is_handed_on(world: World) -> None:
     await world.search(payload=True)
-    assert all(query.payload for node in world.nodes.values() for query in node.queries)
+    assert all(query.options.payload for node in world.nodes.values() for query in node.queries)
 
 
-async def test_exact_is_handed_on_and_all_cells_are_searched_exactly(world: World) -> None:
-    cells = world.coarse.manifest.cells
-    for nprobe, wanted, exact in ((3, False, False), (3, True, True), (cells, False, True)):
+async def test_exact_is_handed_on(world: World) -> None:
+    for exact in (False, True):
         for node in world.nodes.values():
             node.queries.clear()
-        await world.scatter().search(world.coarse, QUERIES, 10, nprobe=nprobe, exact=wanted, timeout=FOREVER)
-        assert {query.exact for node in world.nodes.values() for query in node.queries} == {exact}
+        await world.scatter().search(world.coarse, QUERIES, search_options(10, 3, FOREVER, exact=exact))
+        assert {query.options.exact for node in world.nodes.values() for query in node.queries} == {exact}
 
 
 async def test_no_queries_have_no_answers(world: World) -> None:
     world.health.failed("node-0")
-    assert await world.scatter().search(world.coarse, QUERIES[:0], 10, nprobe=3) == []
+    assert await world.scatter().search(world.coarse, QUERIES[:0], search_options(10, 3)) == []
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), CorruptData("torn"), Overloaded("full")])
@@ -236,7 +236,7 @@ async def test_a_query_of_which_nothing_was_searched_is_told_beside_others(world
     for node in world.nodes.values():
         node.lost = set(own)
     both = np.stack([QUERIES[0], far])
-    nothing, something = await world.scatter().search(world.coarse, both, 5, nprobe=1, timeout=FOREVER)
+    nothing, something = await world.scatter().search(world.coarse, both, search_options(5, 1, FOREVER))
     assert (nothing.searched, nothing.ids) == (0.0, [])
     assert (something.searched, len(something.ids)) == (1.0, 5)
 
@@ -283,17 +283,19 @@ async def test_nobody_waits_longer_than_the_timeout() -> None:
         slow = world.nodes["node-1"]
         slow.gate = Gate(None)
         scatter = ScatterSearch(world.ring, world.nodes, shard_bytes=1, hedge_after=FOREVER)
-        answers = await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=0.2)
+        answers = await scatter.search(world.coarse, QUERIES, search_options(10, nprobe=ALL, timeout=0.2))
         assert all(0 < answer.searched < 1 for answer in answers)
         for node in world.nodes.values():
             node.gate = Gate(None)
         with pytest.raises(Unavailable, match="in time"):
-            await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=0.05)
+            await scatter.search(world.coarse, QUERIES, search_options(10, nprobe=ALL, timeout=0.05))
 
 
 async def test_a_node_is_told_to_answer_before_its_caller_gives_up(world: World) -> None:
     await world.search()
-    assert {query.timeout for node in world.nodes.values() for query in node.queries} == {0.9 * FOREVER}
+    assert {query.options.timeout for node in world.nodes.values() for query in node.queries} == {
+        0.9 * FOREVER
+    }
 
 
 async def test_a_search_that_is_cancelled_stops_its_nodes(world: World) -> None:
@@ -313,7 +315,9 @@ async def test_replicas_take_turns(replication: int) -> None:
         scatter = world.scatter()
         asked: dict[int, set[str]] = {cell: set() for cell in range(world.coarse.manifest.cells)}
         for _ in range(2 * replication):
-            world.check(await scatter.search(world.coarse, QUERIES, 10, nprobe=ALL, timeout=FOREVER))
+            world.check(
+                await scatter.search(world.coarse, QUERIES, search_options(10, nprobe=ALL, timeout=FOREVER))
+            )
         for name, node in world.nodes.items():
             for cell in set(node.cells):
                 asked[cell].add(name)
@@ -331,7 +335,9 @@ async def test_a_collection_of_one_shard_is_searched_by_one_node_at_rest_and_by_
     scatter = ScatterSearch(world.ring, world.nodes, loads=world.loads, clock=world.clock)
 
     async def search() -> None:
-        answers = await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
+        answers = await scatter.search(
+            world.coarse, QUERIES[:1], search_options(10, nprobe=5, timeout=FOREVER)
+        )
         assert answers[0].searched == 1.0
 
     for _ in range(10):
@@ -356,11 +362,11 @@ async def test_a_node_that_says_it_is_busy_is_spared(world: World) -> None:
     first, second, _ = world.ring.preference(shard_key(NAME, 0))
     world.nodes[first].load = 1000
     for _ in range(2):
-        await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
+        await scatter.search(world.coarse, QUERIES[:1], search_options(10, nprobe=5, timeout=FOREVER))
     assert [len(world.nodes[name].queries) for name in (first, second)] == [1, 1]
     world.nodes[first].load = 0
     world.clock.now += 10
-    await scatter.search(world.coarse, QUERIES[:1], 10, nprobe=5, timeout=FOREVER)
+    await scatter.search(world.coarse, QUERIES[:1], search_options(10, nprobe=5, timeout=FOREVER))
     assert [len(world.nodes[name].queries) for name in (first, second)] == [2, 1]
 
 

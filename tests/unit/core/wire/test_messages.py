@@ -6,22 +6,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from tests.support.queries import cell_query, search_options
 from tests.support.vector_search_contract import random_vectors
 
 from vectorcache.errors import InvalidInput
-from vectorcache.index.query import CellAnswer, CellQuery, Hits, StoredVector
-from vectorcache.wire.internal import (
-    NodeSearchRequest,
-    NodeSearchResponse,
-    PrefetchRequest,
-    cell_answer,
-    cells_of,
-    node_request,
-    node_response,
-)
+from vectorcache.index.query import CellAnswer, Hits, StoredVector
+from vectorcache.wire.internal import NodeSearchRequest, PrefetchRequest, cells_of, node_request
+from vectorcache.wire.internal import cell_query as as_cell_query
 from vectorcache.wire.public import NodeCountRequest, SearchRequest, VectorsRequest
 from vectorcache.wire.types import Message, VectorItem, vector_item, vectors_of
 
+OPTIONS = {"k": 1, "nprobe": 1, "timeout": 1.0}
 QUERIES = np.array([[1, 2.5], [-3, 4]], dtype=np.float32)
 RAW = QUERIES.astype("<f4").tobytes()
 
@@ -116,13 +111,13 @@ def test_other_cells_are_named(cells: Any, queries: int, message: str) -> None:
         (VectorsRequest, {"ids": [1.5]}, r"\$.ids\[0\]"),
         (NodeCountRequest, {"count": 0}, r"\$.count"),
         (NodeCountRequest, {"count": 1001}, r"\$.count"),
-        (NodeSearchRequest, {"collection": "../x", "version": 1, "k": 1, "vectors": [], "cells": []},
+        (NodeSearchRequest, {"collection": "../x", "version": 1, "options": OPTIONS, "vectors": [], "cells": []},
          r"\$.collection"),
-        (NodeSearchRequest, {"collection": "x", "version": 2**31, "k": 1, "vectors": [], "cells": []},
+        (NodeSearchRequest, {"collection": "x", "version": 2**31, "options": OPTIONS, "vectors": [], "cells": []},
          r"\$.version"),
-        (NodeSearchRequest, {"collection": "x", "version": 1, "k": 1, "vectors": [], "cells": [[-1]]},
+        (NodeSearchRequest, {"collection": "x", "version": 1, "options": OPTIONS, "vectors": [], "cells": [[-1]]},
          r"\$.cells\[0\]\[0\]"),
-        (NodeSearchRequest, {"collection": "x", "version": 1, "k": 1, "vectors": [], "cells": [[2**31]]},
+        (NodeSearchRequest, {"collection": "x", "version": 1, "options": OPTIONS, "vectors": [], "cells": [[2**31]]},
          r"\$.cells\[0\]\[0\]"),
         (PrefetchRequest, {"collection": "x", "version": 1, "chunks": ["a"]}, r"\$.chunks\[0\]"),
     ],
@@ -135,15 +130,25 @@ def test_a_bad_field_is_named(kind: type[Message], fields: dict[str, object], pa
 
 def test_a_query_comes_to_a_node_as_it_was() -> None:
     cells = [np.array([1, 4], dtype=np.int32), np.array([], dtype=np.int32)]
-    query = CellQuery(
+    query = cell_query(
         "words", 3, np.asfortranarray(QUERIES), cells, 7, payload=True, exact=True, timeout=9999.0
     )
     for request in both(node_request(query), NodeSearchRequest):
-        assert (request.collection, request.version, request.k, request.payload) == ("words", 3, 7, True)
-        assert request.exact
-        assert request.timeout == 600.0
-        assert vectors_of(request.vectors, 2, most=2).tolist() == QUERIES.tolist()
-        assert [found.tolist() for found in cells_of(request.cells, 2)] == [[1, 4], []]
+        back = as_cell_query(request, most=2)
+        assert (back.collection, back.version) == ("words", 3)
+        assert (back.options.k, back.options.payload, back.options.exact) == (7, True, True)
+        assert back.options.timeout == 600.0
+        assert back.vectors.tolist() == QUERIES.tolist()
+        assert [found.tolist() for found in back.cells] == [[1, 4], []]
+
+
+@pytest.mark.parametrize("vectors", [b"", bytes(12), RAW[:-1], [[1.0, 2.0]], [[1.0, 2.0], [3.0]]])
+def test_vectors_that_do_not_fit_the_cells_are_refused(vectors: Any) -> None:
+    request = NodeSearchRequest(
+        collection="words", version=3, vectors=vectors, cells=[[1], [2]], options=search_options(1)
+    )
+    with pytest.raises(InvalidInput, match="vectors|cells"):
+        as_cell_query(request, most=2)
 
 
 @pytest.mark.parametrize("payload", [None, [{"a": 1}, {"a": None}]])
@@ -151,14 +156,13 @@ def test_an_answer_comes_back_as_it_was(payload: list[dict[str, Any]] | None) ->
     distances = [0.1, 1 / 3]  # to the last bit
     hits = Hits([2**40, 0], distances, ["x", 5], payload)
     nothing = Hits([], [], [], None)
-    answer = CellAnswer([hits, nothing], np.array([3, 8], dtype=np.int32), "gone", 123, 45)
-    for response in both(node_response(answer), NodeSearchResponse):
-        back = cell_answer(response)
+    answer = CellAnswer([hits, nothing], [3, 8], "gone", 123, 45)
+    for back in both(answer, CellAnswer):
         assert back.hits[0].rows == [2**40, 0]
         assert back.hits[0].distances == distances
         assert (back.hits[0].ids, back.hits[0].payload) == (["x", 5], payload)
         assert (back.hits[1].rows, back.hits[1].distances) == ([], [])
-        assert (back.failed.tolist(), back.reason) == ([3, 8], "gone")
+        assert (back.failed, back.reason) == ([3, 8], "gone")
         assert (back.scanned, back.load) == (123, 45)
 
 
@@ -170,5 +174,5 @@ def test_a_vector_travels_with_its_id_and_payload() -> None:
 
 
 def test_clients_ignore_fields_that_they_do_not_know() -> None:
-    response = msgspec.json.decode(b'{"results": [], "scanned": 1, "new": 2}', type=NodeSearchResponse)
+    response = msgspec.json.decode(b'{"hits": [], "scanned": 1, "new": 2}', type=CellAnswer)
     assert response.failed == []

@@ -1,9 +1,9 @@
-"""Search of named cells over a cache of chunks: what a node does, and what ChunkIndex does in process."""
+"""A node searches cells. ``LocalNode`` is a cache with the scan over it; routers call remote ones by HTTP."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,66 +17,108 @@ from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.vectors.metric import Floats
 
 
-class CellSearcher:
-    """Loads the chunks of cells through a cache and scans them.
+class SearchNode(ABC):
+    """Searches cells of any collection. Ownership is a hint: any node can search any cell."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the ring knows the node by; it outlives restarts and changes of address."""
+
+    @abstractmethod
+    async def search(self, query: CellQuery) -> CellAnswer:
+        """Search the cells of each query, within the timeout of its options.
+
+        Raises:
+            Unavailable: the node does not answer, or not in time: ask another.
+            NotFound: the version is not published; other nodes would answer the same.
+            InvalidInput: a query of another dimension, or a cell that the version does not have.
+        """
+
+    @abstractmethod
+    async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
+        """Bring chunks into the node's cache; return how many are there now. Raises as ``search`` does."""
+
+    @abstractmethod
+    async def fetch(
+        self, collection: str, version: int, chunk: int, positions: Sequence[int]
+    ) -> list[StoredVector]:
+        """Vectors by their place: a chunk, and rows in it. Raises as ``search`` does."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release what is held; a second call does nothing."""
+
+
+class LocalNode(SearchNode):
+    """A node in this process: it loads the chunks of cells through a cache, and scans them.
 
     Args:
+        name: the name on the ring.
         versions: opens manifests.
-        chunks: the cache; its last layer is the blob store.
+        chunks: the cache; its last layer is the blob store. ``open`` and ``close`` open and close it.
         scan: compares vectors.
-        offload: runs scans that would hold the event loop for long.
+        offload: runs scans that would block the event loop for long.
     """
 
     def __init__(
         self,
+        name: str,
         versions: Versions,
         chunks: NLayerCache[Chunk],
         *,
         scan: CellScan | None = None,
         offload: Offload | None = None,
     ) -> None:
+        self._name = name
         self._versions = versions
         self._chunks = chunks
         self._scan = scan or best_scan()
         self._offload = offload or Offload()
-        self._in_hand = 0
+        self._in_progress = 0  # cells, counted once per query
+
+    @property
+    def name(self) -> str:
+        """See ``SearchNode.name``."""
+        return self._name
+
+    @property
+    def chunks(self) -> NLayerCache[Chunk]:
+        """The node's cache."""
+        return self._chunks
+
+    async def open(self) -> None:
+        """Open the cache."""
+        await self._chunks.open()
 
     async def search(self, query: CellQuery) -> CellAnswer:
-        """The nearest neighbours of each query among its cells.
-
-        Raises:
-            NotFound: the version is not published.
-            InvalidInput: a query of another dimension, or a cell that the version does not have.
-        """
+        """See ``SearchNode.search``."""
         cells = sum(map(len, query.cells))
-        self._in_hand += cells
+        self._in_progress += cells
         try:
             version = await self._versions.open(query.collection, query.version)
-            answer = await self.search_in(version, query)
+            answer = await self.search_version(version, query)
         finally:
-            self._in_hand -= cells
-        return replace(answer, load=self._in_hand)
+            self._in_progress -= cells
+        answer.load = self._in_progress
+        return answer
 
-    async def search_in(self, version: OpenVersion, query: CellQuery) -> CellAnswer:
-        """The same, where the version is open already."""
+    async def search_version(self, version: OpenVersion, query: CellQuery) -> CellAnswer:
+        """Search a version that is open already."""
         vectors = _of_shape(query.vectors, len(query.cells), version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
         table, failed, reason = await self._load(version, wanted, query)
         pairs = sum(map(len, query.cells))
         found = await self._offload.run(
-            version.work(len(query.cells), pairs, exact=query.exact),
+            version.work(len(query.cells), pairs, exact=query.options.exact),
             self._scan.scan,
-            *(vectors, query.cells, table, query.k),
+            *(vectors, query.cells, table, query.options.k),
         )
-        hits = [_hits_of(one, query.payload) for one in found]
+        hits = [_hits_of(one, query.options.payload) for one in found]
         return CellAnswer(hits, failed, reason, sum(one.scanned for one in found))
 
-    async def dimension(self, collection: str, version: int) -> int:
-        """Components of a vector of a version; ``NotFound`` where it is not published."""
-        return (await self._versions.open(collection, version)).manifest.dimension
-
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
-        """Bring chunks into the cache; return how many are there now."""
+        """See ``SearchNode.prefetch``."""
         opened = await self._versions.open(collection, version)
         for number in chunks:
             _check_chunk(opened, number, "chunks")
@@ -88,12 +130,7 @@ class CellSearcher:
     async def fetch(
         self, collection: str, version: int, chunk: int, positions: Sequence[int]
     ) -> list[StoredVector]:
-        """Vectors by their place: a chunk, and rows in it.
-
-        Raises:
-            NotFound: the version is not published, or its chunk is gone.
-            InvalidInput: there is no such chunk or row.
-        """
+        """See ``SearchNode.fetch``."""
         opened = await self._versions.open(collection, version)
         _check_chunk(opened, chunk, "chunk")
         value = await self._chunks.get(opened.keys[chunk], opened.sizes[chunk])
@@ -103,9 +140,13 @@ class CellSearcher:
             raise InvalidInput("positions", list(positions), f"rows from 0 to {len(value) - 1}")
         return [StoredVector(value.id_at(at), value.vectors[at], value.payload_at(at)) for at in positions]
 
+    async def close(self) -> None:
+        """Close the cache."""
+        await self._chunks.close()
+
     async def _load(
         self, version: OpenVersion, wanted: Cells, query: CellQuery
-    ) -> tuple[CellTable, Cells, str]:
+    ) -> tuple[CellTable, list[int], str]:
         """The chunks of cells, the cells whose chunk is missing, and why."""
         numbers = version.chunks_of(wanted)
         keys = [version.keys[n] for n in numbers]
@@ -114,18 +155,21 @@ class CellSearcher:
         if len(found) < len(keys):
             absent = [n for n in numbers if version.keys[n] not in found]
             loaded = await self._chunks.get_many(
-                [version.keys[n] for n in absent], [version.sizes[n] for n in absent], timeout=query.timeout
+                [version.keys[n] for n in absent],
+                [version.sizes[n] for n in absent],
+                timeout=query.options.timeout,
             )
             found, errors = found | loaded.found, loaded.failed
             present = [n for n in numbers if version.keys[n] in found]
             chunks = [found[version.keys[n]] for n in present]
-        reads_vectors = query.exact or version.code_width == 0
+        reads_vectors = query.options.exact or version.code_width == 0
         if reads_vectors and any(chunk.terms is None for chunk in chunks):
             await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
-        table = version.table(present, chunks, exact=query.exact)
+        table = version.table(present, chunks, exact=query.options.exact)
         if len(present) == len(numbers):
-            return table, no_cells(), ""
-        return table, wanted[~np.isin(version.chunk_of_cell[wanted], present)], _reason(errors)
+            return table, [], ""
+        lost = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
+        return table, lost.tolist(), _reason(errors)
 
 
 def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,15 +10,16 @@ import pytest
 from tests.support.chunks import make_table
 from tests.support.collections import NAME, build, clustered, storage, table_of
 from tests.support.control import ControlledBlobs
+from tests.support.queries import cell_query
 
 from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog
 from vectorcache.index.chunk import Chunk, ChunkCodec
 from vectorcache.index.manifest import Manifest
+from vectorcache.index.node import LocalNode
 from vectorcache.index.query import CellQuery
 from vectorcache.index.scan import NumpyScan, best_scan
-from vectorcache.index.searcher import CellSearcher
 from vectorcache.index.versions import Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.stores.memory import MemoryBlobStore
@@ -31,7 +31,7 @@ IDS = [f"id-{row}" for row in range(800)]
 class World(NamedTuple):
     blobs: ControlledBlobs
     cache: NLayerCache[Chunk]
-    searcher: CellSearcher
+    node: LocalNode
     manifest: Manifest
 
 
@@ -41,17 +41,17 @@ async def world() -> AsyncIterator[World]:
     manifest = (await build(blobs, table_of(VECTORS, IDS))).manifest
     cache = storage(blobs)
     await cache.open()
-    yield World(blobs, cache, CellSearcher(Versions(blobs), cache), manifest)
+    yield World(blobs, cache, LocalNode("node-7", Versions(blobs), cache), manifest)
     await cache.close()
 
 
 def query(*cells: list[int], k: int = 5, version: int = 1, payload: bool = False) -> CellQuery:
     wanted = [np.array(one, dtype=np.int32) for one in cells]
-    return CellQuery(NAME, version, VECTORS[: len(cells)], wanted, k, payload)
+    return cell_query(NAME, version, VECTORS[: len(cells)], wanted, k, payload=payload)
 
 
 async def test_searches_each_query_in_its_own_cells(world: World) -> None:
-    answer = await world.searcher.search(query([0, 1], [], [5]))
+    answer = await world.node.search(query([0, 1], [], [5]))
     assert [len(hits.rows) for hits in answer.hits] == [5, 0, 5]
     assert len(answer.failed) == 0
     assert answer.reason == ""
@@ -60,74 +60,76 @@ async def test_searches_each_query_in_its_own_cells(world: World) -> None:
 
 
 async def test_no_queries_are_no_answers(world: World) -> None:
-    answer = await world.searcher.search(query())
+    answer = await world.node.search(query())
     assert (answer.hits, answer.scanned) == ([], 0)
 
 
 async def test_a_long_scan_runs_in_the_executor(world: World) -> None:
     with ThreadPoolExecutor(1, "scan") as executor:
-        threaded = CellSearcher(Versions(world.blobs), world.cache, offload=Offload(executor, inline_work=0))
-        one, other = await threaded.search(query([0, 1])), await world.searcher.search(query([0, 1]))
+        threaded = LocalNode(
+            "node-7", Versions(world.blobs), world.cache, offload=Offload(executor, inline_work=0)
+        )
+        one, other = await threaded.search(query([0, 1])), await world.node.search(query([0, 1]))
         assert len(executor._threads) == 1
     assert one.hits[0].ids == other.hits[0].ids
 
 
 async def test_an_answer_tells_what_else_is_in_hand(world: World) -> None:
-    assert (await world.searcher.search(query([0, 1], [5]))).load == 0
+    assert (await world.node.search(query([0, 1], [5]))).load == 0
     gate = world.blobs.control.hold("get")
-    cold = asyncio.create_task(world.searcher.search(query([7, 8], [8])))
+    cold = asyncio.create_task(world.node.search(query([7, 8], [8])))
     await gate.arrivals(1)
-    assert (await world.searcher.search(query([0, 1]))).load == 3
+    assert (await world.node.search(query([0, 1]))).load == 3
     gate.open()
     assert (await cold).load == 0
     with pytest.raises(InvalidInput):
-        await world.searcher.search(query([10**6]))
-    assert (await world.searcher.search(query([0]))).load == 0
+        await world.node.search(query([10**6]))
+    assert (await world.node.search(query([0]))).load == 0
 
 
 @pytest.mark.parametrize("cells", [[-1, 0], [0, 10**6]])
 async def test_refuses_cells_that_there_are_not(world: World, cells: list[int]) -> None:
     for asked in (query(cells), query([0], cells)):
         with pytest.raises(InvalidInput, match=f"^cells: .*from 0 to {world.manifest.cells - 1}"):
-            await world.searcher.search(asked)
+            await world.node.search(asked)
 
 
 async def test_refuses_vectors_of_another_dimension(world: World) -> None:
     cells = [np.array([0], dtype=np.int32)]
     with pytest.raises(InvalidInput, match="^vectors: '1x3'.* 1 vectors of dimension 8"):
-        await world.searcher.search(CellQuery(NAME, 1, clustered(1, 3), cells, 5))
+        await world.node.search(cell_query(NAME, 1, clustered(1, 3), cells, 5))
 
 
 async def test_a_version_that_there_is_not_is_not_found(world: World) -> None:
     with pytest.raises(NotFound, match="words/v9"):
-        await world.searcher.search(query([0], version=9))
-    with pytest.raises(NotFound, match="words/v9"):
-        await world.searcher.dimension(NAME, 9)
-    assert await world.searcher.dimension(NAME, 1) == 8
+        await world.node.search(query([0], version=9))
+    for call in (world.node.prefetch(NAME, 9, [], 1), world.node.fetch(NAME, 9, 0, [])):
+        with pytest.raises(NotFound, match="words/v9"):
+            await call
 
 
 async def test_cells_of_chunks_that_fail_are_told_with_the_reason(world: World) -> None:
-    await world.searcher.search(query([0]))
+    await world.node.search(query([0]))
     world.blobs.control.failures["get"] = Unavailable("the store is down")
     last = world.manifest.cells - 1
-    answer = await world.searcher.search(query([0, last], [last]))
-    assert answer.failed.tolist() == [last]
+    answer = await world.node.search(query([0, last], [last]))
+    assert answer.failed == [last]
     assert "the store is down" in answer.reason
     assert [len(hits.rows) > 0 for hits in answer.hits] == [True, False]
 
 
 async def test_cells_of_chunks_that_are_gone_are_told(world: World) -> None:
     await world.blobs.delete(world.manifest.chunk_key(0))
-    answer = await world.searcher.search(query([0]))
-    assert answer.failed.tolist() == [0]
+    answer = await world.node.search(query([0]))
+    assert answer.failed == [0]
     assert "was deleted" in answer.reason
 
 
 async def test_a_corrupt_chunk_is_told(world: World) -> None:
     key = world.manifest.chunk_key(0)
     await world.blobs.put(key, (await world.blobs.get(key)).data[:-20])
-    answer = await world.searcher.search(query([0]))
-    assert answer.failed.tolist() == [0]
+    answer = await world.node.search(query([0]))
+    assert answer.failed == [0]
     assert key in answer.reason
 
 
@@ -139,47 +141,47 @@ async def test_a_flipped_bit_is_told_and_the_chunk_is_read_again(world: World) -
         damaged = bytearray(written)
         damaged[at] ^= 1
         await world.blobs.put(key, bytes(damaged))
-        answer = await world.searcher.search(query([0]))
-        assert (answer.failed.tolist(), answer.hits[0].rows) == ([0], [])
+        answer = await world.node.search(query([0]))
+        assert (answer.failed, answer.hits[0].rows) == ([0], [])
         assert f"{key}' is not what the build wrote" in answer.reason
     assert world.cache.layer_stats()[-1].corrupt == 8
     await world.blobs.put(key, written)
-    answer = await world.searcher.search(query([0]))
-    assert (answer.failed.tolist(), len(answer.hits[0].rows)) == ([], 5)
+    answer = await world.node.search(query([0]))
+    assert (answer.failed, len(answer.hits[0].rows)) == ([], 5)
 
 
 async def test_prefetch_fills_the_cache(world: World) -> None:
-    assert await world.searcher.prefetch(NAME, 1, [0, 2], timeout=5) == 2
+    assert await world.node.prefetch(NAME, 1, [0, 2], timeout=5) == 2
     before = world.blobs.control.calls["get"]
-    assert await world.searcher.prefetch(NAME, 1, [0, 2], timeout=5) == 2
-    assert await world.searcher.prefetch(NAME, 1, [], timeout=5) == 0
-    assert await world.searcher.prefetch(NAME, 1, [0, 2, 0], timeout=5) == 2
+    assert await world.node.prefetch(NAME, 1, [0, 2], timeout=5) == 2
+    assert await world.node.prefetch(NAME, 1, [], timeout=5) == 0
+    assert await world.node.prefetch(NAME, 1, [0, 2, 0], timeout=5) == 2
     assert world.blobs.control.calls["get"] == before
     world.blobs.control.failures["get"] = Unavailable("down")
-    assert await world.searcher.prefetch(NAME, 1, [0, 1], timeout=5) == 1
+    assert await world.node.prefetch(NAME, 1, [0, 1], timeout=5) == 1
 
 
 async def test_fetches_vectors_by_their_place(world: World) -> None:
-    first, again = await world.searcher.fetch(NAME, 1, 1, [3, 3])
+    first, again = await world.node.fetch(NAME, 1, 1, [3, 3])
     row = IDS.index(str(first.id))
     assert first.vector.tolist() == again.vector.tolist() == VECTORS[row].tolist()
     assert first.payload == {"row": row}
-    assert await world.searcher.fetch(NAME, 1, 1, []) == []
+    assert await world.node.fetch(NAME, 1, 1, []) == []
 
 
 async def test_refuses_places_that_there_are_not(world: World) -> None:
     chunks = len(world.manifest.chunks)
     for number in (-1, chunks):
         with pytest.raises(InvalidInput, match=f"^chunk: {number} .*0 to {chunks - 1}"):
-            await world.searcher.fetch(NAME, 1, number, [0])
+            await world.node.fetch(NAME, 1, number, [0])
         with pytest.raises(InvalidInput, match=f"^chunks: {number} "):
-            await world.searcher.prefetch(NAME, 1, [number], timeout=1)
+            await world.node.prefetch(NAME, 1, [number], timeout=1)
     for position in (-1, 10**6):
         with pytest.raises(InvalidInput, match="^positions: "):
-            await world.searcher.fetch(NAME, 1, 0, [0, position])
+            await world.node.fetch(NAME, 1, 0, [0, position])
     await world.blobs.delete(world.manifest.chunk_key(1))
     with pytest.raises(NotFound, match=f"chunk '{world.manifest.chunk_key(1)}'"):
-        await world.searcher.fetch(NAME, 1, 1, [0])
+        await world.node.fetch(NAME, 1, 1, [0])
 
 
 async def test_an_exact_search_measures_what_is_mapped_in_the_executor() -> None:
@@ -190,14 +192,27 @@ async def test_an_exact_search_measures_what_is_mapped_in_the_executor() -> None
     cache = storage(blobs)
     await cache.open()
     await cache._uppers[0].put(key, mapped)
-    query = CellQuery(NAME, 1, clustered(1, 40), [np.array([0], dtype=np.int32)], 5)
+    query = cell_query(NAME, 1, clustered(1, 40), [np.array([0], dtype=np.int32)], 5)
+    exact_query = cell_query(NAME, 1, query.vectors, query.cells, 5, exact=True)
     with ThreadPoolExecutor(1, "scan") as executor:
-        searcher = CellSearcher(Versions(blobs), cache, offload=Offload(executor, inline_work=0))
+        searcher = LocalNode("node-7", Versions(blobs), cache, offload=Offload(executor, inline_work=0))
         await searcher.search(query)
         assert mapped.terms is None or type(best_scan()) is NumpyScan
-        exact = await searcher.search(replace(query, exact=True))
+        exact = await searcher.search(exact_query)
         assert mapped.terms is not None
     whole = codec.decode(key, (await blobs.get(key)).data)
     (found,) = NumpyScan().scan(query.vectors, query.cells, make_table([whole]), 5)
     assert exact.hits[0].rows == found.rows.tolist()
     await cache.close()
+
+
+async def test_has_a_name_and_a_cache(world: World) -> None:
+    assert world.node.name == "node-7"
+    await world.node.prefetch(NAME, 1, [0, 1], timeout=5)
+    assert world.node.chunks.layer_stats()[0].items == 2
+
+
+async def test_closes_its_cache_once(world: World) -> None:
+    await world.node.search(query([0]))
+    await world.node.close()
+    await world.node.close()

@@ -1,0 +1,149 @@
+"""The options of a search: one value that travels from the API to the scan.
+
+A new option is a field of ``SearchOptions``. Clients, routers and nodes pass the value on as it is; only the code that
+implements an option reads its field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+import msgspec
+
+from vectorcache.errors import InvalidInput
+from vectorcache.index.manifest import Manifest
+from vectorcache.vectors.exact import check_k
+from vectorcache.vectors.metric import SMALLEST_NORM, Floats, row_norms
+
+MAX_K = 10_000
+MAX_TIMEOUT = 600.0
+_INT32 = 2**31 - 1
+
+K = Annotated[int, msgspec.Meta(ge=1, le=MAX_K, description="Number of neighbours to return for each query.")]
+Probes = Annotated[
+    int,
+    msgspec.Meta(ge=1, le=_INT32, description="Number of cells to scan; more cells give a higher recall."),
+]
+Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach; chooses nprobe.")]
+Exact = Annotated[
+    bool, msgspec.Meta(description="Compare all vectors of the probed cells instead of their codes first.")
+]
+Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
+Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]
+
+
+class SearchOptions(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Options as a caller gives them; None takes the default of the collection or of the server.
+
+    Attributes:
+        k: number of neighbours to return for each query.
+        nprobe: number of cells to scan; the number of all cells makes the search exact.
+        recall: recall@10 to reach. Chooses ``nprobe`` by what the build measured, so only one of them may be given.
+        version: version of the collection; None is the current one.
+        payload: whether to return the neighbours' payload.
+        exact: whether to compare all vectors of the probed cells, even if the collection has codes.
+        timeout: seconds for the whole search; whatever has not been searched by then makes the answer partial.
+    """
+
+    k: K | None = None
+    nprobe: Probes | None = None
+    recall: Recall | None = None
+    version: Version | None = None
+    payload: bool = False
+    exact: Exact = False
+    timeout: Timeout | None = None
+
+
+class SearchKeywords(TypedDict, total=False):
+    """The fields of ``SearchOptions`` beside ``k``, as keyword arguments of the ``search`` methods."""
+
+    nprobe: int | None
+    recall: float | None
+    version: int | None
+    payload: bool
+    exact: bool
+    timeout: float | None
+
+
+class ResolvedOptions(
+    SearchOptions, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Options after ``resolve``: checked, and without open defaults."""
+
+    k: K
+    nprobe: Probes
+    timeout: Timeout
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """Defaults and limits of the place that takes searches.
+
+    Attributes:
+        k, nprobe, timeout: defaults; an ``nprobe`` of None takes what the build measured for its recall target.
+        max_k, max_nprobe: largest values; None allows all.
+        max_probes: largest sum of ``nprobe`` over all queries of a request.
+    """
+
+    k: int = 10
+    nprobe: int | None = None
+    timeout: float = 30.0
+    max_k: int | None = None
+    max_nprobe: int | None = None
+    max_probes: int | None = None
+
+
+DEFAULT_LIMITS = SearchLimits()
+
+
+def resolve(
+    options: SearchOptions, queries: Floats, manifest: Manifest, limits: SearchLimits = DEFAULT_LIMITS
+) -> ResolvedOptions:
+    """Check a search of queries (b, d) against a version and the limits, and fill in the defaults.
+
+    Raises:
+        InvalidInput: an option or a query that is not allowed.
+    """
+    check_queries(queries, manifest)
+    if options.version not in (None, manifest.version):
+        raise InvalidInput("version", options.version, f"{manifest.version}, the version that is open")
+    timeout = limits.timeout if options.timeout is None else options.timeout
+    if not 0 < timeout <= MAX_TIMEOUT:
+        raise InvalidInput("timeout", timeout, f"more than 0 and at most {MAX_TIMEOUT:g} seconds")
+    k = check_k(limits.k if options.k is None else options.k, "k", limits.max_k)
+    nprobe = _nprobe(options, manifest, limits)
+    probes = min(nprobe, manifest.cells) * len(queries)
+    if limits.max_probes is not None and probes > limits.max_probes:
+        given = f"{min(nprobe, manifest.cells)} for each of {len(queries)} queries"
+        raise InvalidInput(
+            "nprobe", given, f"at most {limits.max_probes} cells over all queries of a request"
+        )
+    fields = {name: getattr(options, name) for name in SearchOptions.__struct_fields__}
+    fields |= {"k": k, "nprobe": nprobe, "timeout": timeout, "recall": None, "version": manifest.version}
+    return ResolvedOptions(**fields | {"exact": options.exact or nprobe >= manifest.cells})
+
+
+def _nprobe(options: SearchOptions, manifest: Manifest, limits: SearchLimits) -> int:
+    """Number of cells to probe. It may exceed the number of cells, which means all of them."""
+    if options.nprobe is not None and options.recall is not None:
+        raise InvalidInput("recall", options.recall, "given without nprobe, since it chooses nprobe")
+    if options.nprobe is not None:
+        return check_k(options.nprobe, "nprobe", limits.max_nprobe)
+    if options.recall is not None:
+        if not 0 < options.recall <= 1:
+            raise InvalidInput("recall", options.recall, "more than 0 and at most 1")
+        chosen = manifest.search.nprobe_for(options.recall)
+    else:
+        chosen = limits.nprobe or manifest.search.nprobe
+    return chosen if limits.max_nprobe is None else min(chosen, limits.max_nprobe)
+
+
+def check_queries(vectors: Floats, manifest: Manifest) -> None:
+    """Raise ``InvalidInput`` where queries (b, d) cannot be searched by the collection's metric."""
+    if manifest.metric == "cosine":
+        zero = row_norms(vectors) < SMALLEST_NORM
+        if zero.any():
+            raise InvalidInput(f"vectors[{int(zero.argmax())}]", "a zero vector", "one that has a direction")
