@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 import vectorcache
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache.index.manifest import check_collection
-from vectorcache.index.options import MAX_TIMEOUT, SearchKeywords
+from vectorcache.index.options import CALLEE_SHARE, MAX_TIMEOUT, SearchKeywords
 from vectorcache.stores.retrying import RetryPolicy
 from vectorcache.vectors.metric import Floats, as_vectors
 from vectorcache.wire import public
@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 MSGPACK = "application/msgpack"
 CONNECT_SECONDS = 2.0
-SERVER_SHARE = 0.9
-"""Share of a search's timeout that the router gets, so that its partial answer arrives in time."""
 
 _HEADERS = {
     "Content-Type": MSGPACK,
@@ -113,7 +111,7 @@ class AsyncClient:
         queries = _as_batch(vectors)
         timeout = options.get("timeout")
         if timeout is not None:
-            options["timeout"] = min(timeout * SERVER_SHARE, MAX_TIMEOUT)
+            options["timeout"] = min(timeout * CALLEE_SHARE, MAX_TIMEOUT)
         request = public.SearchRequest(vectors=queries.tobytes(), k=k, **options)
         path = f"/v1/collections/{check_collection(collection)}/search"
         found = _search_response(await self._post(path, request, timeout))

@@ -13,18 +13,18 @@ import structlog
 
 from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput
-from vectorcache.index.chunk import ChunkCodec
+from vectorcache.index.chunk import Chunk, ChunkCodec
 from vectorcache.index.node import LocalNode
 from vectorcache.index.query import CellAnswer, CellQuery
 from vectorcache.index.versions import Versions
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.kept import KeptBlobs
+from vectorcache.layers.storage import EfficientVectorStorage
 from vectorcache.stores.base import BlobStore, FileStore
 from vectorcache.stores.disk import DiskFileStore
 from vectorcache.stores.url import open_blob_store
 from vectorcache_node.metadata import Keeper, kept_blobs
 from vectorcache_node.settings import NodeSettings
-from vectorcache_node.storage import NodeStorage
 
 _CLOSE_SECONDS = 2.0
 
@@ -45,7 +45,7 @@ class CacheNode(LocalNode):
         name: str,
         blobs: KeptBlobs,
         versions: Versions,
-        storage: NodeStorage,
+        storage: EfficientVectorStorage[Chunk],
         keeper: Keeper,
         *,
         offload: Offload | None = None,
@@ -123,8 +123,8 @@ async def _close(node: CacheNode) -> None:
         structlog.get_logger().warning("loads in progress were abandoned", seconds=_CLOSE_SECONDS)
 
 
-def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> NodeStorage:
-    return NodeStorage(
+def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> EfficientVectorStorage[Chunk]:
+    return EfficientVectorStorage(
         blobs,
         files,
         ChunkCodec(),

@@ -20,7 +20,7 @@ import structlog
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.catalog import Catalog
-from vectorcache.index.chunk import OBJECTS_BYTES
+from vectorcache.index.chunk import memory_bytes
 from vectorcache.index.versions import OpenVersion
 from vectorcache.layers.base import LayerStats
 from vectorcache.layers.diskfile import file_weight
@@ -33,9 +33,8 @@ from vectorcache_node.settings import NodeSettings
 FILLED = 0.9
 """How much of a layer's capacity is warmed: sizes in manifests are not quite those in a cache."""
 
-
-TERM_BYTES = 4
-"""Memory that an open chunk takes for each row beside its file's bytes."""
+DISK = 1
+"""Depth of the disk layer in a node's cache."""
 
 
 class RingFile(msgspec.Struct, frozen=True):
@@ -177,11 +176,11 @@ class WarmUp:
 
         async def warm(chunk: OwnedChunk) -> bool:
             if chunk.mapped:  # by way of the disk, so that memory never holds the whole
-                await storage.warm_to_disk(chunk.key, chunk.size)
+                await storage.fill(chunk.key, chunk.size, DISK)
             return await _found(storage.get(chunk.key, chunk.size))
 
         await self._all(plan.memory, warm)
-        await self._all(plan.disk, lambda chunk: storage.warm_to_disk(chunk.key, chunk.size))
+        await self._all(plan.disk, lambda chunk: storage.fill(chunk.key, chunk.size, DISK))
 
     async def _all(self, chunks: list[OwnedChunk], load: Callable[[OwnedChunk], Awaitable[bool]]) -> None:
         """Load in the order given, some at a time. A store that does not answer ends it."""
@@ -236,7 +235,7 @@ def _owned(ring: HashRing, shard_bytes: int, name: str, versions: list[OpenVersi
             for number in np.flatnonzero(owners[place] == mine).tolist():
                 size, told = version.sizes[number], version.manifest.chunks[number]
                 mapped = version.code_width > 0
-                weight = (0 if mapped else size) + told.rows * TERM_BYTES + OBJECTS_BYTES + ENTRY_BYTES
+                weight = memory_bytes(size, told.rows, mapped=mapped) + ENTRY_BYTES
                 told_by = (version.manifest.collection, version.manifest.version)
                 yield OwnedChunk(version.keys[number], size, weight, mapped, told_by)
 

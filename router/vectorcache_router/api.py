@@ -7,7 +7,7 @@ from typing import Any
 
 from vectorcache.concurrency import all_of
 from vectorcache.errors import InvalidInput
-from vectorcache.index.manifest import Manifest
+from vectorcache.index.manifest import NAME_PATTERN, Manifest
 from vectorcache.index.options import SearchLimits, resolve
 from vectorcache.index.query import Answer, StoredVector
 from vectorcache.wire import public, types
@@ -15,7 +15,7 @@ from vectorcache_router.cluster import Cluster
 from vectorcache_router.settings import RouterSettings
 from vectorcache_service import Route
 
-NAME = {"name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"}
+NAME = {"name": NAME_PATTERN}
 FETCHES = 16
 """Chunks that one request for vectors reads from at the same time."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.node import SearchNode
+from vectorcache.index.options import CALLEE_SHARE
 from vectorcache.index.query import CellAnswer, CellQuery, StoredVector
 from vectorcache.wire import internal
 from vectorcache_router.channel import Channel
@@ -19,7 +20,6 @@ from vectorcache_service.problem import Problem
 from vectorcache_service.stream import OK, Reply
 
 SEARCH, PREFETCH, VECTORS, KEPT = "/v1/search", "/v1/prefetch", "/v1/vectors", "/v1/kept"
-_PATIENCE = 1 / 0.9  # a node gets nine tenths of its caller's time, see ``vectorcache.routing.scatter``
 
 _search_response = msgspec.msgpack.Decoder(CellAnswer).decode
 _prefetch_response = msgspec.msgpack.Decoder(internal.PrefetchResponse).decode
@@ -60,7 +60,7 @@ class RemoteNode(SearchNode):
     async def search(self, query: CellQuery) -> CellAnswer:
         """See ``SearchNode.search``."""
         request = internal.node_request(query)
-        answer = await self._call(SEARCH, request, _search_response, query.options.timeout * _PATIENCE)
+        answer = await self._call(SEARCH, request, _search_response, query.options.timeout / CALLEE_SHARE)
         if len(answer.hits) != len(query.cells):
             raise Unavailable(f"node {self._name!r} did not answer each query")
         return answer
@@ -70,7 +70,7 @@ class RemoteNode(SearchNode):
         request = internal.PrefetchRequest(
             collection=collection, version=version, chunks=list(chunks), timeout=timeout
         )
-        return (await self._call(PREFETCH, request, _prefetch_response, timeout * _PATIENCE)).loaded
+        return (await self._call(PREFETCH, request, _prefetch_response, timeout / CALLEE_SHARE)).loaded
 
     async def fetch(
         self, collection: str, version: int, chunk: int, positions: Sequence[int], timeout: float = 10.0

@@ -1,7 +1,7 @@
-"""Building a collection: lay it out, write its blobs, publish it as one version.
+"""The build of a collection: compute its layout, write its blobs, and publish them as one version.
 
-Nothing a build writes is seen before its last step. A build that fails or is killed leaves a claimed version
-without a manifest, which no reader opens and ``Catalog.delete_old`` removes.
+Readers see nothing of a build before its last step. A build that fails or is killed leaves a claimed version
+without a manifest. No reader opens such a version, and ``Catalog.delete_old`` removes it.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ from vectorcache.vectors.exact import ExactVectorSearch
 from vectorcache.vectors.metric import SMALLEST_NORM, Floats, comparable, row_norms
 
 _UPLOADS = 8  # chunks that are encoded or written at the same time
-_READ_BYTES = 64 << 20  # of vectors that are read for some chunks at a time
-_CALIBRATION_CELLS = 1 << 24  # queries times cells that calibration holds a few arrays of
+_READ_BYTES = 64 << 20  # of vectors that are read at a time, for several chunks
+_CALIBRATION_CELLS = 1 << 24  # queries x cells: the size of the few arrays that calibration holds
 
 
 class BuildResult(NamedTuple):
-    """What was built. ``published`` is False where a newer version was served already when it was done."""
+    """The version that was built. ``published`` is False if a newer version was already served when it was done."""
 
     manifest: Manifest
     published: bool
@@ -76,19 +76,19 @@ async def build_collection(
     """Build a new version of a collection and serve it from now on.
 
     Args:
-        blobs: where to write.
-        collection: its name; the first build makes it.
-        data: vectors, see ``open_source``, as are ``columns`` and ``attributes``.
+        blobs: the store to write to.
+        collection: its name; the first build creates the collection.
+        data: the vectors. See ``open_source`` for this argument, ``columns`` and ``attributes``.
         settings: the layout.
-        queries: what recall is measured on, of the kind that will be searched for, in any form that ``data`` may
-            have; None takes vectors of the collection. Queries that are unlike these, as questions are unlike the
-            passages that answer them, find less at the same ``nprobe``.
-        progress: hears how far it is; see ``progress_bars``.
-        clock: seconds, for the time that the manifest states.
+        queries: sample of the expected queries, to measure recall on, in any form that ``data`` may have. None
+            takes vectors of the collection. Queries that differ from the vectors, as questions differ from the
+            passages that answer them, reach a lower recall at the same ``nprobe``.
+        progress: receives the progress of the build; see ``progress_bars``.
+        clock: returns seconds, for the build time in the manifest.
 
     Raises:
-        InvalidInput: the input or a setting; nothing was written then.
-        Unavailable: the blob store failed; what was written is not seen by anyone.
+        InvalidInput: the input or a setting is not allowed; nothing was written.
+        Unavailable: the blob store failed; no reader sees what was written.
     """
     settings = settings or BuildSettings()
     progress = progress or Silence()
@@ -129,7 +129,7 @@ async def build_collection(
 
 
 def _coder(layout: Layout, settings: BuildSettings) -> Coder | None:
-    """What makes the codes, if there are to be any."""
+    """Return the coder, or None if the settings ask for no codes."""
     bits = bits_for(settings.codes, layout.centroids.shape[1])
     if bits is None:
         return None
@@ -137,7 +137,7 @@ def _coder(layout: Layout, settings: BuildSettings) -> Coder | None:
 
 
 class _Sample(NamedTuple):
-    """Queries (b, d) float32, each one's own row among the vectors (b,), -1 where it has none, and what they are."""
+    """Queries (b, d) float32, the row of each among the vectors (b,) or -1, and their kind."""
 
     queries: Floats
     own: NDArray[np.int64]
@@ -145,7 +145,7 @@ class _Sample(NamedTuple):
 
 
 def _sample(source: Source, settings: BuildSettings, given: Input | None, spool: Path) -> _Sample:
-    """What recall is measured on: given queries, or vectors of the collection."""
+    """Return the queries that recall is measured on: the given ones, or vectors of the collection."""
     among = source if given is None else _queries(given, source.vectors.shape[1], settings.metric, spool)
     generator = np.random.default_rng(settings.seed + 1)
     count = min(settings.calibration_queries, len(among.vectors))
@@ -157,7 +157,7 @@ def _sample(source: Source, settings: BuildSettings, given: Input | None, spool:
 
 
 def _queries(given: Input, dimension: int, metric: str, spool: Path) -> Source:
-    """Queries, checked as those of a search are; ``InvalidInput`` says that it is they that are wrong."""
+    """Open the queries and check them as a search does. An ``InvalidInput`` names the field ``queries``."""
     (spool / "queries").mkdir()
     try:
         source = open_source(given, spool / "queries")
@@ -180,7 +180,7 @@ def _measure(
     settings: BuildSettings,
     progress: Progress,
 ) -> tuple[Calibration, Codes | None]:
-    """Recall and cost by nprobe, and how wide codes' bounds are."""
+    """Return recall and cost by nprobe, and the codes with the width of their bounds."""
     progress.stage("measuring recall", len(source.vectors))
     count = len(source.vectors)
     most = max(16, _CALIBRATION_CELLS // len(layout.centroids))
@@ -217,7 +217,7 @@ def _payload_columns(source: Source) -> tuple[PayloadColumn, ...]:
 
 
 class _Writer:
-    """Writes the blobs of one version."""
+    """Writer of the blobs of one version."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class _Writer:
         self._metric = settings.metric
 
     async def chunks(self, progress: Progress) -> tuple[ChunkInfo, ...]:
-        """Encode and write every chunk, some at the same time."""
+        """Encode and write every chunk, several at a time."""
         progress.stage("writing chunks", len(self._layout.chunk_cells))
         gate = asyncio.Semaphore(_UPLOADS)
 
@@ -258,7 +258,7 @@ class _Writer:
         return tuple(written)
 
     def _groups(self) -> list[list[int]]:
-        """Consecutive chunks whose vectors are read together, because reading few of a large file is slow."""
+        """Return groups of consecutive chunks whose vectors are read together: small reads of a large file are slow."""
         size = 4 * self._source.vectors.shape[1]
         numbers = range(len(self._layout.chunk_cells))
         return [
@@ -267,7 +267,7 @@ class _Writer:
         ]
 
     def _rows_of(self, number: int) -> tuple[int, int]:
-        """Where a chunk's rows begin and end among the copies."""
+        """Return the begin and the end of a chunk's rows among the copies."""
         first, stop = self._layout.chunk_cells[number]
         return int(self._layout.cell_offsets[first]), int(self._layout.cell_offsets[stop])
 
@@ -317,7 +317,7 @@ class _Writer:
         return info, data
 
     def _encode_lookup(self) -> list[bytes]:
-        """Each vector is looked up in the first of its places; any of its copies would do."""
+        """Encode the shards of the id lookup, which give the first place of each vector; any copy would do."""
         layout = self._layout
         rows, first_copy = np.unique(layout.copies.rows, return_index=True)
         starts = layout.cell_offsets[[first for first, _ in layout.chunk_cells]]

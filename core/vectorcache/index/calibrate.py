@@ -1,9 +1,10 @@
-"""How many cells must be probed: recall against nprobe, measured on held-out queries.
+"""The calibration of a build: recall against nprobe, measured on held-out queries.
 
-The queries are vectors of the collection, each searched as if it were not there, or given ones. No scan is needed to
-measure: the nearest neighbours are known exactly, and a neighbour is found as soon as one of its cells is probed. So
-the rank of that cell among the query's cells gives the recall at every nprobe at once. With codes, a neighbour is
-lost if its lower bound exceeds the k-th distance; the width of the bounds is chosen so that at most ``LOST`` are.
+The queries are given, or they are vectors of the collection, each of which is left out of its own search. The
+measurement needs no scan: the exact nearest neighbours are known, and a neighbour is found as soon as one of its cells
+is probed. So the rank of that cell among the query's cells gives the recall at every nprobe at once. With codes, a
+neighbour is lost if its lower bound exceeds the k-th distance. The width of the bounds is chosen so that at most a
+share of ``LOST`` is lost.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from vectorcache.vectors.exact import ExactVectorSearch
 from vectorcache.vectors.metric import Floats, multiplying
 
 LOST = 0.0005
-"""Share of true neighbours that the bounds of codes may hide."""
+"""Share of true neighbours that a search may lose to the bounds of codes."""
 
 _QUERIES_AT_ONCE = 64
 _FEWEST_DEVIATIONS, _MOST_DEVIATIONS = 2.0, 6.0
-_SPARE_ERRORS = 2  # one-sided 97.7 %: what is measured on some queries has to hold for others
+_SPARE_ERRORS = 2  # one-sided 97.7 %: a recall measured on a sample of queries must hold for other queries
 
 
 def exact_neighbours(
@@ -37,9 +38,9 @@ def exact_neighbours(
     *,
     inner_product: bool,
 ) -> NDArray[np.int64]:
-    """(b, k) rows nearest to each query but for its own row (-1: it has none); -1 where there are fewer.
+    """Return the (b, k) rows nearest to each query, except its own row (-1: none); -1 where there are fewer than k.
 
-    Blocks of vectors are read one after the other, so the whole need not fit in memory.
+    The blocks are read one after the other, so the vectors need not fit in memory together.
     """
     count = len(queries)
     rows = np.full((count, k), -1, dtype=np.int64)
@@ -65,20 +66,20 @@ def exact_neighbours(
 def _merged(
     k: int, scores: tuple[Floats, Floats], rows: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """The k largest scores (b, k) of two sets, and their rows; of equal ones, the first set's."""
+    """Return the k largest scores (b, k) of two sets, and their rows. Ties go to the first set."""
     all_scores, all_rows = np.concatenate(scores, axis=1), np.concatenate(rows, axis=1)
     order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(all_scores, order, axis=1), np.take_along_axis(all_rows, order, axis=1)
 
 
 class HeldOut(NamedTuple):
-    """Queries whose true neighbours are known, and where these stand.
+    """Queries with their true neighbours, and the cells of these.
 
     Attributes:
         queries: (b, d) float32.
-        neighbours: (b, k) rows, nearest first; -1 where there are fewer.
-        order: (b, cells) int32, cells, the nearest first.
-        found_at: (b, k) the smallest nprobe that finds each neighbour; 0 where there is none.
+        neighbours: (b, k) rows, nearest first; -1 where there are fewer than k.
+        order: (b, cells) int32, the cells in the order of their distance from the query.
+        found_at: (b, k) the smallest nprobe that finds each neighbour; 0 where there is no neighbour.
     """
 
     queries: Floats
@@ -108,7 +109,7 @@ def hold_out(
 def fit_bounds(
     held: HeldOut, coder: Coder, vectors_of: Callable[[NDArray[np.int64]], Floats], centroids: Floats
 ) -> tuple[float, NDArray[np.bool_]]:
-    """The width of the bounds in standard errors, and which neighbours (b, k) are lost at that width.
+    """Return the width of the bounds in standard errors, and a mask (b, k) of the neighbours lost at that width.
 
     A neighbour counts as lost if its bound lies beyond the k-th neighbour. This overestimates the loss of a search,
     whose k-th candidate is never nearer than the k-th neighbour.
@@ -138,10 +139,11 @@ def calibrate(
     lost: NDArray[np.bool_] | None = None,
     sample: str = "vectors",
 ) -> Calibration:
-    """Measure recall and cost for every nprobe, and choose the smallest that reaches the target.
+    """Measure recall and cost for every nprobe, and choose the smallest nprobe that reaches the target.
 
-    Chosen with two standard errors to spare, so that other queries of the kind very likely reach the target too.
-    ``lost`` are the neighbours (b, k) that codes hide, unless all cells are searched, which compares vectors.
+    Its measured recall exceeds the target by two standard errors, so that other queries of the same kind very likely
+    reach the target too. ``lost`` is a mask (b, k) of the neighbours that are lost to codes. A search of all cells
+    finds them, because it compares vectors.
     """
     cells = held.order.shape[1]
     exact, errors = _recall_curve(held.found_at, cells)
@@ -171,7 +173,7 @@ def calibrate(
 
 
 def _mean_sizes(order: NDArray[np.int32], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(cells,) mean over the queries of the size of the nearest cell, the second nearest, ..."""
+    """Return the (cells,) mean size, over the queries, of the nearest cell, the second nearest, and so on."""
     total = np.zeros(order.shape[1])
     for cells in order:
         total += sizes[cells]
@@ -181,7 +183,7 @@ def _mean_sizes(order: NDArray[np.int32], sizes: NDArray[np.int64]) -> NDArray[n
 def _found_at(
     ranks: NDArray[np.int32], copies: Copies, vectors: int, neighbours: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """(b, k): the smallest nprobe that finds each neighbour; 0 where there is no such neighbour."""
+    """Return the (b, k) smallest nprobe that finds each neighbour; 0 where there is no neighbour."""
     wanted = np.zeros(vectors, dtype=bool)
     wanted[neighbours[neighbours >= 0]] = True
     places = np.flatnonzero(wanted[copies.rows])
@@ -195,7 +197,7 @@ def _found_at(
 
 
 def _recall_curve(found_at: NDArray[np.int64], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(cells,) mean recall over the queries at nprobe 1, 2, ... and its standard error."""
+    """Return the (cells,) mean recall over the queries at nprobe 1, 2, ..., and its standard error."""
     wanted = (found_at > 0).sum(axis=1)
     total, squares = np.zeros(cells), np.zeros(cells)
     for places, neighbours in zip(found_at, wanted.tolist(), strict=True):
@@ -209,6 +211,6 @@ def _recall_curve(found_at: NDArray[np.int64], cells: int) -> tuple[NDArray[np.f
 
 
 def _grid(cells: int, chosen: int) -> list[int]:
-    """Values of nprobe whose measurements are kept: about ten a decade, the chosen one, and all cells."""
+    """Return the values of nprobe in the manifest: about ten per decade, the chosen one, and the number of all cells."""
     steps = np.unique(np.round(np.geomspace(1, cells, num=max(2, int(10 * np.log10(cells + 1)))))).astype(int)
     return sorted({*steps.tolist(), chosen, cells})

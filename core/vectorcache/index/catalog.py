@@ -1,4 +1,4 @@
-"""The versions of collections in a blob store: which there are, which one is served, and moving between them."""
+"""The versions of collections in a blob store: list, publish, roll back, pin, verify and delete them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from vectorcache.index.manifest import (
 from vectorcache.stores.base import BlobStore
 from vectorcache.stores.checksum import check
 
-_SWAP_TRIES = 16  # each lost race means that another writer got through
-_READS = 16  # at once, when all collections are looked at
+_SWAP_TRIES = 16  # each lost race means that another writer succeeded
+_READS = 16  # concurrent reads when all collections are read
 
 
 class VersionInfo(NamedTuple):
-    """A version of a collection. ``complete`` is False while a build writes it, or after one that failed."""
+    """A version of a collection. ``complete`` is False while its build runs, and after a build that failed."""
 
     version: int
     complete: bool
@@ -37,26 +37,26 @@ class VersionInfo(NamedTuple):
 
 
 class Served(NamedTuple):
-    """The manifests of what is served, by name; and why those of other collections cannot be read."""
+    """The manifests of the served versions, and the errors of the collections whose manifest cannot be read."""
 
     manifests: list[Manifest]
     unreadable: dict[str, CorruptData]
 
 
 class Catalog:
-    """Collections and their versions. Holds no state of its own, so any number of them may work at once."""
+    """The collections of a blob store and their versions. Stateless, so any number of catalogs may run at once."""
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
     async def collections(self) -> list[str]:
-        """Names of the collections that have a published version, sorted."""
+        """Return the sorted names of the collections that have a published version."""
         names = await self._blobs.list_folders()
         heads = await each_of(lambda name: self._blobs.head(f"{name}/current.json"), names, _READS)
         return [name for name, head in zip(names, heads, strict=True) if head is not None]
 
     async def served(self) -> Served:
-        """What is served of all collections; one that is damaged hides no other."""
+        """Return the served version of every collection. A damaged one does not hide the others."""
         names = await self.collections()
         found = dict(zip(names, await each_of(self._manifest_or_why, names, _READS), strict=True))
         return Served(
@@ -65,14 +65,14 @@ class Catalog:
         )
 
     async def current(self, collection: str) -> int:
-        """Number of the version that is served; ``NotFound`` where there is no such collection."""
+        """Return the number of the served version. Raises ``NotFound`` if the collection does not exist."""
         return (await self._pointer(collection))[0].version
 
     async def manifest(self, collection: str, version: int | None = None) -> Manifest:
-        """The manifest of a version, by default of the one that is served.
+        """Return the manifest of a version, by default of the served one.
 
         Raises:
-            NotFound: there is no such collection, or no such published version.
+            NotFound: the collection does not exist, or the version is not published.
         """
         if version is None:
             version = await self.current(collection)
@@ -84,7 +84,7 @@ class Catalog:
         return decode_manifest(blob.data, key)
 
     async def _manifest_or_why(self, collection: str) -> Manifest | CorruptData | None:
-        """The manifest that is served, or why it cannot be read; None where it was deleted meanwhile."""
+        """Return the served manifest, or the error if it is damaged, or None if it was deleted in the meantime."""
         missing = 0
         while True:
             try:
@@ -99,7 +99,7 @@ class Catalog:
                     return None
 
     async def versions(self, collection: str) -> list[VersionInfo]:
-        """Every version, oldest first; those without a manifest are being built, or their build failed."""
+        """Return every version, oldest first. One without a manifest is being built, or its build failed."""
         pointer = await self._pointer_or_none(collection)
         current, pinned = (pointer[0].version, pointer[0].pinned) if pointer else (0, ())
         return [
@@ -113,7 +113,7 @@ class Catalog:
         ]
 
     async def claim(self, collection: str, claim: bytes) -> int:
-        """Take the next free version number for a build; two builds never get the same one."""
+        """Claim and return the next free version number for a build. Two builds never get the same one."""
         number = max(await self._numbers(collection), default=0)
         for _ in range(_SWAP_TRIES):
             number += 1
@@ -125,10 +125,10 @@ class Catalog:
         raise Conflict(f"collection {collection!r}: {_SWAP_TRIES} other builds took the next numbers")
 
     async def publish(self, manifest: Manifest) -> bool:
-        """Write the manifest and serve this version, unless a newer one is served already.
+        """Write the manifest and serve this version, unless a newer one is already served. Return whether it is served.
 
-        The pointer moves by compare-and-swap, and only forward, so that of two builds that end in any order
-        the one that began later is served. Returns whether it is this one.
+        The pointer moves by compare-and-swap, and only forward. So of two builds the one that claimed its number later
+        is served, in whatever order they end.
         """
         collection, version = manifest.collection, manifest.version
         key = manifest_key(collection, version)
@@ -139,7 +139,7 @@ class Catalog:
         return pointer.version == version
 
     async def roll_back(self, collection: str, version: int | None = None) -> int:
-        """Serve another published version, by default the newest one before the one that is served."""
+        """Serve another published version, by default the newest one before the served one. Return its number."""
         if version is None:
             version = await self._previous(collection)
         await self.manifest(collection, version)
@@ -147,38 +147,38 @@ class Catalog:
         return version
 
     async def pin(self, collection: str, version: int) -> None:
-        """Keep a version whatever ``delete_old`` would do."""
+        """Exclude a version from ``delete_old``."""
         await self.manifest(collection, version)
         await self._swap(collection, lambda now: Current(now.version, tuple(sorted({*now.pinned, version}))))
 
     async def unpin(self, collection: str, version: int) -> None:
-        """Let ``delete_old`` take a version again."""
+        """Allow ``delete_old`` to delete a version again."""
         await self._swap(
             collection, lambda now: Current(now.version, tuple(sorted({*now.pinned} - {version})))
         )
 
     async def delete_old(self, collection: str, keep: int = 2, *, unfinished: bool = False) -> list[int]:
-        """Delete all but the newest ``keep`` published versions; say which.
+        """Delete all but the newest ``keep`` published versions. Return the numbers of the deleted ones.
 
-        The version that is served and pinned ones stay. Versions without a manifest stay too, since a build may
-        be writing them, unless ``unfinished`` says that none is.
+        The served version and pinned versions are kept. Versions without a manifest are kept too, because a build
+        may be writing them; ``unfinished`` deletes them, so no build may be running.
         """
         if keep < 1:
             raise InvalidInput("keep", keep, "at least 1")
         versions = await self.versions(collection)
         complete = [info for info in versions if info.complete]
-        doomed = [info for info in complete[:-keep] if not (info.current or info.pinned)]
-        doomed += [info for info in versions if unfinished and not info.complete]
-        for info in doomed:
+        obsolete = [info for info in complete[:-keep] if not (info.current or info.pinned)]
+        obsolete += [info for info in versions if unfinished and not info.complete]
+        for info in obsolete:
             await self._delete_version(collection, info.version)
-        return sorted(info.version for info in doomed)
+        return sorted(info.version for info in obsolete)
 
     async def verify(self, collection: str, version: int | None = None) -> int:
-        """Read every blob of a version and compare its checksum; return how many bytes that were.
+        """Read every blob of a version and compare its checksum. Return the number of bytes read.
 
         Raises:
-            CorruptData: names the first blob that differs.
-            NotFound: names the first blob that is missing.
+            CorruptData: a blob differs; the message names the first one.
+            NotFound: a blob is missing; the message names the first one.
         """
         manifest = await self.manifest(collection, version)
         expected = {manifest.centroids_key: manifest.centroids.checksum}
@@ -192,7 +192,7 @@ class Catalog:
         return total
 
     async def _delete_version(self, collection: str, version: int) -> None:
-        # The manifest goes first: a version without one does not exist, so no reader opens half of it.
+        # The manifest is deleted first: without it the version does not exist, so no reader opens a part of it.
         await self._blobs.delete(manifest_key(collection, version))
         keys = [blob.key async for blob in self._blobs.list(version_prefix(collection, version))]
         for key in keys:
@@ -210,7 +210,7 @@ class Catalog:
         return sorted(int(name[1:]) for name in folders if name[:1] == "v" and name[1:].isdecimal())
 
     async def _swap(self, collection: str, change: Callable[[Current], Current]) -> Current:
-        """Read the pointer, change it and write it back, again for as long as others get in between."""
+        """Change the pointer by compare-and-swap, and try again if another writer was faster."""
         for _ in range(_SWAP_TRIES):
             found = await self._pointer_or_none(collection)
             now, etag = found if found else (Current(version=0), None)

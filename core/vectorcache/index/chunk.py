@@ -1,11 +1,12 @@
 """A chunk: neighbouring cells stored together, and its encoding as an Arrow IPC file.
 
-The columns are ``__codes`` (binary, only where the collection has codes), ``__row`` (int64, the vector's number in
-its collection), ``id`` (int64 or string), ``vector`` (fixed_size_list<float32>), and the payload's own columns. Rows
-of one cell stand together. All codes are the value of the first row, in the form that the scan reads
-(``vectorcache.vectors.codes.section``), and the other rows' are empty: codes and vectors are two ranges of the file.
-The schema's metadata carries the metric, the number of the first cell, where each cell begins, and how wide a code is.
-Decoding copies the file once, into a slab, or a mapped file stays where it is; codes, vectors and ids are views.
+The columns are ``__codes`` (binary, only if the collection has codes), ``__row`` (int64, the vector's number in
+its collection), ``id`` (int64 or string), ``vector`` (fixed_size_list<float32>), and the columns of the payload. The
+rows of a cell are contiguous. The ``__codes`` value of the first row holds the codes of all rows, in the form that the
+scan reads (``vectorcache.vectors.codes.section``); the values of the other rows are empty. So codes and vectors are two
+ranges of the file. The schema's metadata holds the metric, the number of the first cell, the offsets of the cells and
+the width of a code. Decoding copies the file once, into a slab; a mapped file is not copied. Codes, vectors and ids
+are views of these bytes.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ RESERVED_COLUMNS = frozenset({CODES, ROW, ID, VECTOR})
 _FORMAT = 2
 _METADATA_KEY = b"vectorcache"
 _MEASURING = Lock()
-OBJECTS_BYTES = 8192
-"""What Python's and Arrow's objects around a chunk's buffers take, measured."""
+_OBJECTS_BYTES = 8192  # of Python's and Arrow's objects around a chunk's buffers, measured
+_TERM_BYTES = 4  # per row, beside the file's bytes
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What the schema's metadata says.
+    """The content of the schema's metadata.
 
     Attributes:
-        metric: name of the metric that the collection is searched by.
+        metric: name of the collection's metric.
         first_cell: number of the first cell.
         offsets: cells + 1 row numbers inside the chunk; cell ``first_cell + i`` is ``offsets[i]:offsets[i + 1]``.
-        code_width: bytes of a row's code; 0 where there are none.
-        format: of the file.
+        code_width: bytes of a row's code; 0 if there are no codes.
+        format: version of the file format.
     """
 
     metric: str
@@ -57,19 +58,19 @@ class Chunk:
     """Neighbouring cells in memory, ready to be scanned. Immutable, so safe to share between threads.
 
     Attributes:
-        header: metric, cells, and how wide a code is.
+        header: metric, cells, and width of a code.
         rows: (n,) int64, each vector's number in its collection.
         vectors: (n, d) float32.
-        terms: (n,) float32, what the metric's fast form needs of each row; None until it is measured.
-        largest_norm: of any vector here; 0 until it is measured.
-        nbytes: bytes held in memory, overhead included, a mapped file's not.
-        addresses: for ``vectorcache.vectors.native.Cells``, for as long as the chunk lives.
+        terms: (n,) float32, the term of each row in the metric's fast form; None before ``measure``.
+        largest_norm: largest norm of the vectors; 0 before ``measure``.
+        nbytes: bytes of memory, including overhead, without those of a mapped file.
+        addresses: for ``vectorcache.vectors.native.Cells``, valid as long as the chunk exists.
 
     Args:
         table: the columns.
-        header: what belongs to them.
-        key: for the errors.
-        mapped: whether the columns are a mapped file's, which is not read here.
+        header: their header.
+        key: for error messages.
+        mapped: whether the columns are views of a mapped file. Its vectors are not read until ``measure``.
     """
 
     __slots__ = (
@@ -96,7 +97,7 @@ class Chunk:
         self._table = table
         self.header = header
         ids = whole(table, ID, key, pa.int64(), pa.string())
-        # A number is read from numpy's array in a fifth of the time.
+        # Reading a number from a numpy array takes a fifth of the time that pyarrow needs.
         self._ids = ids.to_numpy() if ids.type == pa.int64() else ids
         self._payload = table.select([name for name in table.column_names if name not in RESERVED_COLUMNS])
         self.rows: Rows = whole(table, ROW, key, pa.int64()).to_numpy()
@@ -109,7 +110,7 @@ class Chunk:
             *(self.vectors.ctypes.data, 0, self.rows.ctypes.data),
             *(codes, centroids, header.first_cell),
         )
-        self.nbytes = (0 if mapped else int(table.nbytes)) + 4 * len(self) + OBJECTS_BYTES
+        self.nbytes = memory_bytes(int(table.nbytes), len(self), mapped=mapped)
         if not mapped:
             self.measure()
             if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
@@ -118,10 +119,10 @@ class Chunk:
                 )
 
     def measure(self) -> Floats:
-        """Compute ``terms`` and ``largest_norm``, unless they are known, and return the terms. Safe in any thread.
+        """Compute ``terms`` and ``largest_norm``, unless they are known, and return the terms. Thread-safe.
 
-        Computed only once: a scan in another thread may read the terms by their address. And ``terms`` is set last,
-        so that ``addresses`` is complete when ``terms`` is not None.
+        They are computed only once, because a scan in another thread may read the terms by their address. ``terms`` is
+        set last, so that ``addresses`` is complete when ``terms`` is not None.
         """
         if self.terms is not None:
             return self.terms
@@ -135,14 +136,14 @@ class Chunk:
             return self.terms
 
     def _section(self, key: str) -> tuple[int, int]:
-        """Addresses of centroids and codes, 0 where there are none; checked, since a scan reads without a bound."""
+        """Return the addresses of centroids and codes, or 0, 0. Checks their size: a scan reads without bounds checks."""
         header, dimension = self.header, self.vectors.shape[1]
         if not header.code_width or not len(self):
             return 0, 0
         column = whole(self._table, CODES, key, pa.binary())
         cells = len(header.offsets) - 1
         wanted = section_bytes(len(self), cells, dimension, header.code_width)
-        # A scalar of pyarrow holds a copy, so the place is looked up.
+        # A pyarrow scalar holds a copy, so the address is computed from the buffers.
         _, ends, data = column.buffers()
         start, stop = np.frombuffer(ends, dtype=np.int32)[column.offset :][:2].tolist()
         if header.code_width < 0 or stop - start != wanted:
@@ -154,20 +155,20 @@ class Chunk:
 
     @property
     def cells(self) -> range:
-        """Numbers of the cells that stand here."""
+        """Numbers of the cells in this chunk."""
         header = self.header
         return range(header.first_cell, header.first_cell + len(header.offsets) - 1)
 
     def id_at(self, position: int) -> int | str:
-        """Id of the row at a position."""
+        """Return the id of the row at a position."""
         ids = self._ids
         value: int | str = ids.item(position) if isinstance(ids, np.ndarray) else ids[position].as_py()
         return value
 
     def payload_at(self, position: int) -> dict[str, Any]:
-        """Payload of the row at a position: a value per column, of the types that JSON and msgpack share.
+        """Return the payload of the row at a position: a value per column, of the types that JSON and msgpack share.
 
-        Dates, times and durations are ISO 8601 text, decimals their digits, bytes base64.
+        Dates, times and durations become ISO 8601 text, decimals become text, and bytes become base64.
         """
         return {
             name: _plain(column[position])
@@ -176,27 +177,27 @@ class Chunk:
 
 
 class ChunkCodec(Codec[Chunk]):
-    """Chunks as Arrow IPC files. What is decoded stands side by side in the large pages of ``slab``."""
+    """Codec of chunks as Arrow IPC files. Decoded chunks lie next to each other in the large pages of ``slab``."""
 
     def __init__(self, slab: Slab | None = None) -> None:
         self._slab = slab or Slab()
 
     def encode(self, key: str, value: Chunk) -> bytes:
-        """The chunk's Arrow IPC file."""
+        """Return the chunk as an Arrow IPC file."""
         return encode_chunk(value._table, value.header)
 
     def decode(self, key: str, data: bytes) -> Chunk:
-        """The chunk in an Arrow IPC file; ``CorruptData`` where it is not one."""
+        """Return the chunk in an Arrow IPC file. Raises ``CorruptData`` if it is not a chunk."""
         return self._chunk(key, read_ipc(self._slab.hold(data), key), mapped=False)
 
     mappable: ClassVar[bool] = True
 
     def map(self, key: str, data: memoryview) -> Chunk:
-        """The chunk in a mapped Arrow IPC file."""
+        """Return the chunk in a mapped Arrow IPC file."""
         return self._chunk(key, read_ipc(data, key, validate=False), mapped=True)
 
     def prefers_mapping(self, value: Chunk) -> bool:
-        """Whether it has codes. Without them a scan reads all vectors, a tenth faster in the slab's large pages."""
+        """Return whether it has codes. A scan without codes reads all vectors, a tenth faster in a slab's large pages."""
         return value.header.code_width > 0
 
     def _chunk(self, key: str, table: pa.Table, *, mapped: bool) -> Chunk:
@@ -209,19 +210,19 @@ class ChunkCodec(Codec[Chunk]):
             raise CorruptData(f"{key!r} is not a chunk: {error}") from error
 
     def check_blob(self, key: str, data: bytes) -> None:
-        """Compare with the checksum in the key; ``CorruptData`` where they differ."""
+        """Compare the data with the checksum in the key. Raises ``CorruptData`` if they differ."""
         check_by_key(key, data)
 
 
 def encode_chunk(table: pa.Table, header: Header) -> bytes:
-    """Write rows in the order of their cells as one Arrow IPC file."""
+    """Return rows, in the order of their cells, as one Arrow IPC file."""
     return write_ipc(table.replace_schema_metadata({_METADATA_KEY: msgspec.json.encode(header)}))
 
 
 def chunk_table(
     rows: Rows, ids: pa.Array, vectors: Floats, payload: pa.Table | None, codes: bytes | None = None
 ) -> pa.Table:
-    """Put a chunk's columns together; payload columns keep their names."""
+    """Return the columns of a chunk. Payload columns keep their names."""
     columns = (
         {} if codes is None else {CODES: pa.array([codes, *[b""] * len(rows)][: len(rows)], type=pa.binary())}
     )
@@ -232,7 +233,7 @@ def chunk_table(
 
 
 def _plain(value: pa.Scalar) -> Any:
-    """A value as JSON knows it; as Arrow's text where Python's types are too narrow (nanoseconds, far years)."""
+    """Return a value of a JSON type, as Arrow's text if Python's type is too narrow (nanoseconds, distant years)."""
     try:
         return msgspec.to_builtins(value.as_py())
     except (ValueError, OverflowError):
@@ -241,6 +242,11 @@ def _plain(value: pa.Scalar) -> Any:
         if pa.types.is_nested(value.type):
             return [_plain(item) for item in value]
         return value.cast(pa.string()).as_py()
+
+
+def memory_bytes(size: int, rows: int, *, mapped: bool) -> int:
+    """Return the approximate bytes of memory of a chunk of ``size`` bytes. A mapped file does not count."""
+    return (0 if mapped else size) + _TERM_BYTES * rows + _OBJECTS_BYTES
 
 
 def _check_offsets(offsets: list[int], rows: int, key: str) -> None:

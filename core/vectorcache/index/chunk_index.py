@@ -1,4 +1,4 @@
-"""ChunkIndex: a collection opened for search in this process, without any server."""
+"""``ChunkIndex``: search of a collection in this process, without a server."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class ChunkIndex:
         """Open a collection.
 
         Args:
-            blobs: where it lives.
+            blobs: the blob store of the collection.
             collection: its name.
             chunks: the cache, usually an ``EfficientVectorStorage`` over the same blobs.
-            version: which one; None takes the one that is served now. The index stays with it.
-            scan: how cells are compared.
+            version: its number; None takes the version that is served now. The index does not follow later ones.
+            scan: compares queries with the rows of cells.
 
         Raises:
-            NotFound: there is no such collection or version.
+            NotFound: the collection or the version does not exist.
         """
         manifest = await Catalog(blobs).manifest(collection, version)
         versions, offload = Versions(blobs), Offload()
@@ -72,7 +72,7 @@ class ChunkIndex:
 
     @property
     def manifest(self) -> Manifest:
-        """What the version is made of."""
+        """Manifest of the version."""
         return self._coarse.manifest
 
     async def search(
@@ -86,7 +86,7 @@ class ChunkIndex:
             options: see ``SearchOptions``; the timeout is 30 seconds by default.
 
         Raises:
-            InvalidInput: a query or an option that is not allowed.
+            InvalidInput: a query or an option is not allowed.
         """
         vectors, _ = as_queries(queries, self.manifest.dimension)
         resolved = resolve(SearchOptions(k=k, **options), vectors, self.manifest)
@@ -98,7 +98,7 @@ class ChunkIndex:
         return answers_of(found, cells)
 
     async def close(self) -> None:
-        """Wait for what is being read; the cache stays open."""
+        """Wait for the reads in progress. The cache stays open."""
         await self._versions.close()
 
     async def __aenter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""From vectors to cells: k-means centroids, and the cells that each vector belongs to.
+"""Clustering: k-means centroids, and the assignment of vectors to cells.
 
-A vector near a boundary also goes to the neighbouring cells: the relative-neighbourhood rule of SPANN (Chen et
+A vector near a boundary is also copied to the neighbouring cells, by the relative-neighbourhood rule of SPANN (Chen et
 al., "SPANN: Highly-efficient Billion-scale Approximate Nearest Neighbor Search", NeurIPS 2021, section 3.2).
 """
 
@@ -26,12 +26,12 @@ from vectorcache.index.nearest import (
 from vectorcache.vectors.metric import Floats, comparable
 
 CLOSURE_CAP = 8
-"""No vector stands in more cells than this."""
+"""Maximum number of cells that hold a copy of the same vector."""
 TWO_LEVELS_FROM = 1024
 """Number of cells from which k-means runs on groups of the sample."""
 
 _SAME = 2.0**-18  # relative distance of a vector and a mean of many like it, in float32
-_SAMPLE_PER_GROUP = 1024  # vectors that the groups of a two-level k-means are made from
+_SAMPLE_PER_GROUP = 1024  # vectors per group that the groups of a two-level k-means are trained on
 
 _REFINEMENTS = 3
 _REFINED_AT_ONCE = 65_536  # vectors
@@ -40,7 +40,7 @@ _ROWS_AT_ONCE = 1024
 
 
 class Copies(NamedTuple):
-    """Which row stands in which cell: (m,) int64 and (m,) int32, m >= n; a row's own cell comes first."""
+    """Pairs of a row and a cell that holds it: (m,) int64 and (m,) int32, m >= n. A row's own cell comes first."""
 
     rows: NDArray[np.int64]
     cells: NDArray[np.int32]
@@ -50,9 +50,9 @@ class Assigned(NamedTuple):
     """Rows and their cells.
 
     Attributes:
-        rows: (n,) their numbers.
-        nearest: (n,) float32, squared distance of each from the centroid of its own cell.
-        copies: of each, in its own cell and in others.
+        rows: (n,) row numbers.
+        nearest: (n,) float32, squared distance of each row from the centroid of its own cell.
+        copies: the own cell of each row, and the others that hold a copy.
     """
 
     rows: NDArray[np.int64]
@@ -61,7 +61,7 @@ class Assigned(NamedTuple):
 
 
 def train_centroids(sample: Floats, cells: int, *, spherical: bool, iterations: int, seed: int) -> Floats:
-    """k-means over a sample (m, d), m >= cells: (cells, d) float32.
+    """Return the (cells, d) float32 centroids of k-means over a sample (m, d), m >= cells.
 
     Many cells are trained in two levels: the sample is divided into groups, and each group gets cells in
     proportion to its size. A few steps over all cells follow. The squared error is less than 1 % larger than
@@ -75,7 +75,7 @@ def train_centroids(sample: Floats, cells: int, *, spherical: bool, iterations: 
     parts = _in_proportion(cells, np.array([len(rows) for rows in members]))
 
     def train(group: int) -> Floats:
-        # Not in two levels again: of equal vectors all are in one group, however often they are divided.
+        # Not recursive: equal vectors are always in one group, so the recursion might not end.
         return k_means(
             np.ascontiguousarray(sample[members[group]]),
             int(parts[group]),
@@ -89,7 +89,7 @@ def train_centroids(sample: Floats, cells: int, *, spherical: bool, iterations: 
 
 
 def _refine(sample: Floats, centroids: Floats, *, spherical: bool, seed: int) -> Floats:
-    """A few more steps of k-means over all cells: groups had hard boundaries between them."""
+    """Run a few more steps of k-means over all cells, because no cell could cross the boundary of its group."""
     centre = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
     centroids, sample = centroids - centre, sample - centre
     finder = make_finder(centroids, sample, seed=seed)
@@ -105,7 +105,7 @@ def _refine(sample: Floats, centroids: Floats, *, spherical: bool, seed: int) ->
 
 
 def _means(sample: Floats, cells: NDArray[np.int64], centroids: Floats) -> Floats:
-    """The mean of each cell's vectors; an empty cell keeps its centroid."""
+    """Return the mean of each cell's vectors. An empty cell keeps its centroid."""
     sizes = np.bincount(cells, minlength=len(centroids))
     sums = [np.bincount(cells, weights=column, minlength=len(centroids)) for column in sample.T]
     means = np.stack(sums, axis=1) / np.maximum(sizes, 1)[:, None]
@@ -115,7 +115,7 @@ def _means(sample: Floats, cells: NDArray[np.int64], centroids: Floats) -> Float
 def _groups(
     sample: Floats, count: int, *, spherical: bool, iterations: int, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Rows of each of so many groups of near vectors, some of which may be empty."""
+    """Divide a sample into ``count`` groups of near vectors, and return the rows of each. A group may be empty."""
     some = np.ascontiguousarray(sample[:: max(1, len(sample) // (count * _SAMPLE_PER_GROUP))])
     hubs = k_means(some, count, spherical=spherical, iterations=iterations, seed=seed)
     groups = nearest_one(sample, hubs)
@@ -123,28 +123,28 @@ def _groups(
 
 
 def _in_proportion(total: int, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Divide ``total`` in proportion to sizes, whose sum is no less: none gets more than its size."""
+    """Divide ``total`` in proportion to sizes, whose sum is at least ``total``. No part exceeds its size."""
     parts, remainders = np.divmod(sizes * total, sizes.sum())
     parts[np.argsort(-remainders, kind="stable")[: total - parts.sum()]] += 1
     return parts
 
 
 class Assigner:
-    """Assigns vectors to cells by ``close``. Safe to share between threads.
+    """Assignment of vectors to cells, by ``close``. Safe to share between threads.
 
     Many centroids are searched through candidates, see ``CellFinder``.
 
     Args:
         centroids: (c, d) float32.
         spread: how much farther than the nearest centroid another may be to get a copy.
-        sample: (m, d) float32, of which the candidates are made; None compares with all centroids.
+        sample: (m, d) float32, to choose the candidates by; None compares each vector with all centroids.
         seed: of all random choices.
     """
 
     def __init__(
         self, centroids: Floats, spread: float, *, sample: Floats | None = None, seed: int = 0
     ) -> None:
-        # Squared distances come from a difference of squares, which is all rounding far from the origin.
+        # Squared distances are differences of squares, which consist of rounding errors far from the origin.
         self._centre = centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._centroids = centroids - self._centre
         self._spread = spread
@@ -153,12 +153,13 @@ class Assigner:
             self._finder = make_finder(self._centroids, sample - self._centre, seed=seed)
 
     def close(self, vectors: Floats, rows: NDArray[np.int64]) -> Assigned:
-        """The own cell of each vector (n, d), whose numbers are ``rows``, and those across a near boundary.
+        """Return the own cell of each vector (n, d), numbered by ``rows``, and the cells across a near boundary.
 
-        In the order of distance, a further cell takes the vector if its centroid is within ``1 + spread`` of
-        the nearest one's distance, and is not closer to a cell that has it already than to the vector: copies
-        go to different sides, not to several cells of one side. A cell whose centroid is the vector, but for
-        the rounding of a mean, is on no side: of many equal vectors' cells one is enough.
+        Further cells are considered in the order of distance. A cell gets a copy of the vector if its centroid is
+        within ``1 + spread`` times the nearest distance, and if the centroid is not closer to that of a cell that
+        already has the vector than to the vector. So the copies go to different sides of the vector, not to several
+        cells on one side. If the second nearest centroid equals the vector, except for the rounding of a mean, the
+        vector gets no copy: one of the cells of many equal vectors is enough.
         """
         squares = np.einsum("nd,nd->n", vectors, vectors)
         vectors = vectors - self._centre
@@ -183,7 +184,7 @@ class Assigner:
 
 
 def _measure_near(distances: Floats, numbers: NDArray[np.int64], vectors: Floats, centroids: Floats) -> None:
-    """Where vectors are so near to centroids that the fast distances are mostly rounding, put the direct ones."""
+    """Replace distances by directly computed ones if the fast ones are so small that they are mostly rounding."""
     rounded = np.flatnonzero(distances[:, 1] <= ROUNDED * np.einsum("nd,nd->n", vectors, vectors))
     for start in range(0, len(rounded), _ROWS_AT_ONCE):
         rows = rounded[start : start + _ROWS_AT_ONCE]
@@ -196,14 +197,14 @@ def _measure_near(distances: Floats, numbers: NDArray[np.int64], vectors: Floats
 
 
 def _reach(nearest: Floats, spread: float) -> Floats:
-    # They may be a little below zero.
+    # Rounding may make the squared distances slightly negative.
     return np.asarray(np.maximum(nearest, 0) * np.float32((1 + spread) ** 2))
 
 
 def _closure(
     distances: Floats, numbers: NDArray[np.int64], centroids: Floats, spread: float
 ) -> NDArray[np.bool_]:
-    """(n, c) bool: which of each vector's nearest cells take it."""
+    """Return a mask (n, c) of the nearest cells of each vector that get a copy of it."""
     taken = distances <= _reach(distances[:, 0], spread)[:, None]
     for place in range(1, distances.shape[1]):
         for earlier in range(place):
@@ -214,5 +215,5 @@ def _closure(
 
 
 def split_cell(vectors: Floats, parts: int, *, spherical: bool, seed: int) -> Floats:
-    """Centroids for the parts of a cell that is too large."""
+    """Return the centroids of the parts of a cell that is too large."""
     return train_centroids(vectors, parts, spherical=spherical, iterations=5, seed=seed)

@@ -1,4 +1,4 @@
-"""Which cells to probe: the centroid table of one version, and the search for a query's nearest centroids."""
+"""The coarse quantizer: the centroid table of one version, and the search for a query's nearest centroids."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from vectorcache.vectors.exact import ExactVectorSearch, VectorSearch, check_k
 from vectorcache.vectors.metric import Floats
 
 CODED_FROM = 8192
-"""Number of cells from which centroids are searched by codes, provided their dimension is large enough."""
+"""Number of cells from which centroids are searched by codes, if their dimension is large enough."""
 
-_QUERY_WORK = 1e5  # a query takes as long as so many multiplications, however few the centroids: 20 to 40 us
+_QUERY_WORK = 1e5  # fixed cost of a query, in multiplications: 20 to 40 us
 
 
 def search_over(centroids: Floats, metric: str) -> VectorSearch:
-    """The search of a centroid table (c, d)."""
+    """Return the search of a centroid table (c, d)."""
     return (CodedSearch if _by_codes(*centroids.shape) else ExactVectorSearch)(centroids, metric)
 
 
 class CoarseQuantizer:
-    """The centroids of a version. A few MB at most per million vectors; every router holds it whole.
+    """The centroids of a version: at most a few MB per million vectors. Every router holds all of them.
 
     Attributes:
         manifest: the version.
-        chunk_of_cell: (cells,) int32, the number of the chunk that each cell stands in.
+        chunk_of_cell: (cells,) int32, the number of each cell's chunk.
     """
 
     def __init__(
@@ -52,21 +52,21 @@ class CoarseQuantizer:
 
     @property
     def nbytes(self) -> int:
-        """About how much memory this takes."""
+        """Approximate bytes of memory."""
         manifest = self.manifest
         cell = 4 * manifest.dimension + 16
         if _by_codes(manifest.cells, manifest.dimension):
-            cell += row_code_bytes(manifest.dimension, BITS) + 20  # and number, id and term
+            cell += row_code_bytes(manifest.dimension, BITS) + 20  # row number, id and term
         return manifest.cells * cell + 256 * len(manifest.chunks)
 
     def work(self, queries: int) -> float:
-        """About how long ``probe`` takes for so many queries, in multiplications."""
+        """Return the approximate cost of ``probe`` for a number of queries, in multiplications."""
         return queries * (_QUERY_WORK + self._search.work())
 
     def probe(self, queries: Floats, nprobe: int) -> list[NDArray[np.int32]]:
-        """For each query (b, d), checked already, the numbers of its ``nprobe`` nearest cells, in ascending order."""
+        """Return the numbers of the ``nprobe`` nearest cells of each checked query (b, d), in ascending order."""
         nprobe = min(check_k(nprobe, "nprobe"), len(self._search))
-        # In ascending order adjacent cells of a chunk stand together, and are scanned as one run.
+        # In ascending order adjacent cells of a chunk are next to each other and are scanned as one run.
         return list(self._search.chosen(queries, nprobe))
 
 
@@ -75,7 +75,7 @@ def _by_codes(cells: int, dimension: int) -> bool:
 
 
 async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:
-    """Read a version's centroids; ``CorruptData`` where they are not what the build wrote."""
+    """Read a version's centroids. Raises ``CorruptData`` if their checksum or shape is wrong."""
     key = manifest.centroids_key
     data = (await blobs.get(key)).data
     check(data, manifest.centroids.checksum, key)
@@ -83,10 +83,10 @@ async def load_coarse(blobs: BlobStore, manifest: Manifest) -> CoarseQuantizer:
 
 
 def encode_centroids(centroids: Floats) -> bytes:
-    """Centroids (c, d) as an Arrow IPC file of one column."""
+    """Return centroids (c, d) as an Arrow IPC file of one column."""
     return write_ipc(pa.table({"centroid": from_vectors(centroids)}))
 
 
 def decode_centroids(data: bytes, key: str) -> Floats:
-    """Centroids (c, d) float32; ``CorruptData`` where the bytes are not what was written."""
+    """Return centroids (c, d) float32. Raises ``CorruptData`` if the bytes do not decode."""
     return to_vectors(whole(read_ipc(data, key), "centroid", key), key)

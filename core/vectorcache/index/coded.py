@@ -1,8 +1,8 @@
-"""Search of a large centroid table by codes: all codes are scanned, and few of the centroids themselves.
+"""Search of a large centroid table by codes: it scans all codes, and compares only a few of the centroids exactly.
 
-The centroids are coded as a build codes the vectors of cells (``vectorcache.vectors.codes``). A run of centroids takes
-the place of a cell, because the build gives neighbouring cells neighbouring numbers (``vectorcache.index.pack``).
-See ``docs/decisions/0013-coded-centroids.md`` for what was measured.
+The centroids are coded in the same way as the vectors of cells (``vectorcache.vectors.codes``). A run of centroids
+takes the place of a cell, because the build gives neighbouring cells neighbouring numbers
+(``vectorcache.index.pack``). See ``docs/decisions/0013-coded-centroids.md`` for the measurements.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from vectorcache.vectors.metric import Floats, comparable
 
 BITS = 2
 
-_DEVIATIONS = 3.0  # of the bounds; at least 0.9998 of the nearest were found
+_DEVIATIONS = 3.0  # width of the bounds; at least 0.9998 of the nearest were found
 
 
 class CodedSearch(VectorSearch):
-    """Compares a query with the codes of all vectors, and exactly with those that may be among the nearest.
+    """Search that compares a query with the codes of all vectors, and exactly with those that may be the nearest.
 
-    Where there is no compiled scan the vectors themselves are compared. Distances are exact either way.
+    Without the compiled scan, all vectors are compared exactly. Distances are exact in both cases.
 
     Args:
-        vectors: (n, d) float32, n >= 1, best with neighbours side by side.
+        vectors: (n, d) float32, n >= 1, best if neighbours are next to each other.
         metric: "euclidean", "cosine" or "dot".
-        k: how many a search returns unless it says otherwise.
+        k: default number of neighbours.
         scan: compares vectors.
     """
 
@@ -48,7 +48,7 @@ class CodedSearch(VectorSearch):
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return int(self._shape[1])
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class CodedSearch(VectorSearch):
 
 
 def _coded(vectors: Floats, metric: str) -> CellTable:
-    """The vectors as one chunk, with a run of about sqrt(n) in place of each cell."""
+    """Return the vectors as one chunk, with runs of about sqrt(n) vectors in place of cells."""
     count, runs = len(vectors), isqrt(len(vectors))
     bounds = (np.arange(runs + 1) * count // runs).astype(np.int64)
     begin, end = bounds[:-1].copy(), bounds[1:].copy()

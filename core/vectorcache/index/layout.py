@@ -1,4 +1,4 @@
-"""The layout of a collection: its cells, and which of them share a chunk. The computing half of a build."""
+"""The layout of a collection: its cells, and the cells of each chunk. The part of a build that computes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ _SPLIT_ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """How a collection is laid out. The defaults are measured; None means that the data decide.
+    """Settings of a build. The defaults come from measurements; None derives a value from the data.
 
     Attributes:
         metric: "euclidean", "cosine" or "dot".
-        cells: how many; None takes about ``3 * sqrt(vectors)``.
-        chunk_bytes: the size that a chunk should have, 64 KiB to 64 MiB. A cell that is larger is split.
-        cells_per_chunk: how many cells may share a chunk; 1 makes every cell a chunk; None bounds it by bytes.
-        recall_target: recall@10 that the default ``nprobe`` is to reach, above 0 and below 1.
+        cells: number of cells; None takes about ``3 * sqrt(vectors)``.
+        chunk_bytes: target size of a chunk, 64 KiB to 64 MiB. A larger cell is split.
+        cells_per_chunk: maximum number of cells in a chunk; 1 stores each cell in its own chunk; None is bounded by
+            ``chunk_bytes`` only.
+        recall_target: recall@10 that the default ``nprobe`` shall reach, above 0 and below 1.
         spread: how much farther than the nearest centroid another may be to get a copy of a vector, 0 to 1.
-        iterations: of k-means.
-        sample_per_cell: how many vectors per cell k-means sees.
-        calibration_queries: how many held-out queries recall is measured on.
+        iterations: number of k-means iterations.
+        sample_per_cell: number of vectors per cell that k-means is trained on.
+        calibration_queries: number of held-out queries that recall is measured on.
         codes: bits per component of the quantized codes: "1", "2", "4" or "none"; "auto" chooses the fastest for the
             dimension.
         seed: of all random choices; the same input and settings give the same collection.
@@ -71,7 +72,7 @@ class BuildSettings:
             raise InvalidInput("spread", self.spread, "a number from 0 to 1")
 
     def cells_for(self, vectors: int) -> int:
-        """How many cells so many vectors get."""
+        """Return the number of cells for a number of vectors."""
         if self.cells is None:
             return max(1, min(round(3 * math.sqrt(vectors)), vectors // 8))
         return min(self.cells, vectors)
@@ -79,12 +80,12 @@ class BuildSettings:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Cells numbered so that a chunk's cells are consecutive.
+    """Cells, numbered so that the cells of a chunk are consecutive.
 
     Attributes:
         centroids: (cells, d) float32.
-        copies: rows in the order of their cells, and within a cell in their own order.
-        cell_offsets: (cells + 1,) where each cell begins among the copies.
+        copies: rows in the order of their cells, and in ascending order within a cell.
+        cell_offsets: (cells + 1,) begin of each cell among the copies.
         chunk_cells: for each chunk, its first cell and one past its last.
     """
 
@@ -95,7 +96,7 @@ class Layout:
 
 
 def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layout:
-    """Cluster, assign with closure, split what is too large, and group cells into chunks."""
+    """Train centroids, assign vectors to cells, split cells that are too large, and group cells into chunks."""
     row_bytes = _row_bytes(source, settings)
     most = max(1, settings.chunk_bytes // row_bytes)
     progress.stage("clustering", 1)
@@ -112,7 +113,7 @@ def lay_out(source: Source, settings: BuildSettings, progress: Progress) -> Layo
 
 
 def _row_bytes(source: Source, settings: BuildSettings) -> int:
-    """Bytes of a row in a chunk: vector, row number, codes, id and payload."""
+    """Return the bytes of a row in a chunk: vector, row number, codes, id and payload."""
     dimension = int(source.vectors.shape[1])
     bits = bits_for(settings.codes, dimension)
     codes = 0 if bits is None else row_code_bytes(dimension, bits)
@@ -120,7 +121,7 @@ def _row_bytes(source: Source, settings: BuildSettings) -> int:
 
 
 def _sample(source: Source, settings: BuildSettings) -> Floats:
-    """Vectors that k-means sees, in the order of their rows."""
+    """Return the vectors that k-means is trained on, in the order of their rows."""
     count = len(source.vectors)
     wanted = min(count, settings.cells_for(count) * settings.sample_per_cell)
     chosen = np.sort(np.random.default_rng(settings.seed).choice(count, wanted, replace=False))
@@ -140,7 +141,7 @@ def _train(sample: Floats, settings: BuildSettings, cells: int) -> Floats:
 def _assign(
     source: Source, centroids: Floats, sample: Floats, settings: BuildSettings, progress: Progress
 ) -> Assigned:
-    """Assign all rows, through candidates that the sample gives where there are many cells."""
+    """Assign all rows. If there are many cells, the sample provides the candidates."""
     rows = np.arange(len(source.vectors))
     return _assigned(source, _assigner(centroids, sample, settings), rows, settings, progress)
 
@@ -158,11 +159,12 @@ def _reassign(
     settings: BuildSettings,
     progress: Progress,
 ) -> Assigned:
-    """Assign the rows again that may have a copy in a new cell, or had one in a cell that was split.
+    """Assign the rows again that may get a copy in a new cell, or had one in a cell that was split.
 
-    By the triangle inequality, a row at distance ``r`` from its own centroid, which is at ``gap`` from the
-    nearest new one, is at least ``gap - r`` from that. It gets no copy there if this exceeds
-    ``(1 + spread) * r``. The vectors of the other rows are compared with the new centroids.
+    Let ``r`` be the distance of a row from its own centroid, and ``gap`` the distance of this centroid from the
+    nearest new one. By the triangle inequality, the row is at least ``gap - r`` away from every new centroid. If
+    this exceeds ``(1 + spread) * r``, the row gets no copy in a new cell. The vectors of the other rows are compared
+    with the new centroids.
     """
     rows, cells = before.copies
     own = np.empty(len(before.nearest), dtype=np.int32)
@@ -197,11 +199,11 @@ def _assigned(
     progress: Progress,
     chosen: Callable[[NDArray[np.int64], Floats], NDArray[np.bool_]] | None = None,
 ) -> Assigned:
-    """Assign rows, or the chosen ones of them, several blocks at the same time.
+    """Assign rows, or the chosen ones of them, several blocks at a time.
 
     Args:
         rows: in ascending order.
-        chosen: of a block of rows and their vectors, tells which ones; None takes all.
+        chosen: returns a mask for a block of rows and their vectors; None assigns all.
     """
     progress.stage("assigning", len(rows))
 
@@ -231,7 +233,7 @@ def _assigned(
 class _Split(NamedTuple):
     """Centroids (c, d) after some cells were split, and the numbers of their parts.
 
-    The first part of a cell has the cell's number, and the others have new ones. Other cells keep their numbers.
+    The first part of a split cell keeps the cell's number, and the others get new numbers. Other cells keep theirs.
     """
 
     centroids: Floats
@@ -241,9 +243,9 @@ class _Split(NamedTuple):
 def _split_large(
     source: Source, centroids: Floats, copies: Copies, settings: BuildSettings, most: int
 ) -> _Split | None:
-    """Replace each cell of more than ``most`` rows by several; None where there is none.
+    """Replace each cell of more than ``most`` rows by several cells. Return None if no cell was split.
 
-    A cell of equal vectors cannot be split by any centroids; see ``_split_evenly``.
+    No centroids can split a cell of equal vectors; see ``_split_evenly``.
     """
     sizes = np.bincount(copies.cells, minlength=len(centroids))
     larger, split, added = centroids.copy(), [], []
@@ -265,8 +267,8 @@ def _split_large(
 def _split_evenly(centroids: Floats, copies: Copies, most: int) -> tuple[Floats, Copies]:
     """Split each cell that still has more than ``most`` rows into several cells with the same centroid.
 
-    Their vectors are (nearly) equal, so equally near to any query. The rows are divided in the order of their
-    numbers, because ties are answered in that order.
+    Their vectors are (nearly) equal, so they are equally near to any query. The rows are divided in the order of their
+    numbers, because a search breaks ties in that order.
     """
     sizes = np.bincount(copies.cells, minlength=len(centroids))
     cells, added = copies.cells.copy(), [centroids]
@@ -283,7 +285,7 @@ def _split_evenly(centroids: Floats, copies: Copies, most: int) -> tuple[Floats,
 
 
 def _numbered(centroids: Floats, copies: Copies, settings: BuildSettings, row_bytes: int) -> Layout:
-    """Leave out empty cells, group the rest into chunks, and number cells in the order of chunks."""
+    """Drop empty cells, group the others into chunks, and number the cells in the order of the chunks."""
     sizes = np.bincount(copies.cells, minlength=len(centroids))
     used = np.flatnonzero(sizes)
     packed = pack_cells(

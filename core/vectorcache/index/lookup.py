@@ -1,4 +1,4 @@
-"""From an id to the place of its vector: Arrow tables sharded by a hash of the id."""
+"""The id lookup: it maps an id to the place of its vector, in Arrow tables sharded by a hash of the id."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from vectorcache.stores.checksum import check_by_key
 from vectorcache.vectors.arrow import read_ipc, whole, write_ipc
 
 SHARD_IDS = 16_384
-"""About how many ids a shard has: a quarter to half a MB."""
+"""Approximate number of ids in a shard, which takes a quarter to half a MB."""
 
 
 class Place(NamedTuple):
-    """Where a vector stands: the number of its chunk, and its row there."""
+    """The place of a vector: the number of its chunk, and its row in the chunk."""
 
     chunk: int
     position: int
 
 
 class LookupShard:
-    """A part of the id lookup in memory."""
+    """A shard of the id lookup in memory."""
 
     def __init__(self, table: pa.Table, key: str = "id lookup") -> None:
         self.table = table
@@ -37,8 +37,8 @@ class LookupShard:
         self.nbytes = int(table.nbytes)
 
     def find(self, ids: Sequence[int | str]) -> list[Place | None]:
-        """The place of each id, None where the collection has no such id."""
-        # An id of the collection's other type is in no shard: null is not found.
+        """Return the place of each id, or None if it is not in this shard."""
+        # An id of the other type is in no shard. It is looked up as null, which is never found.
         wanted = pa.array([value if self._may_have(value) else None for value in ids], type=self._ids.type)
         found = pc.index_in(wanted, value_set=self._ids).to_pylist()
         return [
@@ -52,33 +52,33 @@ class LookupShard:
 
 
 class LookupCodec(Codec[LookupShard]):
-    """Shards as Arrow IPC files."""
+    """Codec of shards as Arrow IPC files."""
 
     def encode(self, key: str, value: LookupShard) -> bytes:
-        """The shard's Arrow IPC file."""
+        """Return the shard as an Arrow IPC file."""
         return write_ipc(value.table)
 
     def decode(self, key: str, data: bytes) -> LookupShard:
-        """The shard in an Arrow IPC file; ``CorruptData`` where it is not one."""
+        """Return the shard in an Arrow IPC file. Raises ``CorruptData`` if it is not a shard."""
         return LookupShard(read_ipc(data, key), key)
 
     def check_blob(self, key: str, data: bytes) -> None:
-        """Compare with the checksum in the key; ``CorruptData`` where they differ."""
+        """Compare the data with the checksum in the key. Raises ``CorruptData`` if they differ."""
         check_by_key(key, data)
 
 
 def shard_count(vectors: int) -> int:
-    """How many shards a collection of so many vectors has."""
+    """Return the number of shards for a number of vectors."""
     return max(1, -(-vectors // SHARD_IDS))
 
 
 def shard_of(value: int | str, shards: int) -> int:
-    """The shard that an id belongs to: murmur3 of its decimal or UTF-8 form."""
+    """Return the shard of an id: murmur3 of its decimal or UTF-8 form, modulo the number of shards."""
     return int(mmh3.hash64(str(value), signed=False)[0] % shards)
 
 
 def make_shards(ids: pa.Array, chunks: NDArray[np.int32], positions: NDArray[np.int32]) -> list[LookupShard]:
-    """The lookup of (n,) ids and their places."""
+    """Return the shards for ids (n,) and their places."""
     shards = shard_count(len(ids))
     belongs = np.fromiter(
         (shard_of(value, shards) for value in ids.to_pylist()), dtype=np.int32, count=len(ids)

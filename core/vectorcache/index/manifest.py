@@ -24,7 +24,8 @@ from vectorcache.stores.checksum import checksum
 from vectorcache.vectors.codes import Coder
 
 FORMAT = 3
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+"""What names of collections match as a whole."""
 
 
 class ChunkInfo(msgspec.Struct, frozen=True):
@@ -191,7 +192,7 @@ def claim_key(collection: str, version: int) -> str:
 
 def check_collection(name: str) -> str:
     """Return the name, or raise ``InvalidInput``."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidInput(
             "collection", name, "1 to 128 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.chunk import Chunk
 from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector, no_cells
 from vectorcache.index.scan import CellScan, CellTable, Found, best_scan
-from vectorcache.index.versions import OpenVersion, Versions
+from vectorcache.index.versions import ChunkMismatch, OpenVersion, Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.vectors.metric import Floats
 
@@ -147,29 +148,50 @@ class LocalNode(SearchNode):
     async def _load(
         self, version: OpenVersion, wanted: Cells, query: CellQuery
     ) -> tuple[CellTable, list[int], str]:
-        """The chunks of cells, the cells whose chunk is missing, and why."""
+        """Return the chunks of cells, the cells whose chunk is missing, and why one is.
+
+        A chunk that contradicts its manifest is dropped from all layers and loaded again, once: the copy on this node
+        may be damaged. If the blob is, its cells count as failed.
+        """
         numbers = version.chunks_of(wanted)
+        mismatches: list[ChunkMismatch] = []
+        while True:
+            usable = numbers
+            if len(mismatches) > 1:
+                twice = Counter(one.chunk for one in mismatches)
+                usable = [number for number in numbers if twice[number] < 2]
+            present, chunks, errors = await self._read(version, usable, query)
+            reads_vectors = query.options.exact or version.code_width == 0
+            if reads_vectors and any(chunk.terms is None for chunk in chunks):
+                await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
+            try:
+                table = version.table(present, chunks, exact=query.options.exact)
+            except ChunkMismatch as mismatch:
+                mismatches.append(mismatch)
+                await self._chunks.discard(version.keys[mismatch.chunk])
+                continue
+            if len(present) == len(numbers):
+                return table, [], ""
+            lost = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
+            return table, lost.tolist(), _reason([*errors.values(), *mismatches])
+
+    async def _read(
+        self, version: OpenVersion, numbers: list[int], query: CellQuery
+    ) -> tuple[list[int], list[Chunk], dict[str, VectorCacheError]]:
+        """Return the numbers of the chunks that could be read, these chunks, and the errors of others by key."""
         keys = [version.keys[n] for n in numbers]
-        found, errors = self._chunks.get_cached(keys), {}
-        present, chunks = numbers, list(found.values())
-        if len(found) < len(keys):
-            absent = [n for n in numbers if version.keys[n] not in found]
-            loaded = await self._chunks.get_many(
-                [version.keys[n] for n in absent],
-                [version.sizes[n] for n in absent],
-                timeout=query.options.timeout,
-            )
-            found, errors = found | loaded.found, loaded.failed
-            present = [n for n in numbers if version.keys[n] in found]
-            chunks = [found[version.keys[n]] for n in present]
-        reads_vectors = query.options.exact or version.code_width == 0
-        if reads_vectors and any(chunk.terms is None for chunk in chunks):
-            await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
-        table = version.table(present, chunks, exact=query.options.exact)
-        if len(present) == len(numbers):
-            return table, [], ""
-        lost = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
-        return table, lost.tolist(), _reason(errors)
+        found = self._chunks.get_cached(keys)
+        if len(found) == len(keys):
+            return numbers, list(found.values()), {}
+        absent = [n for n in numbers if version.keys[n] not in found]
+        loaded = await self._chunks.get_many(
+            [version.keys[n] for n in absent],
+            [version.sizes[n] for n in absent],
+            timeout=query.options.timeout,
+        )
+        found |= loaded.found
+        present = [n for n in numbers if version.keys[n] in found]
+        return present, [found[version.keys[n]] for n in present], loaded.failed
 
 
 def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:
@@ -201,10 +223,8 @@ def _check_chunk(version: OpenVersion, number: int, field: str) -> None:
         raise InvalidInput(field, number, f"chunks from 0 to {len(version.keys) - 1}")
 
 
-def _reason(errors: dict[str, VectorCacheError]) -> str:
-    if errors:
-        return str(next(iter(errors.values())))
-    return "a chunk's blob does not exist: its version was deleted"
+def _reason(errors: Sequence[VectorCacheError]) -> str:
+    return str(errors[0]) if errors else "a chunk's blob does not exist: its version was deleted"
 
 
 def _hits_of(found: Found, payload: bool) -> Hits:

@@ -18,6 +18,8 @@ from vectorcache.vectors.metric import SMALLEST_NORM, Floats, row_norms
 
 MAX_K = 10_000
 MAX_TIMEOUT = 600.0
+CALLEE_SHARE = 0.9
+"""Share of the remaining time that a caller gives its callee, so that a partial answer arrives in time."""
 _INT32 = 2**31 - 1
 
 K = Annotated[int, msgspec.Meta(ge=1, le=MAX_K, description="Number of neighbours to return for each query.")]

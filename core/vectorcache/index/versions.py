@@ -29,6 +29,14 @@ _FIELDS = 6  # of a block, see vectorcache.vectors.native.Cells
 _KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
 
 
+class ChunkMismatch(CorruptData):
+    """A chunk decodes, but holds something else than its manifest says. ``chunk`` is its number."""
+
+    def __init__(self, chunk: int, message: str) -> None:
+        super().__init__(message)
+        self.chunk = chunk
+
+
 class OpenVersion:
     """A version that can be searched: its manifest, and where each cell stands.
 
@@ -79,7 +87,7 @@ class OpenVersion:
         Where vectors are compared, the chunks must have been measured (``Chunk.measure``).
 
         Raises:
-            CorruptData: a chunk has other cells, rows or dimension than the manifest says.
+            ChunkMismatch: a chunk has other cells, rows, dimension or codes than the manifest says.
         """
         for number, chunk in zip(numbers, chunks, strict=True):
             if self._learned[number] is not chunk.addresses:
@@ -93,17 +101,21 @@ class OpenVersion:
 
     def _learn(self, number: int, chunk: Chunk) -> None:
         told = self.manifest.chunks[number]
-        # A scan reads by address, and a chunk of another shape would lead it out of bounds.
-        if chunk.vectors.shape != self._shapes[number]:
-            raise CorruptData(
-                f"{self.keys[number]!r} holds vectors of shape {chunk.vectors.shape}, not what its manifest says"
+        # The kernel reads by address: a chunk of another shape would make it read out of bounds.
+        expected = (
+            self._shapes[number],
+            self.code_width,
+            range(told.first_cell, told.first_cell + told.cells),
+        )
+        found = (chunk.vectors.shape, chunk.header.code_width, chunk.cells)
+        if found != expected:
+            names = ("vectors", "bytes of codes", "cells")
+            differ = [
+                f"{name}: {a}, not {b}" for name, a, b in zip(names, found, expected, strict=True) if a != b
+            ]
+            raise ChunkMismatch(
+                number, f"{self.keys[number]!r} contradicts its manifest: {'; '.join(differ)}"
             )
-        if chunk.header.code_width != self.code_width:
-            raise CorruptData(
-                f"{self.keys[number]!r} holds codes of {chunk.header.code_width} bytes, not {self.code_width}"
-            )
-        if chunk.cells != range(told.first_cell, told.first_cell + told.cells):
-            raise CorruptData(f"{self.keys[number]!r} holds {chunk.cells}, not what its manifest says")
         # A scan in another thread may read these right now: the build's chunks are immutable, so they do not change.
         if self._learned[number] is None:
             self._starts[chunk.cells] = chunk.header.offsets[:-1]

@@ -151,6 +151,29 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """
         return any(await self._tasks.complete(self._write(key, lambda layer: layer.delete(key))))
 
+    async def fill(self, key: str, size: int, depth: int) -> bool:
+        """Copy a value from the source of truth into the upper layer at ``depth`` only. Returns whether it is there.
+
+        This does not join the loads of the same key, so values must be immutable. It counts against the bounds on
+        loads.
+
+        Raises:
+            VectorCacheError: the source of truth failed.
+        """
+        layer = self._uppers[depth]
+        if await layer.contains(key):
+            return True
+        async with self._budget.reserve(size):
+            value = await self._trust(self._origin.get(key))
+            if value is not None:
+                await layer.put(key, value)
+        return await layer.contains(key)
+
+    async def discard(self, key: str) -> None:
+        """Drop a damaged value from every layer above the source of truth, and count it as corrupt."""
+        self._counters.corrupt += 1
+        await self._tasks.complete(self._discard(key))
+
     async def contains(self, key: str) -> bool:
         """Whether a layer has it now."""
         for layer in self._uppers:
@@ -165,7 +188,11 @@ class NLayerCache(CacheLayer[V], Generic[V]):
     def layer_stats(self) -> tuple[LayerStats, ...]:
         """Each layer's counters, the fastest first; the errors that were passed over are in them."""
         origin = self._origin.stats()
-        last = replace(origin, errors=origin.errors + self._counters.errors)
+        last = replace(
+            origin,
+            errors=origin.errors + self._counters.errors,
+            corrupt=origin.corrupt + self._counters.corrupt,
+        )
         return (*(layer.stats() for layer in self._uppers), last)
 
     def _expected(self, size: int | None) -> int:
@@ -258,6 +285,12 @@ class NLayerCache(CacheLayer[V], Generic[V]):
             finally:
                 self._flights.invalidate(key)
             return results
+
+    async def _discard(self, key: str) -> None:
+        async with self._locks[key]:
+            for layer in self._uppers:
+                await layer.delete(key)
+            self._flights.invalidate(key)
 
     async def _trust(self, call: Awaitable[T]) -> T:
         try:

@@ -19,7 +19,7 @@ from vectorcache.errors import CorruptData, Unavailable
 from vectorcache.index.coarse import CoarseQuantizer
 from vectorcache.index.manifest import Manifest
 from vectorcache.index.node import SearchNode
-from vectorcache.index.options import ResolvedOptions
+from vectorcache.index.options import CALLEE_SHARE, ResolvedOptions
 from vectorcache.index.query import Answer, CellQuery, Cells, Hits, answer_of, merge_hits
 from vectorcache.routing.health import NodeHealth
 from vectorcache.routing.load import NodeLoads
@@ -29,9 +29,6 @@ from vectorcache.vectors.metric import Floats
 
 MAX_NODES_TRIED = 3
 """How many nodes are asked for the same cells, one after the other, before they count as not searched."""
-
-_NODE_SHARE = 0.9
-"""Of the time that is left: a node must answer with what it has before its caller gives up."""
 
 _MERGE_WORK = 1e5  # merging the answers to one query takes as long as so many multiplications
 
@@ -219,7 +216,7 @@ class ScatterSearch:
             manifest.version,
             request.vectors if len(part.queries) == len(request.vectors) else request.vectors[part.queries],
             part.cells,
-            msgspec.structs.replace(request.options, timeout=left * _NODE_SHARE),
+            msgspec.structs.replace(request.options, timeout=left * CALLEE_SHARE),
         )
         try:
             answer = await self._nodes[name].search(query)

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from vectorcache.errors import InvalidInput
+from vectorcache.index.manifest import NAME_PATTERN
 from vectorcache.index.query import Id, StoredVector
 from vectorcache.vectors.metric import Floats, as_vectors
 
@@ -15,7 +16,7 @@ Vectors = bytes | list[list[float]]
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Name = Annotated[
     str,
-    msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Name of a collection."),
+    msgspec.Meta(pattern=f"^{NAME_PATTERN}$", description="Name of a collection."),
 ]
 
 

@@ -113,11 +113,11 @@ async def test_what_does_not_fit_in_memory_comes_to_disk(
         storage = node.storage
         manifest = words.manifests["dot"]
         sunk, missing = manifest.chunk_key(0), f"{manifest.chunk_key(0)}-nowhere"
-        assert await storage.warm_to_disk(sunk, manifest.chunks[0].bytes)
-        assert not await storage.warm_to_disk(missing, 1)
+        assert await storage.fill(sunk, manifest.chunks[0].bytes, 1)
+        assert not await storage.fill(missing, 1, 1)
         assert storage.get_cached([sunk]) == {}
         assert (layer(node, "disk").items, layer(node, "memory").items) == (1, 0)
-        assert await storage.warm_to_disk(sunk, manifest.chunks[0].bytes)
+        assert await storage.fill(sunk, manifest.chunks[0].bytes, 1)
         assert layer(node, "blob").hits == 1, "it was there"
         assert await storage.get(sunk) is not None
         assert layer(node, "disk").hits == 1

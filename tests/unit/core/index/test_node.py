@@ -150,6 +150,31 @@ async def test_a_flipped_bit_is_told_and_the_chunk_is_read_again(world: World) -
     assert (answer.failed, len(answer.hits[0].rows)) == ([], 5)
 
 
+async def test_a_cached_chunk_that_contradicts_its_manifest_is_loaded_again(world: World) -> None:
+    first = await world.node.search(query([0]))
+    wrong = await world.cache.get(world.manifest.chunk_key(1))
+    assert wrong is not None
+    for layer in world.cache._uppers:
+        await layer.put(world.manifest.chunk_key(0), wrong)
+    reads = world.blobs.control.calls["get"]
+    again = await world.node.search(query([0]))
+    assert (again.failed, again.hits) == ([], first.hits)
+    assert world.blobs.control.calls["get"] == reads + 1
+    assert world.cache.layer_stats()[-1].corrupt == 1
+
+
+async def test_a_blob_that_contradicts_its_manifest_counts_as_missing(world: World) -> None:
+    version = await world.node._versions.open(NAME, 1)
+    version._shapes[0] = (1, 1)
+    reads = world.blobs.control.calls["get"]
+    last = world.manifest.cells - 1
+    answer = await world.node.search(query([0, last], [last]))
+    assert answer.failed == [0]
+    assert f"{world.manifest.chunk_key(0)}' contradicts its manifest: vectors" in answer.reason
+    assert [len(hits.rows) > 0 for hits in answer.hits] == [True, True]
+    assert world.blobs.control.calls["get"] == reads + 3  # two of the damaged one, one of the other
+
+
 async def test_prefetch_fills_the_cache(world: World) -> None:
     assert await world.node.prefetch(NAME, 1, [0, 2], timeout=5) == 2
     before = world.blobs.control.calls["get"]
