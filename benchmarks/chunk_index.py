@@ -1,7 +1,8 @@
-"""ChunkIndex in process, with codes and without, against faiss's IVF of the same cells and against a graph (hnswlib).
+"""ChunkIndex in process, with and without codes, compared with faiss's IVF over the same cells and a graph (hnswlib).
 
-Warm, one thread, one query at a time, in turns. faiss searches our own centroids with as many probes; the graph's
-``ef`` is the smallest that reaches our recall. Builds the collections first, and times that too.
+All searches are warm, use one thread and one query at a time, and alternate. faiss searches the centroids of our build
+with the same number of probes. The ``ef`` of the graph is the smallest that reaches our recall. The builds of the
+collections are timed as well.
 """
 
 from __future__ import annotations
@@ -81,15 +82,15 @@ async def measure(name: str, data: DataSet, folder: Path) -> None:
         },
         [
             at_least("recall@10", recalls["ours"], 0.95),
-            at_most("p50, of faiss IVF's", medians["ours"] / medians["faiss IVF"], of_lists),
-            at_most("p50, of hnswlib's", medians["ours"] / medians["hnswlib"], of_graph),
+            at_most("p50 / faiss IVF", medians["ours"] / medians["faiss IVF"], of_lists),
+            at_most("p50 / hnswlib", medians["ours"] / medians["hnswlib"], of_graph),
             at_most("share of the vectors scanned", share, 0.06),
         ],
     )
 
 
 def searching(index: ChunkIndex, queries: NDArray[np.float32], *, exact: bool = False) -> Search:
-    """Searches of an index for the query of a number, which return the ids that were found."""
+    """Return a function that searches an index for the query with a given number and returns the ids found."""
 
     async def one(number: int) -> set[int]:
         return {int(found) for found in (await index.search(queries[number], exact=exact))[0].ids}
@@ -98,7 +99,7 @@ def searching(index: ChunkIndex, queries: NDArray[np.float32], *, exact: bool = 
 
 
 def inverted(vectors: np.ndarray, centroids: np.ndarray, nprobe: int) -> faiss.IndexIVFFlat:
-    """faiss's lists of the same cells."""
+    """Return faiss inverted lists over the same cells."""
     quantizer = faiss.IndexFlatL2(vectors.shape[1])
     quantizer.add(centroids)
     lists = faiss.IndexIVFFlat(quantizer, vectors.shape[1], len(centroids))
@@ -112,9 +113,9 @@ async def recall_of(search: Search, truth: np.ndarray) -> float:
 
 
 async def in_turns(searches: dict[str, Search], count: int) -> dict[str, list[float]]:
-    """Seconds of every search, taken in turns so that a machine that slows down slows all of them.
+    """Return the seconds of every search. Searches alternate, so that a slowdown of the machine affects all of them.
 
-    In a random order: the processor's caches are full of what was searched just before.
+    The order is random, because each search finds the processor caches filled by the previous one.
     """
     times: dict[str, list[float]] = {label: [] for label in searches}
     random = np.random.default_rng(0)

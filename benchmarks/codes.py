@@ -1,10 +1,10 @@
-"""Which codes find the nearest vectors with the fewest bytes: how many candidates each needs, on real embeddings.
+"""Comparison of quantized codes: the size of each, and the number of candidates that it needs, on real embeddings.
 
 Scalar codes of a rotated residual (RaBitQ with the best levels for a normal distribution, 1, 2 and 4 bits per
-component) beside product quantization (faiss, 4 bits per code). Each query is compared with all vectors by estimates.
-A code is as good as it needs few candidates until these hold the exact neighbours. For scalar codes the error of an
-estimate is known, so the number of candidates can follow from it: those whose lower bound is not beyond the k-th
-exact distance. The table says how many that are when the bound is as wide as a recall of 0.999 needs.
+component) are compared with product quantization (faiss, 4 bits per code). Each query is compared with all vectors by
+estimates. The fewer candidates are needed to include the exact neighbours, the better the code. For scalar codes, the
+error of an estimate is known and determines the candidates: those whose lower bound does not exceed the k-th exact
+distance. The table lists their number for bounds wide enough for a recall of 0.999.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ LEVELS = {
 
 
 class Coded(NamedTuple):
-    """Rows as codes: (n, d) float32 levels, and per row what estimates need."""
+    """Rows as codes: (n, d) float32 levels, and the values per row that estimates need."""
 
     levels: Floats
     norms: Floats
-    """(n,): of the residuals."""
+    """(n,): norms of the residuals."""
     scales: Floats
-    """(n,): turns an inner product with the levels into one with the residual."""
+    """(n,): factors that convert an inner product with the levels to one with the residual."""
     errors: Floats
     """(n,): standard error of that inner product, for a query at distance 1 from the centroid."""
 
 
 def quantize(residuals: Floats, bits: int) -> Coded:
-    """Codes of rotated residuals (n, d)."""
+    """Return codes of rotated residuals (n, d)."""
     d = residuals.shape[1]
     norms = np.linalg.norm(residuals, axis=1)
     units = residuals / np.maximum(norms, 1e-30)[:, None]
@@ -52,14 +52,14 @@ def quantize(residuals: Floats, bits: int) -> Coded:
     levels = (np.copysign(positive[steps], units)).astype(np.float32)
     along = np.maximum(
         np.einsum("nd,nd->n", units, levels), 1e-6
-    )  # zero for a vector that is its own centroid
+    )  # zero for a vector that equals its centroid
     cosine = along / np.linalg.norm(levels, axis=1)
     errors = norms * np.sqrt(np.maximum(0.0, 1 / cosine**2 - 1) / (d - 1))
     return Coded(levels, norms, norms / along, errors)
 
 
 def scalar(vectors: Floats, queries: Floats, bits: int) -> tuple[Floats, Floats]:
-    """Estimates (b, n) of squared distances, and their standard errors."""
+    """Return estimates (b, n) of squared distances, and their standard errors."""
     n, d = vectors.shape
     means = faiss.Kmeans(d, int(CELLS_PER_ROOT * n**0.5), niter=6, seed=SEED, max_points_per_centroid=64)
     means.train(vectors)
@@ -75,7 +75,7 @@ def scalar(vectors: Floats, queries: Floats, bits: int) -> tuple[Floats, Floats]
 
 
 def product(vectors: Floats, queries: Floats, components: int) -> Floats:
-    """Squared distances (b, n) from codes of 4 bits for so many components each."""
+    """Return squared distances (b, n) estimated from codes of 4 bits per group of components."""
     d = vectors.shape[1]
     quantizer = faiss.ProductQuantizer(d, d // components, 4)
     quantizer.train(vectors[:: max(1, len(vectors) // 20_000)])
@@ -89,7 +89,7 @@ def _squares(queries: Floats, vectors: Floats) -> Floats:
 
 
 def candidates_needed(estimates: Floats, neighbours: NDArray[np.int64], recall: float) -> int:
-    """How many of the smallest estimates hold such a share of the exact neighbours, on the average."""
+    """Return the mean number of smallest estimates that contain the given share of the exact neighbours."""
     ranks = [
         np.searchsorted(np.sort(row), row[wanted], side="right")
         for row, wanted in zip(estimates, neighbours, strict=True)
@@ -100,7 +100,7 @@ def candidates_needed(estimates: Floats, neighbours: NDArray[np.int64], recall: 
 def proved(
     estimates: Floats, errors: Floats, neighbours: NDArray[np.int64], exact: Floats, recall: float
 ) -> tuple[float, float]:
-    """How many standard errors wide a bound has to be for this recall, and the mean number of candidates then."""
+    """Return the width of the bound, in standard errors, that this recall needs, and the mean number of candidates."""
     # A neighbour is lost where its lower bound lies beyond the k-th exact distance.
     take = np.take_along_axis
     kth = exact[:, -1:]
@@ -126,7 +126,7 @@ def measure(name: str, vectors: Floats, queries: Floats) -> None:
         figures[f"{bits} bits: mean candidates by the bound, its width"] = f"{count:.0f}, {width:.2f}"
     for components in (2, 4 if d % 4 == 0 else 5):
         estimates = product(vectors, queries, components)
-        label = f"product, {components} components a code"
+        label = f"product, {components} components per code"
         needed[label] = candidates_needed(estimates, neighbours, 0.999)
         figures[f"{label}: bytes per vector"] = d // components // 2
         figures[f"{label}: candidates for 0.99"] = candidates_needed(estimates, neighbours, 0.99)
@@ -137,7 +137,7 @@ def measure(name: str, vectors: Floats, queries: Floats) -> None:
         [
             at_most(
                 "candidates at equal bytes: 2 bits / product of 2 components",
-                needed["2 bits"] / needed["product, 2 components a code"],
+                needed["2 bits"] / needed["product, 2 components per code"],
                 1.0,
             )
         ],

@@ -1,4 +1,4 @@
-"""The first searches of a collection that is only in blob storage: Azurite, an empty disk, an empty memory.
+"""The first searches of a collection that is only in blob storage (Azurite), with empty disk and memory layers.
 
 The searches run in this process, one at a time, through the blob store of Azure. Before each search, one
 chunk is read by a GET that bypasses the cache, so that searches and single GETs are timed under the same
@@ -33,11 +33,11 @@ class CountingBlobStore(BlobStore):
     """A blob store that counts the GETs of each range.
 
     Attributes:
-        gets: how many by key, offset and length.
-        bytes: how many were read.
+        gets: number of GETs by key, offset and length.
+        bytes: number of bytes read.
 
     Args:
-        inner: the store to call; stays its maker's to close.
+        inner: the store to call. The caller closes it.
     """
 
     def __init__(self, inner: BlobStore) -> None:
@@ -114,12 +114,12 @@ async def measure(azurite: Azurite, data: DataSet, folder: Path) -> None:
             "first queries: p50, p99 ms": [round(p50 * 1e3, 2), round(p99 * 1e3, 2)],
             "the first five queries, ms": [round(one * 1e3, 1) for one in times[:5]],
             "GETs of the first five queries": read[:5],
-            "p99, of a GET's p50": round(p99 / get_p50, 2),
+            "p99 / p50 of a GET": round(p99 / get_p50, 2),
         },
         [
             at_least("recall@10", recall(found, truth), 0.95),
             at_most("GETs of the same range of a chunk", max(of_chunks.values()), 1),
-            at_most("p99, of a GET's p99", p99 / get_p99, 4.0),
+            at_most("p99 / p99 of a GET", p99 / get_p99, 4.0),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""ExactVectorSearch against faiss's IndexFlatL2, one thread: single queries and batches of 32."""
+"""ExactVectorSearch compared with faiss's IndexFlatL2 on one thread: single queries and batches of 32."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def main() -> None:
         "exact_search",
         figures,
         [
-            at_most("one query, of faiss's time", float(np.median(single["ours"] / single["faiss"])), 1.0),
-            at_most("batch of 32, of faiss's time", float(np.median(many["ours"] / many["faiss"])), 0.4),
+            at_most("one query: time / faiss", float(np.median(single["ours"] / single["faiss"])), 1.0),
+            at_most("batch of 32: time / faiss", float(np.median(many["ours"] / many["faiss"])), 0.4),
         ],
     )
 

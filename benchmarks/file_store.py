@@ -1,7 +1,7 @@
-"""Reading whole files without blocking the event loop: aiofiles against one hop to a thread.
+"""Reads of whole files without blocking the event loop: aiofiles compared with one call in a thread.
 
-The figures behind docs/decisions/0002-file-io.md. Files are in the page cache, so that the
-way there is what differs.
+These are the figures of docs/decisions/0002-file-io.md. Files are in the page cache, so that only the overhead of the
+call differs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILES = 64
 
 
 def read_and_touch(path: Path) -> bytes:
-    """What DiskFileStore does in its one hop."""
+    """Read a file and update its time of use, as DiskFileStore does in one call in a thread."""
     with path.open("rb", buffering=0) as file:
         os.utime(file.fileno())
         return file.readall()
@@ -77,7 +77,7 @@ async def compare(folder: Path, sizes: list[int], concurrency: list[int], reads:
 async def median_of_rounds(
     ways: dict[str, Read], paths: list[Path], reads: int, concurrent: int, rounds: int
 ) -> dict[str, float]:
-    """The ways take turns, so that a change of the machine's mood meets all of them."""
+    """Return the median seconds per read of each way. The ways alternate, so that a slowdown affects all of them."""
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, read in ways.items():
@@ -97,8 +97,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 1024], help="file sizes in KiB")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 32], help="reads in flight")
     parser.add_argument("--reads", type=int, default=1000, help="reads per round")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is printed")
-    parser.add_argument("--folder", type=Path, help="where the files go (a temporary folder by default)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; the median is printed")
+    parser.add_argument("--folder", type=Path, help="directory for the files (a temporary one by default)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         sizes = [size * KIB for size in args.sizes]

@@ -1,9 +1,9 @@
-"""How builds and searches grow with the collection: ``large``, by default 400 000 and 4 000 000 vectors.
+"""Growth of builds and searches with the size of the collection ``large``, by default 400 000 and 4 000 000 vectors.
 
-Each build is a process of its own, ``vectorcache build`` of a .npy file, which it maps. Its memory is
-sampled: the peak of resident memory (``VmHWM``), and the largest samples of anonymous memory and of pages of
-mapped files. The latter are mostly the input's, which the system can drop when memory is short. The searches
-run in this process, warm, one thread, one query at a time, in turns between the collections.
+Each build is a separate process, ``vectorcache build`` of a memory-mapped .npy file. Its memory is sampled: the peak of
+resident memory (``VmHWM``), and the largest samples of anonymous memory and of pages of mapped files. The latter are
+mostly those of the input, which the system can drop when memory is short. The searches run in this process. They are
+warm, use one thread and one query at a time, and alternate between the collections.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ K = 10
 COLLECTION = "large"
 SAMPLE_SECONDS = 0.02
 MOST_PER_VECTOR = 15e-6  # seconds of a build
-MOST_MEMORY = 1.3  # peak of a build, of the input's bytes
-MOST_GROWTH = 4.0  # of the time of a query, from the small collection to the large one
+MOST_MEMORY = 1.3  # peak of a build, relative to the size of the input
+MOST_GROWTH = 4.0  # time of a query in the large collection, relative to the small one
 
 
 @dataclass
 class Memory:
-    """The largest values that were seen of a process's resident memory, bytes."""
+    """Peaks of a process's resident memory in bytes."""
 
     peak: int = 0
     anonymous: int = 0
     mapped: int = 0
 
     def sample(self, pid: int) -> None:
-        """Look at a process, which may be gone."""
+        """Sample the memory of a process, which may have ended."""
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             return
         found = dict(line.split(":", 1) for line in lines)
-        if "VmHWM" not in found:  # it has ended
+        if "VmHWM" not in found:  # the process has ended
             return
         peak, anonymous, mapped = (
             int(found[key].split()[0]) << 10 for key in ("VmHWM", "RssAnon", "RssFile")
@@ -62,7 +62,7 @@ class Memory:
 
 @dataclass
 class Built:
-    """One collection in its folder, and what its build took."""
+    """One collection in its directory, and the cost of its build."""
 
     count: int
     folder: Path
@@ -76,12 +76,12 @@ class Built:
 
     @property
     def input_bytes(self) -> int:
-        """Bytes of the vectors."""
+        """Size of the vectors in bytes."""
         return 4 * large.DIMENSION * self.count
 
 
 def build(count: int, folder: Path) -> Built:
-    """Build a collection of so many vectors in a process of its own."""
+    """Build a collection of ``count`` vectors in a separate process."""
     folder.mkdir()
     built = Built(count, folder, 0.0, Memory())
     large.write(built.vectors, count)
@@ -103,7 +103,7 @@ def build(count: int, folder: Path) -> Built:
 
 @dataclass
 class Searched:
-    """The searches of one collection: seconds, recall, and share of the vectors that is scanned."""
+    """The searches of one collection: seconds, recall, and the share of the vectors scanned."""
 
     times: NDArray[np.float64]
     recall: float
@@ -113,7 +113,7 @@ class Searched:
 async def search(
     collections: dict[str, tuple[Built, ChunkIndex]], queries: NDArray[np.float32]
 ) -> dict[str, Searched]:
-    """Search all collections, in turns."""
+    """Search all collections, alternating between them."""
     searches = {name: searching(index, queries) for name, (_, index) in collections.items()}
     recalls, shares = {}, {}
     for name, (built, index) in collections.items():
@@ -148,12 +148,12 @@ def figures_of(built: Built, index: ChunkIndex, searched: Searched) -> dict[str,
         "vectors": f"{built.count} x {large.DIMENSION}, {built.input_bytes / 1e6:.0f} MB",
         "cells, probes, chunks": [manifest.cells, manifest.search.nprobe, len(manifest.chunks)],
         "copies per vector": round(manifest.rows / manifest.vectors, 4),
-        "build seconds, of the whole process": [manifest.build_seconds, round(built.seconds, 1)],
+        "seconds of the build, and of the whole process": [manifest.build_seconds, round(built.seconds, 1)],
         "build seconds per million": round(manifest.build_seconds / built.count * 1e6, 1),
         "peak memory MB: all, anonymous, mapped": [
             round(one / 1e6) for one in (memory.peak, memory.anonymous, memory.mapped)
         ],
-        "peak memory, of the input": round(memory.peak / built.input_bytes, 2),
+        "peak memory / size of the input": round(memory.peak / built.input_bytes, 2),
         "recall@10": round(searched.recall, 4),
         "share of the vectors scanned": round(searched.scanned, 4),
         "p50, p99 us": [round(float(np.percentile(searched.times, at)) * 1e6, 1) for at in (50, 99)],
@@ -166,14 +166,16 @@ def goals(small: Built, large_one: Built, index: ChunkIndex, searched: dict[str,
     return [
         at_least("small: recall@10", searched["small"].recall, 0.95),
         at_least("large: recall@10", searched["large"].recall, 0.95),
-        at_most(f"p50 of {times:g} times the vectors", medians["large"] / medians["small"], MOST_GROWTH),
+        at_most(
+            f"p50 with {times:g} times the vectors / p50", medians["large"] / medians["small"], MOST_GROWTH
+        ),
         at_most(
             "build seconds per million vectors",
             index.manifest.build_seconds / large_one.count * 1e6,
             MOST_PER_VECTOR * 1e6,
         ),
         at_most(
-            "peak memory of a build, of the input's bytes",
+            "peak memory of a build / size of the input",
             large_one.memory.peak / large_one.input_bytes,
             MOST_MEMORY,
         ),

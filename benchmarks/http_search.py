@@ -1,9 +1,9 @@
-"""Searches over HTTP against Chroma's server, in one run: three nodes and a router, load on the same machine.
+"""Searches over HTTP, compared with Chroma's server in one run: three nodes, a router and the load on one machine.
 
-All get the same vectors and queries, by the same HTTP client library, each in its own format: msgpack for ours, JSON
-for Chroma's, whose index is HNSW with ef_search 100. Ours runs twice: with memory for everything, and with memory for
-a tenth of the vectors' bytes. Beside them stands the floor: an empty router that calls an empty node. All servers run
-all the time; rounds of load take turns.
+All servers get the same vectors and queries from the same HTTP client library, in their own formats: msgpack for
+VectorCache, and JSON for Chroma, whose index is HNSW with ef_search 100. VectorCache runs twice: with memory for all
+vectors, and with memory for a tenth of their bytes. The floor is an empty router that calls an empty node. All servers
+run all the time, and rounds of load alternate between them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Search = Callable[[NDArray[np.float32]], Awaitable[list[set[int]]]]
 
 @dataclass
 class Load:
-    """What one round of load saw."""
+    """The results of one round of load."""
 
     rate: float
     latencies: NDArray[np.float64]
@@ -49,7 +49,7 @@ class Load:
 
 
 async def load(search: Search, queries: NDArray[np.float32], clients: int, batch: int = 1) -> Load:
-    """Every query once, by so many clients at a time, so many queries a request."""
+    """Run every query once, from ``clients`` concurrent clients, with ``batch`` queries per request."""
     starts = iter(range(0, len(queries), batch))
     latencies: list[float] = []
     found: list[set[int]] = [set()] * len(queries)
@@ -103,7 +103,7 @@ class Chroma:
                     await asyncio.sleep(0.1)
 
     async def fill(self, vectors: NDArray[np.float32], batch: int = 5000) -> float:
-        """Add all vectors; seconds until the index has them."""
+        """Add all vectors. Return the seconds until they are indexed."""
         began = time.perf_counter()
         settings = {"name": "benchmark", "configuration": {"hnsw": {"space": "l2", "ef_search": 100}}}
         self._collection = (await self._post("", settings))["id"]
@@ -127,7 +127,7 @@ class Chroma:
         ) as answer:
             content = await answer.read()
             if answer.status >= 300:
-                raise RuntimeError(f"Chroma answered {answer.status}: {content[:200]!r}")
+                raise RuntimeError(f"Chroma responded with status {answer.status}: {content[:200]!r}")
             return msgspec.json.decode(content)
 
 
@@ -140,7 +140,7 @@ def searching(client: AsyncClient) -> Search:
 
 
 def floor(url: str, session: aiohttp.ClientSession) -> Search:
-    """A request as large as a query, to an empty router that calls an empty node."""
+    """Send a request of the size of a query to an empty router that calls an empty node."""
 
     async def search(batch: NDArray[np.float32]) -> list[set[int]]:
         async with session.post(url, data=batch.tobytes()) as answer:
@@ -220,29 +220,29 @@ async def measure(name: str, data: DataSet, folder: Path, port: int) -> None:
         figures,
         [
             at_least("recall@10", recalls["ours"], 0.95),
-            at_least("queries/s at 8 clients, of Chroma's", rates["ours", 8] / rates["chroma", 8], least),
-            at_most("p50 at 1 client, of Chroma's", p50["ours", 1] / p50["chroma", 1], most),
-            at_most("p50 at 1 client, of two empty hops", p50["ours", 1] / p50["two empty hops", 1], 2.0),
-            at_least("queries/s in batches of 100, of our single rate", batch_rate / rates["ours", 1], 5.0),
+            at_least("queries/s at 8 clients / Chroma", rates["ours", 8] / rates["chroma", 8], least),
+            at_most("p50 at 1 client / Chroma", p50["ours", 1] / p50["chroma", 1], most),
+            at_most("p50 at 1 client / two empty hops", p50["ours", 1] / p50["two empty hops", 1], 2.0),
+            at_least("queries/s in batches of 100 / single queries", batch_rate / rates["ours", 1], 5.0),
             at_most(
-                "memory for a tenth: p50 at 1 client, of all in memory", p50[tenth, 1] / p50["ours", 1], 1.3
+                "memory for a tenth: p50 at 1 client / all in memory", p50[tenth, 1] / p50["ours", 1], 1.3
             ),
             at_most(
-                "memory for a tenth: p99 at 1 client, of all in memory", p99[tenth, 1] / p99["ours", 1], 2.0
+                "memory for a tenth: p99 at 1 client / all in memory", p99[tenth, 1] / p99["ours", 1], 2.0
             ),
             at_least(
-                "memory for a tenth: queries/s at 8, of all in memory",
+                "memory for a tenth: queries/s at 8 / all in memory",
                 rates[tenth, 8] / rates["ours", 8],
                 0.7,
             ),
-            at_most("a node's memory beyond what its memory layer holds, MB", memory, 150.0),
+            at_most("memory of a node besides its memory layer, MB", memory, 150.0),
         ],
     )
     plot(name, vectors.shape, rates, p50)
 
 
 async def beyond_its_layer(url: str, pid: int) -> float:
-    """MB that a node takes beside the bytes that its memory layer counts and the pages of mapped files."""
+    """Return the MB that a node uses in addition to its memory layer and the pages of mapped files."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/stats") as answer:
         layers = {layer["name"]: layer for layer in (await answer.json())["layers"]}
     held = psutil.Process(pid).memory_info()
@@ -255,7 +255,7 @@ def plot(
     rates: dict[tuple[str, int], float],
     p50: dict[tuple[str, int], float],
 ) -> None:
-    """Bars of throughput and latency by number of clients."""
+    """Plot throughput and latency by number of clients as bars."""
     import matplotlib
 
     matplotlib.use("Agg")

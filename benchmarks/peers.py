@@ -1,22 +1,23 @@
 """VectorCache and other libraries that search in process, on the same vectors and queries.
 
-The peers are measured one after the other, each in processes of its own, which are started afresh:
+The peers are measured one after the other, each in three new processes:
 
 1. The first process reads the vectors from a file, builds the index and stores it.
 2. The second opens the stored index and finds the smallest setting that reaches a recall of 0.95. If none
-   does, it takes the setting of the best recall.
+   does, it chooses the setting with the best recall.
 3. The third opens the stored index and answers one query: the cold start. The library is imported before
    that, and the files are in the system's page cache. It then answers all queries once as a warm-up, and
    ``ROUNDS`` times with each query timed. These are the queries that the setting was chosen with.
 
-Every library has one thread where that can be set, for builds too. The memory is the growth of the third
-process's resident memory, from before it opens the index to after the last query. The private memory leaves
-out the pages of mapped files. The bytes on disk are those allocated to all files after the last query.
-VectorCache's include its disk cache, which holds a copy of the chunks that were searched.
+Every library uses one thread if this can be configured, also for builds. The memory is the growth of the
+third process's resident memory, from before it opens the index to after the last query. The private memory
+excludes the pages of mapped files. The bytes on disk are those allocated to all files after the last query.
+For VectorCache they include its disk cache, which has a copy of the searched chunks.
 
 All distances are Euclidean. The graphs of Chroma and LanceDB are built with the default parameters of these
-libraries (M 16 and 20, ``ef_construction`` 100 and 300). Qdrant and hnswlib need values: M is 16 for both,
-and ``ef_construction`` 100 and 200. Qdrant's thresholds are set so that 1 MB of vectors already gets a graph.
+libraries (M 16 and 20, ``ef_construction`` 100 and 300). Qdrant and hnswlib require explicit values: M is 16
+for both, and ``ef_construction`` is 100 and 200. Qdrant's thresholds are set so that a graph is built from 1 MB
+of vectors on.
 """
 
 from __future__ import annotations
@@ -83,11 +84,11 @@ EFS = (*range(K, 100, 5), *range(100, 300, 10), *range(300, 1001, 50))
 
 
 class Peer(ABC):
-    """One library; a process calls ``build``, or ``open`` and then ``use`` and ``search``.
+    """A library to compare. A process calls ``build``, or ``open`` followed by ``use`` and ``search``.
 
     Args:
-        folder: where it stores its index.
-        dimension: components of a vector.
+        folder: directory of the index.
+        dimension: number of components of a vector.
     """
 
     name: ClassVar[str]
@@ -99,7 +100,7 @@ class Peer(ABC):
 
     @abstractmethod
     async def build(self, vectors: Floats) -> None:
-        """Store an index of vectors (n, d), whose ids are their positions."""
+        """Build and store an index of vectors (n, d), whose ids are their positions."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -107,18 +108,18 @@ class Peer(ABC):
 
     @abstractmethod
     async def use(self, setting: Setting) -> None:
-        """Search with this setting from now on."""
+        """Set the search parameters for subsequent searches."""
 
     @abstractmethod
     async def search(self, query: Floats) -> Iterable[int]:
-        """The ids of the ``K`` nearest to one query (d,)."""
+        """Return the ids of the ``K`` nearest vectors to a query (d,)."""
 
     @abstractmethod
     def lookups(self) -> Sequence[Sequence[Setting]]:
-        """Settings of an open index, each lookup from the least recall to the best; the first comes first."""
+        """Return lists of settings for an open index, in order of preference, each in order of increasing recall."""
 
     async def close(self) -> None:  # noqa: B027 - not every library has something to close
-        """Close what ``open`` opened."""
+        """Close the index opened by ``open``."""
 
 
 class VectorCache(Peer):
@@ -149,7 +150,7 @@ class VectorCache(Peer):
 
 
 class Chroma(Peer):
-    """A collection's ``ef_search`` takes effect when the index is loaded, hence ``use`` opens it anew."""
+    """Chroma. A collection's ``ef_search`` takes effect when the index is loaded, so ``use`` reopens the index."""
 
     name = "Chroma"
     module = "chromadb"
@@ -193,7 +194,7 @@ class Chroma(Peer):
 
 
 class LanceDB(Peer):
-    """The index IVF_HNSW_SQ, with one partition at these sizes; re-ranked only if it needs that."""
+    """LanceDB's index IVF_HNSW_SQ, with one partition at these sizes. Re-ranks only if the recall requires it."""
 
     name = "LanceDB"
     module = "lancedb.index"
@@ -302,7 +303,7 @@ class Hnswlib(Peer):
 
 
 class FaissIVF(Peer):
-    """As many lists as four times the root of the number of vectors."""
+    """faiss's IVF index. The number of lists is four times the square root of the number of vectors."""
 
     name = "faiss IVF flat"
     module = "faiss"
@@ -341,14 +342,14 @@ class Questions(NamedTuple):
 
 
 async def build(peer: Peer, vectors: Path) -> float:
-    """Seconds of building and storing an index of the vectors in a .npy file."""
+    """Build and store an index of the vectors in a .npy file. Return the seconds."""
     started = time.perf_counter()
     await peer.build(np.load(vectors))
     return time.perf_counter() - started
 
 
 async def tune(peer: Peer, asked: Questions) -> Setting:
-    """The smallest setting of the first lookup that reaches ``RECALL``, or else that of the best recall."""
+    """Return the smallest setting of the first lookup that reaches ``RECALL``, or the setting with the best recall."""
     await peer.open()
     found: list[tuple[float, Setting]] = []
     for lookup in peer.lookups():
@@ -362,7 +363,7 @@ async def tune(peer: Peer, asked: Questions) -> Setting:
 
 
 async def climb(peer: Peer, lookup: Sequence[Setting], asked: Questions) -> tuple[float, Setting]:
-    """The smallest setting that reaches ``RECALL``, or else the best that was tried; its recall first."""
+    """Return the recall and the smallest setting that reaches ``RECALL``, or otherwise the best one tried."""
     tried: dict[int, float] = {}
     low, high = 0, len(lookup)
     while low < high:
@@ -380,7 +381,7 @@ async def recall_of(peer: Peer, asked: Questions) -> float:
 
 
 async def serve(peer: Peer, setting: Setting, asked: Questions) -> Figures:
-    """Figures of an index that is opened and searched with one setting."""
+    """Open an index, search it with one setting, and return the figures."""
     process = psutil.Process()
     return_free_memory()
     before = process.memory_info()
@@ -408,13 +409,13 @@ async def serve(peer: Peer, setting: Setting, asked: Questions) -> Figures:
 
 
 def return_free_memory() -> None:
-    """Return freed memory to the system (glibc), or an index could use it without being counted."""
+    """Return freed memory to the system (glibc), because an index could otherwise use it without being counted."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
 
 
 async def latencies(peer: Peer, queries: Floats) -> list[float]:
-    """Seconds of each query, one after the other."""
+    """Run the queries sequentially, and return the seconds of each."""
     seconds = []
     for query in queries:
         started = time.perf_counter()
@@ -424,7 +425,7 @@ async def latencies(peer: Peer, queries: Floats) -> list[float]:
 
 
 def in_process(stage: Stage, kind: type[Peer], folder: Path, dimension: int, *values: object) -> Any:
-    """The result of a stage that a new process runs."""
+    """Run a stage in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_run, stage, kind, folder, dimension, *values).result()
 
@@ -437,7 +438,7 @@ def _run(stage: Stage, kind: type[Peer], folder: Path, dimension: int, *values: 
 
 
 def measure(kind: type[Peer], vectors: Path, asked: Questions) -> Figures:
-    """All figures of a peer."""
+    """Run all stages of a peer and return its figures."""
     dimension = asked.queries.shape[1]
     with tempfile.TemporaryDirectory() as folder:
         place = (kind, Path(folder), dimension)
@@ -470,7 +471,7 @@ def compare(name: str, data: DataSet) -> None:
 
 
 def table(figures: dict[str, Figures]) -> str:
-    """An aligned Markdown table: a row for each peer."""
+    """Return an aligned Markdown table with one row per peer."""
     rows = [
         ("", *COLUMNS),
         *((peer, *(str(found[one]) for one in COLUMNS)) for peer, found in figures.items()),
@@ -486,7 +487,7 @@ def shown(setting: Setting) -> str:
 
 
 def say(text: str) -> None:
-    """Progress."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,7 @@
-"""Nodes that a query asks, by how many nodes and shards there are: one collection of text embeddings.
+"""Number of nodes searched per query, by the number of nodes and shards, for one collection of text embeddings.
 
-Chunks placed one by one stand beside shards of several sizes; each figure is a mean over held-out queries at rest.
+Chunks that are placed individually are compared with shards of several sizes. Each figure is a mean over held-out
+queries without other load.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from vectorcache.routing.ring import HashRing
 NODES = (3, 10, 50)
 SHARDS = (64, 16, 4, 1)
 MEASURED = {3: 2.3, 10: 5.3, 50: 9.6}
-"""Nodes per query that 64 groups of cells took with two replicas and a greedy cover, before there were shards."""
+"""Nodes per query, by number of nodes, of the earlier placement: 64 groups of cells, two replicas, a greedy cover."""
 
 
 def asked(coarse: CoarseQuantizer, cells: list[np.ndarray], nodes: int, shard_bytes: int) -> float:
-    """Mean number of nodes that a query asks."""
+    """Return the mean number of nodes searched per query."""
     placement = Placement(HashRing([f"node-{n}" for n in range(nodes)]), shard_bytes, NodeLoads())
     chosen = [placement.nodes_for(coarse.manifest, [one]) for one in cells]
     return float(np.mean([len(np.unique(one)) for one in chosen if one is not None]))
 
 
 async def measure(vectors: int, queries: int) -> None:
-    """Build once, and place it in all ways."""
+    """Build one collection, and place it with every number of nodes and shards."""
     data = load("text-256", vectors)
     blobs = MemoryBlobStore()
     manifest = (await build_collection(blobs, "benchmark", data.vectors)).manifest

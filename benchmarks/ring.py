@@ -1,6 +1,6 @@
 """Balance and movement of the ring as it grows from 2 to 100 nodes, and the time to build it.
 
-Prints a table and leaves a plot; needs matplotlib (the ``bench`` extra).
+Prints a table and writes a plot. Needs matplotlib (the extra ``bench``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vectorcache.routing.ring import LOAD_CAP, HashRing
 
 @dataclass(frozen=True)
 class Row:
-    """One size of the ring. Shares are of all slots; ``ideal`` is what the new node must take, 1 / nodes."""
+    """One size of the ring. Shares are fractions of all slots; ``ideal`` is the share of the new node, 1 / nodes."""
 
     nodes: int
     max_over_mean: float
@@ -29,7 +29,7 @@ class Row:
 
 
 def measure(nodes: int, before: HashRing, virtual_nodes: int) -> tuple[Row, HashRing]:
-    """The ring of ``nodes`` nodes, and what growing by the last of them moved."""
+    """Return the ring of ``nodes`` nodes, and the movement caused by adding the last of them."""
     name = f"products-node-{nodes - 1}"
     start = time.perf_counter()
     ring = before.with_node(name)
@@ -49,7 +49,7 @@ def measure(nodes: int, before: HashRing, virtual_nodes: int) -> tuple[Row, Hash
 
 
 def run(largest: int, virtual_nodes: int) -> list[Row]:
-    """One row for each size from 2 to ``largest``."""
+    """Return one row for each size from 2 to ``largest``."""
     ring, rows = HashRing(["products-node-0"], virtual_nodes), []
     for nodes in range(2, largest + 1):
         row, ring = measure(nodes, ring, virtual_nodes)
@@ -58,7 +58,7 @@ def run(largest: int, virtual_nodes: int) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Every size up to 12, then every tenth."""
+    """Return a table of every size up to 12, and of every tenth size above."""
     lines = ["nodes  max/mean   moved   ideal  collateral  build ms"]
     lines += [
         f"{row.nodes:5d}  {row.max_over_mean:8.4f}  {row.moved:6.2%}  {row.ideal:6.2%}"
@@ -70,7 +70,7 @@ def table(rows: list[Row]) -> str:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Balance above, movement below."""
+    """Plot the balance above and the movement below."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -93,9 +93,13 @@ def plot(rows: list[Row], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=100, help="the largest ring (default 100)")
-    parser.add_argument("--virtual-nodes", type=int, default=10_000, help="slots (default 10000)")
-    parser.add_argument("--plot", type=Path, default=Path("build/ring.png"), help="default build/ring.png")
+    parser.add_argument(
+        "--nodes", type=int, default=100, help="number of nodes of the largest ring (default 100)"
+    )
+    parser.add_argument("--virtual-nodes", type=int, default=10_000, help="number of slots (default 10000)")
+    parser.add_argument(
+        "--plot", type=Path, default=Path("build/ring.png"), help="file of the plot (default build/ring.png)"
+    )
     parser.add_argument("--json", action="store_true", help="print every size as JSON instead of the table")
     given = parser.parse_args()
     rows = run(given.nodes, given.virtual_nodes)

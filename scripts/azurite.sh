@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install Azurite, the emulator of Azure Blob Storage, below build/ and print the path of its program.
-# Does nothing, and needs no network, where that version is there already.
+# Install Azurite, the emulator of Azure Blob Storage, into build/ and print the path of its program.
+# If this version is already installed, the script needs no network.
 set -eu
 
 version=3.35.0
@@ -13,7 +13,7 @@ installed() {
 }
 
 if ! installed; then
-    # Beside its place and then renamed: two of these at once, or one that breaks off, leave no half of it.
+    # Installed into a temporary directory and then renamed, so that concurrent or aborted runs leave no partial install.
     mkdir -p "$build"
     work=$(mktemp -d "$build/azurite.XXXXXX")
     trap 'rm -rf "$work"' EXIT

@@ -1,9 +1,9 @@
-"""Bring the chart's copy of the CRD up to date with its source in manifests/.
+"""Update the chart's copy of the CRD from its source in manifests/.
 
-    python scripts/chart_crd.py            copy it
-    python scripts/chart_crd.py --check    say whether that would change anything; exit status 1 if so
+    python scripts/chart_crd.py            update the copy
+    python scripts/chart_crd.py --check    exit with status 1 if the copy is outdated
 
-A chart cannot read files outside its own folder, hence the copy.
+The copy is needed because a chart cannot read files outside its own directory.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ COPY = ROOT / "charts/vectorcache/files/vectorcaches.yaml"
 
 
 def main(arguments: list[str]) -> int:
-    """Copy or check; return the process's exit status."""
+    """Update or check the copy. Return the exit status."""
     source = SOURCE.read_bytes()
     if COPY.is_file() and COPY.read_bytes() == source:
         return 0
     if "--check" in arguments:
         sys.stderr.write(
-            f"{COPY.relative_to(ROOT)} is not {SOURCE.relative_to(ROOT)}: run scripts/chart_crd.py\n"
+            f"{COPY.relative_to(ROOT)} differs from {SOURCE.relative_to(ROOT)}: run scripts/chart_crd.py\n"
         )
         return 1
     COPY.write_bytes(source)

@@ -1,10 +1,10 @@
-"""Make the table of values in the chart's README from values.yaml.
+"""Generate the table of values in the chart's README from values.yaml.
 
-    python scripts/chart_docs.py            write it
-    python scripts/chart_docs.py --check    say whether that would change anything; exit status 1 if so
+    python scripts/chart_docs.py            write the table
+    python scripts/chart_docs.py --check    exit with status 1 if the table is outdated
 
-A value is documented by the comment right above its key. A key without one, whose value is a map, is only the
-heading of the keys below it.
+A value is documented by the comment directly above its key. A key without a comment whose value is a map is only a
+group of the keys below it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ END = "<!-- end of values -->\n"
 
 
 class Value(NamedTuple):
-    """One value: its path from the top, what it is by default, what its comment says."""
+    """One value: its path, its default, and its comment."""
 
     path: str
     default: Any
@@ -31,16 +31,16 @@ class Value(NamedTuple):
 
 
 def values(text: str) -> list[Value]:
-    """All values of a values.yaml, in its order.
+    """Return all values of a values.yaml in order.
 
     Raises:
-        ValueError: one has no comment.
+        ValueError: a value has no comment.
     """
     top = yaml.compose(text, Loader=yaml.SafeLoader)
     assert isinstance(top, yaml.MappingNode)
     found = list(_values(top, "", text.splitlines()))
     if bare := [value.path for value in found if not value.comment]:
-        raise ValueError(f"no comment above {', '.join(bare)}")
+        raise ValueError(f"values without a comment: {', '.join(bare)}")
     return found
 
 
@@ -63,31 +63,29 @@ def _comment_above(lines: list[str], number: int) -> str:
 
 
 def table(found: list[Value]) -> str:
-    """The values as a table in Markdown."""
+    """Return the values as a Markdown table."""
     rows = [f"| `{path}` | `{json.dumps(default)}` | {comment} |\n" for path, default, comment in found]
     return "".join(["| value | default | what it is |\n", "|---|---|---|\n", *rows])
 
 
 def with_table(readme: str, made: str) -> str:
-    """The README with its table replaced."""
+    """Return the README with its table replaced."""
     before, _, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(f"README.md has no lines {BEGIN.strip()} and {END.strip()}")
+        raise ValueError(f"README.md does not contain the lines {BEGIN.strip()} and {END.strip()}")
     return f"{before}{BEGIN}\n{made}\n{END}{after}"
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; return the process's exit status."""
+    """Write or check the table. Return the exit status."""
     readme = CHART / "README.md"
     now = readme.read_text()
     wanted = with_table(now, table(values((CHART / "values.yaml").read_text())))
     if now == wanted:
         return 0
     if "--check" in arguments:
-        sys.stderr.write(
-            "charts/vectorcache/README.md is not what values.yaml says: run scripts/chart_docs.py\n"
-        )
+        sys.stderr.write("charts/vectorcache/README.md is outdated: run scripts/chart_docs.py\n")
         return 1
     readme.write_text(wanted)
     return 0

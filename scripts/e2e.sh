@@ -1,26 +1,26 @@
 #!/bin/sh
-# The end-to-end tests (tests/e2e) on the cluster that KUBECONFIG names: build the images, load them, run the tests.
-# Arguments go to pytest:
+# Run the end-to-end tests (tests/e2e) on the cluster in KUBECONFIG: build the images, load them, and run the tests.
+# Arguments are passed to pytest:
 #
 #   scripts/e2e.sh -k scaling
 #   scripts/e2e.sh --images     only build and load the images
 #
-#   E2E_LOAD         command that loads an archive of images into the cluster; the file's name is appended. Default: the
-#                    test cluster's, or else kind's
-#   E2E_BUILD        0: the images are in the cluster already
-#   E2E_CUT, E2E_HEAL  commands that take a Kubernetes node off the network and put it back; the node's name is appended.
-#                    Default: the test cluster's; without them that test is skipped
-#   E2E_IDLE_SECONDS how long an idle operator is watched, default 60
-#   E2E_PREFIX       for a cluster that others use too: before the names of all namespaces; the operator watches only these
-#   E2E_RESULTS      folder of figures and of what failed tests leave for diagnosis, default build/e2e
+#   E2E_LOAD         command that loads an archive of images into the cluster; the file name is appended. Default: the
+#                    command of the test cluster if there is one, otherwise kind
+#   E2E_BUILD        0: the images are already in the cluster
+#   E2E_CUT, E2E_HEAL  commands that disconnect a Kubernetes node from the network and reconnect it; the node name is
+#                    appended. Default: the commands of the test cluster; without them, that test is skipped
+#   E2E_IDLE_SECONDS time for which an idle operator is observed, default 60
+#   E2E_PREFIX       for a shared cluster: prefix of the names of all namespaces; the operator watches only these
+#   E2E_RESULTS      directory for figures and for the diagnostics of failed tests, default build/e2e
 set -eu
 
 cd "$(dirname "$0")/.."
-: "${KUBECONFIG:?names no cluster}"
+: "${KUBECONFIG:?must be set to the kubeconfig of a cluster}"
 results=${E2E_RESULTS:-build/e2e}
 cluster=$PWD/../shared/cluster/cluster
 if [ -x "$cluster" ]; then
-    # It numbers its nodes: kube-node-2 is 2.
+    # The commands take the number of a node: 2 for kube-node-2.
     [ -n "${E2E_CUT+set}" ] || export E2E_CUT="sh -c '$cluster cut \${0##*-}'"
     [ -n "${E2E_HEAL+set}" ] || export E2E_HEAL="sh -c '$cluster heal \${0##*-}'"
 fi

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Build the images, by docker or buildah, and print their names.
+# Build the images with docker or buildah, and print their names.
 #
 #   scripts/images.sh [--name PREFIX] [--tag TAG] [--save FILE.tar] [IMAGE...]
 #
-#   IMAGE          operator, node, router, client; all of these unless named. azurite: the emulator of Azure Blob Storage,
+#   IMAGE          operator, node, router or client; default: all four. azurite builds the emulator of Azure Blob Storage
 #                  for the quick start, always as localhost/azurite:3
-#   --name PREFIX  before the image's name, default vectorcache/
-#   --tag TAG      default: the version
-#   --save FILE    also write all of them into an archive, which `kind load image-archive` and `ctr images import` take
+#   --name PREFIX  prefix of the image names, default vectorcache/
+#   --tag TAG      tag of the images, default: the version
+#   --save FILE    also save the images to an archive for `kind load image-archive` and `ctr images import`
 #
 #   CONTAINER_TOOL docker or buildah; default: the first of them that works
-#   BASE           base image, default: the Dockerfile's
-#   BUILD_FLAGS    more flags for the build
+#   BASE           base image, default: that of the Dockerfile
+#   BUILD_FLAGS    additional flags for the build
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -45,19 +45,19 @@ if [ -z "$tool" ]; then
     elif command -v buildah >/dev/null; then
         tool=buildah
     else
-        echo "neither docker (running) nor buildah is here; CONTAINER_TOOL names another" >&2
+        echo "neither a running docker nor buildah was found; set CONTAINER_TOOL" >&2
         exit 1
     fi
 fi
 
-# A machine without a registry says here how it builds: its base image, its pip settings.
+# A test cluster without a registry provides its own base image and build flags.
 cluster=$PWD/../shared/cluster/cluster
 if [ -z "${BUILD_FLAGS+set}" ] && [ "$tool" = buildah ] && [ -x "$cluster" ]; then
     "$cluster" base-image
     BUILD_FLAGS=$("$cluster" build-flags)
 fi
 
-# All files and images carry the same time, so that the same sources give the same image.
+# All files and images get the same timestamp, so that the same sources produce the same image.
 epoch=315532800
 set -- --build-arg "VERSION=$version" --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)"
 [ -z "${BASE:-}" ] || set -- "$@" --build-arg "BASE=$BASE"
@@ -83,14 +83,14 @@ archive() { # FILE NAME...
         "$tool" save --output "$file" "$@"
         return
     fi
-    # One OCI layout for all images, because they share most of their layers.
+    # All images are written to one OCI layout, because they share most of their layers.
     layout=$PWD/build/images/layout
     rm -rf "$layout"
     mkdir -p "$layout"
     for one; do
         buildah push --quiet --compression-format zstd --compression-level 1 "$one" "oci:$layout:$one"
     done
-    # containerd wants names with a registry; one without means that of the Dockerfile's base, to all container runtimes.
+    # containerd needs image names with a registry. Without one, container runtimes assume that of the Dockerfile's base.
     registry=$(sed -n 's#^ARG BASE=\([^/]*/\).*#\1#p' Dockerfile)
     key=org.opencontainers.image.ref.name
     sed -i "s#\"$key\":\"\([^\"]*\)\"#&,\"io.containerd.image.name\":\"$registry\1\"#g
@@ -101,7 +101,7 @@ archive() { # FILE NAME...
         oci-layout index.json $manifests --files-from -
 }
 
-blobs() { # FILE...: the blobs that these name
+blobs() { # FILE...: print the paths of the blobs that the files refer to
     grep -ohE '"digest": *"sha256:[0-9a-f]{64}' "$@" | sed 's#.*"sha256:#blobs/sha256/#' | sort -u
 }
 

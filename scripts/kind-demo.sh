@@ -1,14 +1,15 @@
 #!/bin/sh
-# VectorCache on a cluster of its own on this machine, by docker and kind: creates the cluster, builds and loads the images,
-# and runs the quick start, which installs the chart, starts Azurite as the blob store, builds a collection with a Job,
-# searches from a pod and prints the answer. A second run begins anew on the same cluster.
+# Run VectorCache on a local Kubernetes cluster with docker and kind. The script creates the cluster, builds and loads the
+# images, and runs the quick start, which installs the chart, starts Azurite as the blob store, builds a collection with a
+# Job, searches from a pod and prints the result. A second run reuses the cluster and starts from scratch.
 #
 #   scripts/kind-demo.sh [delete]
 #
-#   delete        removes the cluster
-#   KIND_CLUSTER  its name, default vectorcache
-#   KUBECONFIG    with E2E_LOAD: of a cluster that is there already; then kind is not needed and nothing is created
-#   E2E_LOAD      command that loads an archive of images into that cluster; the file's name is appended
+#   delete        delete the cluster
+#   KIND_CLUSTER  name of the cluster, default vectorcache
+#   E2E_LOAD      use the existing cluster in KUBECONFIG instead of kind. The value is the command that loads an archive
+#                 of images into it; the file name is appended
+#   KUBECONFIG    with E2E_LOAD: kubeconfig of the existing cluster
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -33,7 +34,7 @@ if [ -z "${E2E_LOAD:-}" ]; then
         kind delete cluster --name "$name"
         exit
     fi
-    say "a cluster"
+    say "Creating the cluster"
     export KUBECONFIG="$folder/kubeconfig"
     if kind get clusters | grep -qx "$name"; then
         kind export kubeconfig --name "$name"
@@ -43,19 +44,19 @@ if [ -z "${E2E_LOAD:-}" ]; then
     export E2E_LOAD="kind load image-archive --name $name"
 fi
 
-say "images; the first time takes some minutes"
+say "Building and loading the images; the first build takes some minutes"
 scripts/load_images.sh "$folder"
 
-say "the quick start, after what is left of an earlier one is gone"
+say "Running the quick start, after deleting the resources of an earlier run"
 helm uninstall vectorcache --namespace vectorcache-system --ignore-not-found --wait
 kubectl delete namespace words --ignore-not-found --timeout=2m
 examples/quickstart/run.sh
 
-say "what there is now"
+say "Resources"
 kubectl --namespace words get vectorcaches,pods --output wide
 cat >&2 <<END
 
-Go on:
+Next steps:
     export KUBECONFIG=$KUBECONFIG
     kubectl -n words scale vectorcache words --replicas=5
     kubectl -n words get vectorcache words --watch

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Build all images, Azurite's too, and load them into a cluster that has no registry.
+# Build all images, including Azurite, and load them into a cluster without a registry.
 #
-#   scripts/load_images.sh FOLDER      FOLDER is where archives are for a while
+#   scripts/load_images.sh DIRECTORY   DIRECTORY is used for temporary archives
 #
-#   E2E_LOAD           command that loads an archive of images into the cluster; the file's name is appended. Default: the
-#                      test cluster's, or else kind's
-#   E2E_NEXT_TAG       a second tag of the node's image, for tests that roll to another one; none unless given
+#   E2E_LOAD           command that loads an archive of images into the cluster; the file name is appended. Default: the
+#                      command of the test cluster if there is one, otherwise kind
+#   E2E_NEXT_TAG       second tag of the node image, for tests of rolling updates; default: none
 set -eu
 
 cd "$(dirname "$0")/.."

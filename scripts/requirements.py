@@ -1,6 +1,6 @@
-"""Print what extras of this project need, one requirement a line, without the project itself.
+"""Print the requirements of extras of this project, one per line, without the project itself.
 
-An image installs these before any source code is copied into it, so that a change of the code rebuilds in seconds.
+Images install these before source code is copied, so that an image is rebuilt in seconds after a change of the code.
 
     python scripts/requirements.py node
     python scripts/requirements.py azure build
@@ -19,7 +19,7 @@ PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 def requirements(project: Mapping[str, Any], extras: Iterable[str]) -> list[str]:
-    """The project's own dependencies and those of the extras, sorted; an extra may name others of the project.
+    """Return the dependencies of the project and of the extras, sorted. Extras may refer to other extras.
 
     Raises:
         KeyError: the project has no such extra.
@@ -38,4 +38,4 @@ def _of(project: Mapping[str, Any], extras: Iterable[str]) -> Iterator[str]:
 
 if __name__ == "__main__":
     project = tomllib.loads(PYPROJECT.read_text())["project"]
-    print("\n".join(requirements(project, sys.argv[1:])))  # noqa: T201 - this is what it is for
+    print("\n".join(requirements(project, sys.argv[1:])))  # noqa: T201 - printing is the purpose of this script

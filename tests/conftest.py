@@ -23,3 +23,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if INTEGRATION in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("processes"))
+        elif item.get_closest_marker("azurite"):
+            item.add_marker(pytest.mark.xdist_group("azurite"))  # one worker starts the emulator

@@ -1,4 +1,4 @@
-"""Python clients of a router's HTTP API: ``AsyncClient`` for asyncio, ``Client`` for everything else.
+"""Python clients of a router's HTTP API: ``AsyncClient`` for asyncio, and ``Client`` for synchronous programs.
 
 They need the extra ``vectorcache[client]``. The messages are defined in ``vectorcache.wire.public``.
 """

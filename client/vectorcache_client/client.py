@@ -1,4 +1,4 @@
-"""The asynchronous client of a router. The one place of this package that speaks HTTP."""
+"""The asynchronous client of a router. The only module of this package that uses HTTP."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _HEADERS = {
 
 
 def _plain(value: object) -> object:
-    """A number of numpy as Python's own; ids and k often come out of arrays."""
+    """Return a NumPy scalar as a Python number: ids and k are often taken from arrays."""
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"{type(value).__name__} cannot be sent")
+    raise NotImplementedError(f"a value of type {type(value).__name__} cannot be encoded")
 
 
 _encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
@@ -53,22 +53,22 @@ _node_count = msgspec.msgpack.Decoder(public.NodeCount).decode
 
 
 class AsyncClient:
-    """Searches collections through a router.
+    """An asynchronous client that searches collections through a router.
 
         async with AsyncClient("http://127.0.0.1:8100") as client:
             found = await client.search("glove", vector, k=5)
             print([hit.id for hit in found.results[0].hits])
 
-    What failed for a reason that may pass (``Unavailable``, ``Overloaded``, no connection) is tried again, after
-    back-off with jitter, as often as ``retry`` allows and within the call's deadline. All calls may run concurrently,
-    on the event loop of the first one. Errors of all calls: ``InvalidInput``, ``NotFound``, ``Conflict``,
-    ``DeadlineExceeded``, ``Unavailable``, and ``VectorCacheError`` where the server failed.
+    Transient failures (``Unavailable``, ``Overloaded``, connection errors) are retried with exponential backoff and
+    jitter, as often as ``retry`` allows and within the call's deadline. All calls may run concurrently, on the event
+    loop of the first one. Every call may raise ``InvalidInput``, ``NotFound``, ``Conflict``, ``DeadlineExceeded``,
+    ``Unavailable``, and ``VectorCacheError`` if the server failed.
 
     Args:
-        url: the router's base URL.
-        timeout: seconds for a call with all its tries, unless the call has its own.
-        connections: how many requests may be under way at once; more wait.
-        retry: how often to try, and how long to wait in between; its times for each try do not apply.
+        url: base URL of the router.
+        timeout: seconds for a call including its retries, unless the call sets its own.
+        connections: maximum number of concurrent requests; further requests wait.
+        retry: number of attempts and the delays between them; its timeouts per attempt are not used.
         rng: source of the jitter.
     """
 
@@ -103,10 +103,10 @@ class AsyncClient:
         """Return the k nearest neighbours of one vector (d,) or of each of a batch (b, d); one result per vector.
 
         Args:
-            collection: its name.
+            collection: name of the collection.
             vectors: finite numbers.
             k: number of neighbours; the router's default is 10.
-            options: see ``vectorcache.SearchOptions``. The timeout is that of the call, retries included.
+            options: see ``vectorcache.SearchOptions``. The timeout applies to the whole call, including retries.
         """
         queries = _as_batch(vectors)
         timeout = options.get("timeout")
@@ -116,41 +116,41 @@ class AsyncClient:
         path = f"/v1/collections/{check_collection(collection)}/search"
         found = _search_response(await self._post(path, request, timeout))
         if len(found.results) != len(queries):
-            # Raw numbers do not say where a vector ends: two halves look like one whole.
-            told = (await self.collection(collection)).dimension
-            raise InvalidInput("vectors", f"dimension {queries.shape[1]}", f"dimension {told}")
+            # Vectors are sent as raw bytes without their dimension, so a wrong one shows in the number of results.
+            expected = (await self.collection(collection)).dimension
+            raise InvalidInput("vectors", f"dimension {queries.shape[1]}", f"dimension {expected}")
         return found
 
     async def vectors(
         self, collection: str, ids: Sequence[int | str], *, version: int | None = None
     ) -> public.VectorsResponse:
-        """Vectors and payloads by their ids; ids that the collection does not have are in ``missing``."""
+        """Return vectors and payloads by id. Ids that the collection does not contain are listed in ``missing``."""
         request = public.VectorsRequest(ids=list(ids), version=version)
         path = f"/v1/collections/{check_collection(collection)}/vectors"
         return _vectors_response(await self._post(path, request))
 
     async def collections(self) -> list[public.CollectionInfo]:
-        """All collections, by name."""
+        """Return all collections, sorted by name."""
         return _collection_list(await self._get("/v1/collections")).collections
 
     async def collection(self, collection: str) -> public.CollectionInfo:
-        """One collection as it is served now."""
+        """Return information about the served version of a collection."""
         return _collection_info(await self._get(f"/v1/collections/{check_collection(collection)}"))
 
     async def ring(self) -> public.RingInfo:
-        """The nodes, and how many slots each owns."""
+        """Return the nodes on the ring and the number of slots that each owns."""
         return _ring_info(await self._get("/v1/ring"))
 
     async def node_count(self) -> public.NodeCount:
-        """How many nodes there should be, and how many there are."""
+        """Return the desired and the actual number of nodes."""
         return _node_count(await self._get("/v1/nodes/count"))
 
     async def set_node_count(self, count: int) -> public.NodeCount:
-        """Ask for another number of nodes; they come and go in their own time, see ``node_count``."""
+        """Set the desired number of nodes. Nodes start and stop asynchronously, see ``node_count``."""
         return _node_count(await self._post("/v1/nodes/count", public.NodeCountRequest(count=count)))
 
     async def ready(self) -> bool:
-        """Whether the server is there and takes searches. Asks once."""
+        """Return whether the server responds and is ready. Makes one request, without retries."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._once("GET", "/readyz", None)
@@ -159,7 +159,7 @@ class AsyncClient:
         return True
 
     async def close(self) -> None:
-        """Close the connections; a second call does nothing."""
+        """Close the connections. A second call does nothing."""
         self._closed = True
         session, self._opened = self._opened, None
         if session is not None:
@@ -186,22 +186,24 @@ class AsyncClient:
 
         try:
             async with asyncio.timeout(seconds) as scope:
-                return await self._tried(attempt)
+                return await self._with_retries(attempt)
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise DeadlineExceeded(f"{method} {self._url}{path}: not done within {seconds:g} s") from error
+            raise DeadlineExceeded(
+                f"{method} {self._url}{path}: not completed within {seconds:g} s"
+            ) from error
 
-    async def _tried(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The first try goes without tenacity, which would cost a third of the time of a call that succeeds."""
+    async def _with_retries(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call and retry it. The first attempt avoids tenacity, which costs a third of a successful call."""
         try:
             return await call()
         except Unavailable as error:
-            if self._retry.attempts == 1 or not _may_pass(error):
+            if self._retry.attempts == 1 or not _is_transient(error):
                 raise
         await asyncio.sleep(self._retry.wait(1, self._rng))
         again = AsyncRetrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(_is_transient),
             stop=stop_after_attempt(self._retry.attempts - 1),
             wait=lambda state: self._retry.wait(state.attempt_number + 1, self._rng),
             reraise=True,
@@ -222,7 +224,7 @@ class AsyncClient:
         return answer
 
     def _session(self) -> aiohttp.ClientSession:
-        """Opened by the first call, because it belongs to the event loop that runs then."""
+        """Return the session. The first call opens it, because a session belongs to the running event loop."""
         if self._opened is None:
             if self._closed:
                 raise Unavailable("the client is closed")
@@ -235,17 +237,17 @@ class AsyncClient:
         return self._opened
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether another try may help; where the router's time was up, it would take as long again."""
+def _is_transient(error: BaseException) -> bool:
+    """Return whether a retry may help. After a timeout in the router, a retry would take as long again."""
     return isinstance(error, Unavailable) and not isinstance(error, DeadlineExceeded)
 
 
 def _as_batch(vectors: ArrayLike) -> Floats:
-    """Vectors (b, d), or one (d,), as little-endian float32 (b, d)."""
+    """Return vectors (b, d), or one vector (d,), as little-endian float32 (b, d)."""
     try:
         array = np.asarray(vectors)
     except ValueError as error:
-        raise InvalidInput("vectors", vectors, "numbers, as many in each vector") from error
+        raise InvalidInput("vectors", vectors, "vectors of numbers, all of the same length") from error
     batch = as_vectors(array[None] if array.ndim == 1 else array, "vectors")
     if not len(batch):
         raise InvalidInput("vectors", "an empty batch", "at least one vector")

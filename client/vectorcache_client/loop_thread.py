@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for programs that have none."""
+"""An event loop in a background thread, for synchronous programs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines of any number of threads, which wait for them.
+    """A background event loop that runs coroutines for any number of blocking threads.
 
     Args:
-        name: of the thread, and of what is closed in messages.
+        name: name of the thread, also used in error messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,16 +29,16 @@ class LoopThread:
         self._thread.start()
 
     def wait(self, call: Coroutine[Any, Any, T]) -> T:
-        """The answer of a coroutine.
+        """Run a coroutine on the loop and return its result.
 
         Raises:
-            Unavailable: this was closed, before the call or during it.
-            InvalidInput: it is called on this very thread, which would wait for itself.
+            Unavailable: the loop was closed before or during the call.
+            InvalidInput: the call comes from the loop's own thread, which would deadlock.
         """
         if current_thread() is self._thread:
             call.close()
             raise InvalidInput(
-                "thread", self._name, "a call from another thread; here, the asynchronous face"
+                "thread", self._name, "a call from another thread; use the asynchronous API in this one"
             )
         with self._lock:
             if self._loop.is_closed():
@@ -50,15 +50,15 @@ class LoopThread:
         except CancelledError as error:
             raise Unavailable(f"{self._name} was closed during the call") from error
         except BaseException:
-            future.cancel()  # an interrupted wait leaves nothing behind; one that failed is over anyway
+            future.cancel()  # an interrupted wait must not leave the coroutine running
             raise
 
     def close(self, finish: Callable[[], Awaitable[None]]) -> None:
-        """Give up calls that are under way, run ``finish``, end the thread; a second call does nothing.
+        """Cancel running calls, run ``finish``, and end the thread. A second call does nothing.
 
-        What runs in the background is left to ``finish``, which may want to wait for it, and given up after that.
+        Background tasks keep running while ``finish`` runs, so that it can wait for them, and are then cancelled.
         """
-        with self._lock:  # nobody hands a call to a loop that is about to end, and then waits for ever
+        with self._lock:  # no call may be submitted to a loop that is about to stop: it would wait forever
             if self._loop.is_closed():
                 return
             try:

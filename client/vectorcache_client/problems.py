@@ -1,4 +1,4 @@
-"""From a server's problem document (RFC 9457) back to the error that it was made of: the one place that does."""
+"""Conversion of a server's problem document (RFC 9457) back to the error that it was made from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPE_PREFIX = "urn:vectorcache:problem:"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem document; what is not one decodes to an empty one."""
+    """A problem document. All fields are optional, so a foreign JSON object decodes to an empty one."""
 
     type: str = ""
     title: str = ""
@@ -49,7 +49,7 @@ _MISSING = re.compile(r"(?P<kind>.+?) (?P<quote>['\"])(?P<name>.*)(?P=quote) doe
 
 
 class _Shown(str):
-    """Text that shows a value already, so that an error's message does not quote it again."""
+    """The representation of a value, as text that error messages must not quote again."""
 
     __slots__ = ()
 
@@ -58,12 +58,12 @@ class _Shown(str):
 
 
 def error_of(status: int, body: bytes, what: str) -> VectorCacheError:
-    """The error that an answer stands for.
+    """Return the error that a response describes.
 
     Args:
-        status: the answer's HTTP status, not a success.
-        body: a problem document; anything else (a proxy's page) is judged by the status alone.
-        what: what was asked, for the message.
+        status: HTTP status of the response, not a success.
+        body: a problem document; for any other body (such as a proxy's error page) only the status is used.
+        what: method and URL of the request, for the message.
     """
     problem = _decode(body)
     slug = problem.type.removeprefix(TYPE_PREFIX)
@@ -71,7 +71,7 @@ def error_of(status: int, body: bytes, what: str) -> VectorCacheError:
     if slug == "invalid-input":
         return InvalidInput(
             problem.field or "request",
-            _Shown(problem.value or "what was sent"),
+            _Shown(problem.value or "the value"),
             problem.allowed or problem.detail or problem.title,
         )
     if slug == "not-found":

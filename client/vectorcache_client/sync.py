@@ -1,4 +1,4 @@
-"""The client for programs without an event loop."""
+"""The synchronous client of a router."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from vectorcache_client.loop_thread import LoopThread
 
 
 class Client:
-    """An ``AsyncClient`` whose calls wait: same arguments, answers and errors. Any number of threads may share one.
+    """A blocking client with the arguments, results and errors of ``AsyncClient``. It is thread-safe.
 
         with Client("http://127.0.0.1:8100") as client:
             found = client.search("glove", vector, k=5)
             print([hit.id for hit in found.results[0].hits])
 
-    It has one background thread with an event loop, which ``close`` ends.
+    It runs an event loop in one background thread, which ``close`` ends.
 
     Args:
-        url: the router's base URL.
-        timeout: seconds for a call with all its tries, unless the call has its own.
-        connections: how many requests may be under way at once; more wait.
+        url: base URL of the router.
+        timeout: seconds for a call including its retries, unless the call sets its own.
+        connections: maximum number of concurrent requests; further requests wait.
     """
 
     def __init__(self, url: str, *, timeout: float = 10.0, connections: int = 100) -> None:
@@ -74,7 +74,7 @@ class Client:
         return self._thread.wait(self._client.ready())
 
     def close(self) -> None:
-        """Give up calls that are under way, close the connections, end the thread; a second call does nothing."""
+        """Cancel running calls, close the connections, and end the thread. A second call does nothing."""
         self._thread.close(self._client.close)
 
     def __enter__(self) -> Self:

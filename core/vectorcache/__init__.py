@@ -1,8 +1,8 @@
-"""VectorCache, the library: search over vector collections that live in blob storage and outgrow memory.
+"""The VectorCache library: search over vector collections that are kept in blob storage and are larger than memory.
 
-What lives here: stores (files, blobs), cache layers, the chunk index and its build, the hash ring and routers, the
-types of the HTTP APIs. What never does: a server, a client, Kubernetes. Every public name is importable from here;
-building a collection needs the extra ``vectorcache[build]``, Azure ``vectorcache[azure]``.
+It contains stores (files, blobs), cache layers, the chunk index and its build, the hash ring and routers, and the
+types of the HTTP APIs. It contains no server, no client and nothing of Kubernetes. Every public name can be imported
+from here. Building a collection needs the extra ``vectorcache[build]``, and Azure needs ``vectorcache[azure]``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "errors": "Conflict CorruptData DeadlineExceeded InvalidInput NotFound Overloaded Unavailable VectorCacheError",
@@ -51,7 +51,7 @@ __all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: a node needs neither faiss nor what Azure needs."""
+    """Import a public name on first use: a node needs neither faiss nor the Azure SDK."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,37 +1,37 @@
-"""Every error that VectorCache raises on purpose.
+"""The errors that VectorCache raises.
 
     VectorCacheError
-    ├── InvalidInput(field, value, allowed)   the caller's mistake; never retried          (also a ValueError)
-    ├── NotFound(kind, name)                  what was named does not exist                (also a LookupError)
-    ├── Conflict                              a conditional write lost the race
-    ├── CorruptData                           bytes that are not what was written
-    └── Unavailable                           may work when tried again
-        ├── DeadlineExceeded                  the time given was not enough                (also a TimeoutError)
+    ├── InvalidInput(field, value, allowed)   a value is not allowed; never retried        (also a ValueError)
+    ├── NotFound(kind, name)                  an object does not exist                     (also a LookupError)
+    ├── Conflict                              the condition of a write did not hold
+    ├── CorruptData                           bytes are damaged
+    └── Unavailable                           a retry may succeed
+        ├── DeadlineExceeded                  the operation did not finish in time         (also a TimeoutError)
         └── Overloaded                        a bounded queue is full
 
-Errors of libraries are wrapped where they enter, with ``raise ... from error``, so that callers tell the
-retryable from the permanent by one ``except Unavailable``.
+Errors of libraries are wrapped where they are caught, with ``raise ... from error``. So ``except Unavailable``
+catches all errors that may be retried, and no others.
 """
 
 from __future__ import annotations
 
 
 class VectorCacheError(Exception):
-    """Root of the tree."""
+    """Base class of all errors."""
 
 
 class InvalidInput(VectorCacheError, ValueError):
-    """A value that is not allowed: says which field, which value and what is allowed."""
+    """A value is not allowed. The error has the field, the value, and a description of the allowed values."""
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}: {_short(value)} is not allowed; allowed: {allowed}")
+        super().__init__(f"{field}: {_shortened(value)} is not allowed; allowed: {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed
 
 
 class NotFound(VectorCacheError, LookupError):
-    """What was named does not exist."""
+    """An object does not exist. The error has its kind and name."""
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(f"{kind} {name!r} does not exist")
@@ -40,26 +40,26 @@ class NotFound(VectorCacheError, LookupError):
 
 
 class Conflict(VectorCacheError):
-    """A conditional write found something else than it expected; read again and decide anew."""
+    """The condition of a write did not hold. Read the current content again before a new attempt."""
 
 
 class CorruptData(VectorCacheError):
-    """Bytes that are torn, truncated, foreign or of a format that this version does not read."""
+    """Bytes are damaged, truncated, foreign, or in a format that this version does not read."""
 
 
 class Unavailable(VectorCacheError):
-    """A dependency did not do its work this time; trying again may help."""
+    """A dependency failed temporarily. A retry may succeed."""
 
 
 class DeadlineExceeded(Unavailable, TimeoutError):
-    """The time given was not enough."""
+    """An operation did not finish in time."""
 
 
 class Overloaded(Unavailable):
-    """A bounded queue is full; come back later."""
+    """A bounded queue is full. A later retry may succeed."""
 
 
-def _short(value: object, limit: int = 80) -> str:
+def _shortened(value: object, limit: int = 80) -> str:
     text = repr(value)
-    half = limit // 2  # the end of a path tells more than its middle
+    half = limit // 2  # the end of a path is more informative than its middle
     return text if len(text) <= limit else f"{text[: half - 1]}…{text[-half:]}"

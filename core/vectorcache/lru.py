@@ -1,4 +1,4 @@
-"""The least-recently-used cache that the memory layer and the disk layer stand on."""
+"""The least-recently-used cache on which the memory layer and the disk layer are based."""
 
 from __future__ import annotations
 
@@ -15,35 +15,34 @@ V = TypeVar("V")
 
 
 class Removal(Enum):
-    """Why an entry left."""
+    """Reason why an entry was removed."""
 
     EVICTED = "evicted"
-    """It was the least recently used when room was needed."""
+    """It was the least recently used entry when the capacity was exceeded."""
 
     REPLACED = "replaced"
-    """A newer value of its key was put."""
+    """A newer value was put under its key."""
 
     DELETED = "deleted"
-    """It was deleted, or everything was cleared."""
+    """It was deleted, or the LRU was cleared."""
 
 
 class LRU(Generic[K, V]):
-    """A mapping of bounded size that drops what was used least recently.
+    """A mapping of bounded size that evicts the least recently used entries.
 
-    Capacity counts entries (``max_items``), the bytes of the values (``max_bytes``, as ``weigh`` tells
-    them), or both. A value is weighed once, when it is put. Every operation takes O(1), but for ``keys``
-    and ``clear``, and ``put`` takes O(1) for each entry that leaves.
+    The capacity is a number of entries (``max_items``), a number of bytes of the values (``max_bytes``, as measured
+    by ``weigh``), or both. A value is weighed once, when it is put. Every operation takes O(1), except ``keys`` and
+    ``clear``; ``put`` also takes O(1) for each entry that it evicts.
 
-    ``on_removal`` hears of each entry that leaves: key, value, reason. It is called when the operation is
-    complete, so it may call any method of this object. If it raises, the operation stands, all other
-    removals are reported too, and then the first error is raised. It may be set after construction, by
-    an owner that is made later.
+    ``on_removal`` is called with the key, value and reason of each removed entry. It is called when the operation is
+    complete, so it may call any method of this object. If it raises, the operation is not undone, all other removals
+    are reported too, and then the first error is raised. It may be set after construction.
 
-    There is no I/O, lock or log inside: use it from one thread (or one event loop) at a time. ``keys`` is
-    read to its end before the next operation; everything else may interleave.
+    The class does no I/O, locking or logging: use it from one thread (or one event loop) at a time. The iterator
+    of ``keys`` must be exhausted before the next operation.
 
     Raises:
-        InvalidInput: a capacity is not positive, none is given, or ``max_bytes`` lacks ``weigh``.
+        InvalidInput: a capacity is not positive, none is given, or ``max_bytes`` is given without ``weigh``.
     """
 
     __slots__ = (
@@ -51,9 +50,9 @@ class LRU(Generic[K, V]):
         "_bytes",
         "_entries",
         "_item_limit",
+        "_max_bytes",
+        "_max_items",
         "_weigh",
-        "max_bytes",
-        "max_items",
         "on_removal",
     )
 
@@ -67,17 +66,27 @@ class LRU(Generic[K, V]):
     ) -> None:
         _check_capacity(max_items, max_bytes)
         if max_bytes is not None and weigh is None:
-            raise InvalidInput("weigh", weigh, "a callable, where max_bytes is given")
-        self.max_items = max_items
-        self.max_bytes = max_bytes
+            raise InvalidInput("weigh", weigh, "a callable if max_bytes is given")
+        self._max_items = max_items
+        self._max_bytes = max_bytes
         self.on_removal = on_removal
         self._weigh = weigh
         self._item_limit = sys.maxsize if max_items is None else max_items
         self._byte_limit = sys.maxsize if max_bytes is None else max_bytes
-        # Not a plain dict, though its get is 20 % faster: it finds its first key by walking over every slot
-        # deleted in front of it, which makes evictions O(n).
+        # Not a plain dict, although its get is 20 % faster: it finds its first key by skipping all slots that were
+        # deleted before it, which makes an eviction O(n).
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._bytes = 0
+
+    @property
+    def max_items(self) -> int | None:
+        """Maximum number of entries, or None."""
+        return self._max_items
+
+    @property
+    def max_bytes(self) -> int | None:
+        """Maximum total weight of the values, or None."""
+        return self._max_bytes
 
     @property
     def bytes(self) -> int:
@@ -91,11 +100,11 @@ class LRU(Generic[K, V]):
         return key in self._entries
 
     def keys(self) -> Iterator[K]:
-        """Every key, the least recently used first."""
+        """Return an iterator over the keys, the least recently used first."""
         return iter(self._entries)
 
     def get(self, key: K) -> V | None:
-        """The value, which is now the most recently used, or None."""
+        """Return the value and make it the most recently used one, or return None."""
         entries = self._entries
         entry = entries.get(key)
         if entry is None:
@@ -104,7 +113,7 @@ class LRU(Generic[K, V]):
         return entry[0]
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Those that are there, each now more recently used than those before it; half as long as one by one."""
+        """Return the values of the keys that are present, as ``get`` in the order of the keys, in half the time."""
         entries = self._entries
         touch, get = entries.move_to_end, entries.get
         found = {}
@@ -116,22 +125,22 @@ class LRU(Generic[K, V]):
         return found
 
     def peek(self, key: K) -> V | None:
-        """The value, or None; its recency stays."""
+        """Return the value or None, without marking it as used."""
         entry = self._entries.get(key)
         return None if entry is None else entry[0]
 
     def fits(self, value: V) -> bool:
-        """Whether the value alone is within the capacity, so that ``put`` would take it."""
+        """Return whether the value alone is within the capacity, so that ``put`` would store it."""
         return self._weigh is None or self._weigh(value) <= self._byte_limit
 
     def put(self, key: K, value: V) -> bool:
-        """Keep a value as the most recently used one; the least recently used leave for it.
+        """Store a value as the most recently used one, and evict the least recently used ones. Return True.
 
-        A value that outweighs the whole capacity is not taken (False) and evicts nothing. An older value of
-        its key is removed as REPLACED all the same: it is no longer what the key stands for.
+        If the value is larger than the whole capacity, it is not stored, no entry is evicted, and False is returned.
+        An older value of its key is still removed as REPLACED, because it is outdated.
 
         Raises:
-            InvalidInput: ``weigh`` told a negative weight; nothing has changed.
+            InvalidInput: ``weigh`` returned a negative weight; nothing has changed.
         """
         entries = self._entries
         weight = 0
@@ -161,7 +170,7 @@ class LRU(Generic[K, V]):
         return True
 
     def delete(self, key: K) -> bool:
-        """Remove a key; say whether it was there."""
+        """Remove a key. Return whether it was present."""
         return self._remove(key, Removal.DELETED)
 
     def clear(self) -> None:
@@ -186,7 +195,7 @@ class LRU(Generic[K, V]):
         for key, value, reason in removed:
             try:
                 self.on_removal(key, value, reason)
-            except Exception as error:  # noqa: BLE001 - raised below, when all have been reported
+            except Exception as error:  # noqa: BLE001 - raised below, after all removals are reported
                 first_error = first_error or error
         if first_error is not None:
             raise first_error

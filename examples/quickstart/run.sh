@@ -1,6 +1,7 @@
 #!/bin/sh
-# The quick start: the operator, a blob store, a collection, a cache, a search. The images must be there (scripts/images.sh,
-# then loaded into the cluster or pushed to its registry). README.md shows the same lines; the end-to-end tests run these.
+# The quick start: install the operator, start a blob store, build a collection, create a cache, and search. Images must be
+# built with scripts/images.sh and loaded into the cluster or pushed to its registry. README.md shows the same commands, and
+# the end-to-end tests run this script.
 set -eux
 cd "$(dirname "$0")/../.."
 

@@ -1,8 +1,8 @@
-"""The LLM caching layer: semantic responses, embeddings, reasoning and chat memory, in process or on real servers.
+"""The LLM caching layer: response, embedding and reasoning caches and chat memory, in process or on servers.
 
-What lives here: caches in front of language models and all that they stand on. What never does: the tiers, the LRU,
-vector search and the ring, which are ``vectorcache``'s. Every public name is importable from here; what needs an
-optional dependency says which extra to install when it is made.
+This package contains the caches in front of language models, with their stores, indexes and embedders. Tiers, LRU,
+vector search and the hash ring belong to ``vectorcache``. Every public name is importable from here. The constructor
+of an object whose optional dependency is missing raises ``MissingExtra`` with the extra to install.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: who wants a store needs no embedder."""
+    """Import a public name on first access, so that unused modules are not imported."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,4 +1,4 @@
-"""The synchronous face: any of the asynchronous objects, for programs without an event loop."""
+"""Synchronous wrappers of the asynchronous objects, for programs without an event loop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vectorcache_llm.managed import ManagedCache
 
 
 class Sync:
-    """An object whose calls wait: the same names, arguments, answers and errors. Any number of threads may share it.
+    """A blocking wrapper of an object, with the same methods, results and errors. It is thread-safe.
 
         with sync(open_caches(load())) as caches:
             caches.response.put(Request("2 + 2?"), Reply("4"))
 
-    What is an async iterator there is an iterator here; a cache that is an attribute there (``caches.response``) is
-    synchronous here, too. Callables that are given along, such as one that calls a model, run on the event loop and
-    may be plain functions only where the asynchronous method takes these.
+    Async iterators become iterators, and caches that are attributes (``caches.response``) are wrapped too. Functions
+    passed as arguments, such as one that calls a model, run on the event loop. They may be synchronous only if the
+    asynchronous method accepts synchronous functions.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Sync:
         self._finish = finish or wrapped.close
 
     def close(self) -> None:
-        """Close the object, a cache's whole manager with it, and end the thread; a second call does nothing."""
+        """Close the object (for a cache, its manager), and stop the thread; a second call does nothing."""
         self._thread.close(self._finish)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._wrapped, name)
         if isinstance(value, ManagedCache):
             return Sync(value, self._thread, self._finish)
-        return self._waiting(value) if inspect.isroutine(value) else value
+        return self._blocking(value) if inspect.isroutine(value) else value
 
     def __enter__(self) -> Self:
         return self
@@ -48,20 +48,20 @@ class Sync:
     ) -> None:
         self.close()
 
-    def _waiting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _blocking(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self._answer(method(*args, **kwargs))
+            return self._result(method(*args, **kwargs))
 
         return call
 
-    def _answer(self, value: Any) -> Any:
+    def _result(self, value: Any) -> Any:
         if inspect.isawaitable(value):
             return self._thread.wait(value if inspect.iscoroutine(value) else _awaited(value))
         return self._items(value) if isinstance(value, AsyncIterator) else value
 
     def _items(self, items: AsyncIterator[Any]) -> Iterator[Any]:
-        """The items, fetched one by one; an iteration that is left early is ended properly."""
+        """Yield the items, fetched one at a time. The generator is closed if the iteration ends early."""
         try:
             while (item := self._thread.wait(_next(items))) is not _END:
                 yield item
@@ -74,13 +74,13 @@ _END = object()
 
 
 def sync(wrapped: Any) -> Sync:
-    """Open an asynchronous object (a manager, a cache, a store, ...) on an event loop in a thread of its own.
+    """Open an asynchronous object (a manager, a cache, a store, ...) on an event loop in a separate thread.
 
     Args:
-        wrapped: the object, or a coroutine that makes it, such as ``open_caches(...)``.
+        wrapped: the object, or a coroutine that returns it, such as ``open_caches(...)``.
 
     Raises:
-        VectorCacheError: as its ``open``, or the coroutine.
+        VectorCacheError: raised by ``open`` or by the coroutine.
     """
     thread = LoopThread("the cache")
     try:
@@ -93,7 +93,7 @@ def sync(wrapped: Any) -> Sync:
 
 
 async def _nothing() -> None:
-    """There is nothing to close: what did not open has nothing."""
+    """Do nothing: an object that failed to open has nothing to close."""
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What every cache of this layer offers to the manager: deletion, export and import, health, statistics."""
+"""The interface of caches to the manager: deletion, export and import, health, statistics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vectorcache_llm.opened import Opened
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 Record: TypeAlias = dict[str, Any]
-"""One exported entry: JSON values only, all that is needed to restore it exactly."""
+"""An exported entry as JSON values, from which it can be restored exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartHealth:
-    """Whether a part (a tier, a store, an embedder) does its work, and how long it took to say so."""
+    """The health of a part (a tier, a store, an embedder), and the duration of its check in seconds."""
 
     name: str
     ok: bool
@@ -26,51 +26,51 @@ class PartHealth:
 
 
 class ManagedCache(Opened):
-    """One cache as its manager sees it. Opened before its first use (``async with`` does), closed once."""
+    """A cache as seen by the manager. It must be opened before use (``async with`` does so)."""
 
     name: ClassVar[str]
     """"response", "embedding", "reasoning" or "chat"."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready. A backend that is away is no error: it is taken up when it is back."""
+        """Open the cache. An unavailable backend is not an error; it is used once it becomes available."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what runs and release what is held; a second call does nothing."""
+        """Finish pending work and release resources; a second call does nothing."""
 
     @abstractmethod
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry from every tier; say how many different ones there were.
+        """Delete all selected entries from every tier, and return the number of distinct ones.
 
         Raises:
-            Unavailable: a tier did not do it; the others did. What a caller must not see again is never "a miss".
+            Unavailable: a tier failed; the others have deleted the entries.
         """
 
     async def delete_similar(self, scope: Scope, text: str, min_similarity: float) -> int:
-        """Delete the entries of a scope whose text is at least so similar; say how many there were.
+        """Delete the entries of a scope whose text has at least this similarity, and return their number.
 
         Raises:
-            Unsupported: the cache compares no texts.
+            Unsupported: the cache does not compare texts.
         """
         raise Unsupported(f"the {self.name} cache does not compare texts")
 
     @abstractmethod
     def export(self, selection: Selection = EVERYTHING) -> AsyncIterator[Record]:
-        """Every selected entry, as a record that ``restore`` takes."""
+        """Yield every selected entry as a record for ``restore``."""
 
     @abstractmethod
     async def restore(self, records: Sequence[Record]) -> int:
-        """Keep exported entries, with their times and ends of life; say how many were kept (the expired are not).
+        """Store exported entries with their times, and return how many were stored. Expired ones are skipped.
 
         Raises:
-            InvalidInput: a record is not what ``export`` gives; names the field.
+            InvalidInput: a record is not valid output of ``export``; names the field.
         """
 
     @abstractmethod
     async def health(self) -> Sequence[PartHealth]:
-        """Every part's health, asked now, each within its deadline. Never raises."""
+        """Check the health of every part, each within its deadline. Never raises."""
 
     @abstractmethod
     async def stats(self) -> Mapping[str, Any]:
-        """Entries, bytes and counters, as JSON values."""
+        """Return entries, bytes and counters, as JSON values."""

@@ -1,4 +1,4 @@
-"""What happens in the caches, told to whoever counts it. Every call returns at once and never raises."""
+"""The observer interface, through which caches report events. Calls must return immediately and must not raise."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a look-up ended."""
+    """The outcome of a look-up."""
 
     EXACT = "exact"
-    """The same request was there."""
+    """An identical request was found."""
     SEMANTIC = "semantic"
-    """A similar request was there, and the guard let it pass."""
+    """A similar request was found, and the guard accepted it."""
     STALE = "stale"
-    """An expired reply was served while a new one is made."""
+    """An expired reply was served while it is refreshed."""
     MISS = "miss"
     REFUSED = "refused"
-    """A similar request was there, and the guard held it back. It is a miss, too."""
+    """A similar request was found, and the guard refused it. This is also a miss."""
     FAILED = "failed"
-    """A backend failed or was late. It is a miss, too."""
+    """A backend failed or timed out. This is also a miss."""
 
 
 class Observer:
-    """Hears of everything; this one forgets it. Subclasses count (``metrics.Metrics``).
+    """Receives events, and ignores them. Subclasses such as ``metrics.Metrics`` count them.
 
-    ``cache`` is "response", "embedding", "reasoning" or "chat"; ``tier`` is a tier's name such as "memory" or
-    "redis", empty where the cache as a whole is meant.
+    ``cache`` is "response", "embedding", "reasoning" or "chat". ``tier`` is the name of a tier, such as "memory" or
+    "redis", and empty for events of the whole cache.
     """
 
     def looked_up(
         self, cache: str, tenant: str, outcome: Outcome, seconds: float, *, tier: str = "", key: str = ""
     ) -> None:
-        """A look-up ended. ``key`` is for hot keys: a digest, never a text."""
+        """Handle the end of a look-up. ``key`` is a digest, never a text, and serves to find hot keys."""
 
     def stored(self, cache: str, tenant: str, tier: str, size: int) -> None:
-        """A value of ``size`` bytes was stored in a tier."""
+        """Handle the storing of a value of ``size`` bytes in a tier."""
 
     def removed(self, cache: str, tier: str, count: int, reason: str) -> None:
-        """Entries left a tier: "evicted", "expired" or "invalidated"."""
+        """Handle the removal of entries from a tier: "evicted", "expired" or "invalidated"."""
 
     def failed(self, cache: str, tier: str, operation: str, error: BaseException) -> None:
-        """A backend did not do its work; the caller never hears of it."""
+        """Handle the failure of a backend, which is not raised to the caller."""
 
     def saved(self, tenant: str, model: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """A call to a model was saved, with its tokens."""
+        """Handle a saved call to a model, with its numbers of tokens."""

@@ -1,4 +1,4 @@
-"""What is opened before its first use, and closed once."""
+"""Base class of objects that are opened and closed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Self
 
 
 class Opened(ABC):
-    """Used by ``async with``. What fails to open is closed, since a part of it may be open."""
+    """An asynchronous context manager. If ``open`` fails, ``close`` is called, since a part may be open."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready; a second call does nothing."""
+        """Open the object; a second call does nothing."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Release what is held; a second call does nothing."""
+        """Release resources; a second call does nothing."""
 
     async def __aenter__(self) -> Self:
         try:

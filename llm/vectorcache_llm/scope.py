@@ -1,7 +1,7 @@
-"""Whose an entry is, and which entries an operation is about.
+"""Scopes, which own entries, and selections of entries.
 
-A scope is a hard gate: every backend keeps the entries of one scope where a look-up in another cannot see them, by
-key or by partition. It is never part of what is embedded, and never a filter that is applied to answers afterwards.
+Scopes are isolated: every backend separates their entries by key or by partition, so that a look-up cannot see entries
+of another scope. A scope is never part of the embedded text, and is never applied by filtering results afterwards.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ def _check_part(part: str, value: object) -> None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
-    """Who may see an entry: exactly those who ask with the same scope.
+    """The owner of an entry. Only requests with the same scope can see it.
 
     Attributes:
-        tenant: the customer, never empty.
-        user: a person of the tenant; empty for what all of its users share.
-        name: an application, a deployment, a language: whatever else must not mix; may be empty.
+        tenant: customer; not empty.
+        user: user of the tenant; empty for entries that all users of the tenant share.
+        name: application, deployment, language or other namespace; may be empty.
 
     Raises:
-        InvalidInput: a part is no string, too long, not printable, or the tenant is empty.
+        InvalidInput: a part is not a string, too long or not printable, or the tenant is empty.
     """
 
     tenant: str = "default"
@@ -40,25 +40,25 @@ class Scope:
         for part, value in (("tenant", self.tenant), ("user", self.user), ("scope", self.name)):
             _check_part(part, value)
         if not self.tenant:
-            raise InvalidInput("tenant", self.tenant, "a name that is not empty")
+            raise InvalidInput("tenant", self.tenant, "a non-empty name")
 
 
 EVERYBODY = Scope()
-"""The scope of those who name none."""
+"""The default scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which entries to delete, list or export: those that meet every condition that is given.
+    """A selection of entries to delete, list or export. An entry must meet all given conditions.
 
     Attributes:
-        tenant, user, name: parts of the scope; None for any. An empty ``user`` selects what users share.
-        pattern: a glob (``*``, ``?``, ``[abc]``; case counts) that the entry's key or text must match.
-        tags: the entry has at least one of these.
-        created_before: seconds since the epoch; the entry is older.
+        tenant, user, name: parts of the scope; None for any. An empty ``user`` selects shared entries.
+        pattern: case-sensitive glob (``*``, ``?``, ``[abc]``) that the key or the text of the entry must match.
+        tags: tags of which the entry must have at least one.
+        created_before: time before which the entry was created, in seconds since the epoch.
 
     Raises:
-        InvalidInput: a condition that no entry could be compared with.
+        InvalidInput: a condition has the wrong type, or a part of the scope is invalid.
     """
 
     tenant: str | None = None
@@ -81,7 +81,7 @@ class Selection:
 
     @classmethod
     def of(cls, scope: Scope) -> Selection:
-        """All entries of one scope."""
+        """Return the selection of all entries of a scope."""
         return cls(scope.tenant, scope.user, scope.name)
 
     def matches(
@@ -92,7 +92,7 @@ class Selection:
         key: str = "",
         text: str = "",
     ) -> bool:
-        """Whether an entry is selected; backends may answer by a query of their own that means the same."""
+        """Return whether an entry is selected. Backends may use an equivalent query instead."""
         return (
             self.tenant in (None, scope.tenant)
             and self.user in (None, scope.user)
@@ -104,4 +104,4 @@ class Selection:
 
 
 EVERYTHING = Selection()
-"""Every entry."""
+"""The selection of all entries."""

@@ -1,7 +1,8 @@
-"""The cache node: searches cells over HTTP out of memory, disk and blob storage.
+"""The cache node: an HTTP server that searches cells from memory, disk and blob storage.
 
-What lives here: settings, the wiring of one node, its HTTP handlers and metrics. How to cache and how to search is
-the library's; how to serve HTTP is ``vectorcache_service``'s. Run it by ``python -m vectorcache_node --help``.
+This package contains the settings, the wiring, the HTTP handlers and the metrics of a node. Caching and search are
+implemented by the ``vectorcache`` library, and HTTP serving by ``vectorcache_service``. For its flags, run
+``python -m vectorcache_node --help``.
 """
 
 from vectorcache_node.node import CacheNode, open_node

@@ -21,7 +21,7 @@ from vectorcache_service.probes import always_ready
 
 
 def node_app(node: CacheNode, settings: NodeSettings, warm_up: WarmUp | None = None) -> web.Application:
-    """The node's HTTP application; it is ready once the warm-up is done."""
+    """Return the HTTP application of a node. It is ready once the warm-up has ended."""
     registry = CollectorRegistry()
     registry.register(NodeMetrics(node))
     if warm_up is not None:
@@ -40,7 +40,7 @@ def node_app(node: CacheNode, settings: NodeSettings, warm_up: WarmUp | None = N
 
 
 async def serve_node(settings: NodeSettings, environment: Mapping[str, str]) -> None:
-    """Open the node, serve it until the process is told to end, and close it."""
+    """Open the node, serve it until SIGTERM or SIGINT, and close it."""
     async with open_node(settings, environment) as node:
         warm_up = WarmUp.of(node, settings) if settings.ring_file else None
         async with nullcontext() if warm_up is None else warming(warm_up):

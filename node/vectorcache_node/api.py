@@ -1,4 +1,4 @@
-"""The node's HTTP API: from wire to domain and back."""
+"""The HTTP API of a node: conversion between wire messages and domain types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vectorcache_node.node import CacheNode
 from vectorcache_service import Route
 
 MAX_KEPT = 64 << 20
-"""Largest copy in bytes that is sent: it travels on the connection that searches use."""
+"""Maximum size in bytes of a copy that is sent, because it shares its connection with searches."""
 
 
 class NodeApi:
@@ -21,13 +21,13 @@ class NodeApi:
         self._max_queries = max_queries
 
     def routes(self) -> list[Route]:
-        """What the node offers, beside probes."""
+        """Return the routes of the node, without the probes."""
         return [
             Route(
                 method="POST",
                 path="/v1/search",
                 handler=self.search,
-                summary="Search named cells",
+                summary="Search the given cells",
                 request=internal.NodeSearchRequest,
                 response=CellAnswer,
                 errors=(404,),
@@ -36,7 +36,7 @@ class NodeApi:
                 method="POST",
                 path="/v1/prefetch",
                 handler=self.prefetch,
-                summary="Bring chunks into the cache",
+                summary="Load chunks into the cache",
                 request=internal.PrefetchRequest,
                 response=internal.PrefetchResponse,
                 errors=(404,),
@@ -45,7 +45,7 @@ class NodeApi:
                 method="POST",
                 path="/v1/vectors",
                 handler=self.vectors,
-                summary="Vectors by their place",
+                summary="Return vectors by chunk and position",
                 request=internal.FetchRequest,
                 response=internal.FetchResponse,
                 errors=(404,),
@@ -54,7 +54,7 @@ class NodeApi:
                 method="POST",
                 path="/v1/kept",
                 handler=self.kept,
-                summary="The copy of a metadata blob, for routers that cannot reach the blob store",
+                summary="Return the copy of a metadata blob, for routers that cannot reach the blob store",
                 request=internal.KeptRequest,
                 response=internal.KeptResponse,
                 errors=(404,),
@@ -63,7 +63,7 @@ class NodeApi:
                 method="GET",
                 path="/v1/stats",
                 handler=self.stats,
-                summary="What the node holds and has done",
+                summary="Return counters of the node and of its cache layers",
                 response=internal.NodeStats,
             ),
         ]

@@ -1,4 +1,4 @@
-"""Copies of metadata on a node's disk, so that searches go on while the blob store fails."""
+"""Copies of metadata on a node's disk, so that searches continue while the blob store is unavailable."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from vectorcache.stores.base import BlobStore
 from vectorcache.stores.disk import DiskFileStore
 
 SHARE = 0.02
-"""What copies may take, as a share of the disk layer's capacity and on top of it."""
+"""Maximum size of the copies, as a fraction of the disk layer's capacity and in addition to it."""
 
-_AGAIN = 600.0  # seconds until a version that goes on being searched is looked at again
-_CHANGED = 1.0  # seconds between looks at one collection, while searches of two of its versions alternate
+_REFRESH_SECONDS = 600.0  # until the metadata of a version that is still searched is read again
+_CHANGED_SECONDS = 1.0  # between reads for one collection, while searches of two of its versions alternate
 _COLLECTIONS = 4096
-_WAITING = 64  # collections that may wait for their look; others are looked at after a later search
+_MAX_WAITING = 64  # queued collections; for further ones, a later search triggers the read
 
 
 @asynccontextmanager
 async def kept_blobs(blobs: BlobStore, folder: Path, disk_bytes: int) -> AsyncIterator[KeptBlobs]:
-    """The blob store, with copies in a folder; ``disk_bytes`` is the capacity of the node's disk layer."""
+    """Open the blob store with copies in a directory. ``disk_bytes`` is the capacity of the node's disk layer."""
     async with DiskFileStore(folder) as files:
         lru = LRU[str, int](max_bytes=max(1 << 20, int(SHARE * disk_bytes)), weigh=file_weight)
         layer = TolerantLayer(DiskLayer(files, lru, BytesCodec(), name="metadata"))
@@ -46,11 +46,11 @@ async def kept_blobs(blobs: BlobStore, folder: Path, disk_bytes: int) -> AsyncIt
 
 
 class Keeper:
-    """Reads all metadata of the versions that are searched, now and then and in the background, so that it is kept.
+    """A background reader of the metadata of searched versions, which ensures that copies of it are kept.
 
     Args:
-        blobs: keeps copies of what is read.
-        versions: opens manifests through it.
+        blobs: the blob store that keeps a copy of every blob read through it.
+        versions: opens manifests through ``blobs``.
         clock: monotonic seconds.
     """
 
@@ -67,19 +67,19 @@ class Keeper:
         self._log = structlog.get_logger()
 
     def searched(self, collection: str, version: int) -> None:
-        """A version of a collection was searched, or is about to be."""
+        """Record a search of a version, and schedule a read of its metadata if it is due."""
         seen = self._seen.get(collection)
         if seen is not None:
-            pause = _AGAIN if seen[0] == version else _CHANGED
+            pause = _REFRESH_SECONDS if seen[0] == version else _CHANGED_SECONDS
             if self._clock() - seen[1] < pause:
                 return
-        if collection in self._waiting or len(self._waiting) >= _WAITING:
+        if collection in self._waiting or len(self._waiting) >= _MAX_WAITING:
             return
         self._waiting.add(collection)
         self._tasks.start(self._keep(collection, version))
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel running reads."""
         await self._tasks.cancel()
 
     async def _keep(self, collection: str, version: int) -> None:
@@ -92,11 +92,11 @@ class Keeper:
                     manifest.centroids_key,
                 ):
                     await self._blobs.get(key)
-                for shard in range(len(manifest.lookup)):  # their keys tell what they hold
+                for shard in range(len(manifest.lookup)):  # the key has a checksum: a copy is never outdated
                     if not await self._blobs.is_kept(manifest.lookup_key(shard)):
                         await self._blobs.get(manifest.lookup_key(shard))
             self._seen.put(collection, (version, self._clock()))
         except VectorCacheError as error:
-            self._log.warning("metadata not kept", collection=collection, error=str(error))
+            self._log.warning("could not copy metadata", collection=collection, error=str(error))
         finally:
             self._waiting.discard(collection)

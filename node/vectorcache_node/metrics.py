@@ -1,4 +1,4 @@
-"""The node's Prometheus metrics, read from its counters when they are asked for."""
+"""The Prometheus metrics of a node, collected from its counters on every scrape."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vectorcache_node.node import CacheNode
 from vectorcache_node.warmup import WarmUp
 
 _COUNTERS: dict[str, tuple[str, Callable[[LayerStats], int]]] = {
-    "hits": ("Reads that a layer answered", lambda layer: layer.hits),
-    "misses": ("Reads that a layer passed on", lambda layer: layer.misses),
-    "evictions": ("Entries that left for others", lambda layer: layer.evictions),
-    "errors": ("Failures of a layer that were passed over", lambda layer: layer.errors),
-    "corrupt": ("Damaged entries that were removed", lambda layer: layer.corrupt),
+    "hits": ("Reads that found their entry in the layer", lambda layer: layer.hits),
+    "misses": ("Reads that did not find their entry in the layer", lambda layer: layer.misses),
+    "evictions": ("Entries evicted to make room for others", lambda layer: layer.evictions),
+    "errors": ("Failures of the layer that were tolerated", lambda layer: layer.errors),
+    "corrupt": ("Corrupt entries that were removed", lambda layer: layer.corrupt),
 }
 _GAUGES: dict[str, tuple[str, Callable[[LayerStats], int | None]]] = {
-    "items": ("Entries that a layer holds", lambda layer: layer.items),
-    "bytes": ("Bytes that a layer holds, overhead included", lambda layer: layer.bytes),
-    "capacity_bytes": ("Bytes that a layer may hold", lambda layer: layer.capacity_bytes),
+    "items": ("Entries in the layer", lambda layer: layer.items),
+    "bytes": ("Bytes used by the layer, including overhead", lambda layer: layer.bytes),
+    "capacity_bytes": ("Capacity of the layer in bytes", lambda layer: layer.capacity_bytes),
 }
 
 
@@ -33,7 +33,7 @@ class NodeMetrics(Collector):
         self._node = node
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics as they are now."""
+        """Yield the current metrics."""
         node = self._node
         yield CounterMetricFamily("vectorcache_node_queries", "Queries searched", node.queries)
         yield CounterMetricFamily("vectorcache_node_scanned_rows", "Rows compared", node.scanned)
@@ -54,29 +54,29 @@ class NodeMetrics(Collector):
 
 
 class WarmUpMetrics(Collector):
-    """How far the warm-up of a node is, or was when it ended."""
+    """Progress of the warm-up of a node."""
 
     def __init__(self, warm_up: WarmUp) -> None:
         self._warm_up = warm_up
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics as they are now."""
+        """Yield the current metrics."""
         warm_up = self._warm_up
         planned = warm_up.planned or 0
-        yield GaugeMetricFamily("vectorcache_node_warmup_chunks", "Chunks to load at the start", planned)
+        yield GaugeMetricFamily("vectorcache_node_warmup_chunks", "Chunks that the warm-up loads", planned)
         yield GaugeMetricFamily(
             "vectorcache_node_warmup_loaded_chunks",
-            "Of them, those in the cache when it ended",
+            "Chunks that the warm-up has loaded",
             warm_up.loaded,
         )
-        yield GaugeMetricFamily("vectorcache_node_warmup_seconds", "Time that this took", warm_up.seconds)
+        yield GaugeMetricFamily("vectorcache_node_warmup_seconds", "Duration of the warm-up", warm_up.seconds)
         done = float(warm_up.done)
-        yield GaugeMetricFamily("vectorcache_node_warmup_done", "Whether it has ended", done)
+        yield GaugeMetricFamily("vectorcache_node_warmup_done", "Whether the warm-up has ended", done)
 
 
 def _load_seconds(layers: tuple[LayerStats, ...]) -> HistogramMetricFamily:
     histogram = HistogramMetricFamily(
-        "vectorcache_layer_load_seconds", "Time of reads that had to wait for a layer", labels=["layer"]
+        "vectorcache_layer_load_seconds", "Time that reads waited for the layer", labels=["layer"]
     )
     for layer in layers:
         histogram.add_metric([layer.name], _buckets(layer.load_times), layer.load_times.total_seconds)

@@ -1,4 +1,4 @@
-"""The wiring of one node: its cache over its blob store, and the searcher on top."""
+"""The wiring of a node: the blob store, the cache on top of it, and the searcher that uses the cache."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _CLOSE_SECONDS = 2.0
 
 
 class CacheNode(LocalNode):
-    """A node with what its process needs beside the search: stores, copies of metadata, and counters.
+    """A search node with its stores, copies of metadata, and counters.
 
     Attributes:
         blobs: the blob store, with copies of metadata on disk.
-        versions: the versions whose manifests are known.
-        storage: the cache.
-        keeper: keeps the metadata of what is searched.
-        searches, queries, scanned: requests, queries in them, and rows compared, since the start.
+        versions: the versions whose manifests are open.
+        storage: the cache of chunks.
+        keeper: keeps copies of the metadata of searched versions.
+        searches, queries, scanned: number of search requests, their queries, and compared rows since the start.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class CacheNode(LocalNode):
         self._started = clock()
 
     async def search(self, query: CellQuery) -> CellAnswer:
-        """Search, and count."""
+        """Search, and update the counters."""
         answer = await super().search(query)
         self.searches += 1
         self.queries += len(query.cells)
@@ -73,25 +73,28 @@ class CacheNode(LocalNode):
 
     @property
     def uptime_seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start of the node."""
         return self._clock() - self._started
 
     def layers(self) -> tuple[LayerStats, ...]:
-        """Counters of the memory, disk and blob layers."""
+        """Return the counters of the memory, disk and blob layers."""
         return self.storage.layer_stats()
 
 
 @asynccontextmanager
 async def open_node(settings: NodeSettings, environment: Mapping[str, str]) -> AsyncIterator[CacheNode]:
-    """Open stores and cache, and close them in the opposite order.
+    """Open stores and cache, and close them in reverse order.
 
     Raises:
-        InvalidInput: a setting that is missing or not allowed.
+        InvalidInput: a setting is missing or not allowed.
         VectorCacheError: the blob store cannot be opened.
     """
-    for field, value in (("--blob-url", settings.blob_url), ("--data", settings.data)):
+    for field, value, allowed in (
+        ("--blob-url", settings.blob_url, "the URL of a blob store"),
+        ("--data", settings.data, "a directory"),
+    ):
         if not value:
-            raise InvalidInput(field, value, "must be given")
+            raise InvalidInput(field, value, allowed)
     data = Path(settings.data)
     executor = ThreadPoolExecutor(settings.scan_threads, thread_name_prefix="scan")
     try:
@@ -120,7 +123,7 @@ async def _close(node: CacheNode) -> None:
             await node.close()
             await node.versions.close()
     except TimeoutError:
-        structlog.get_logger().warning("loads in progress were abandoned", seconds=_CLOSE_SECONDS)
+        structlog.get_logger().warning("running loads were abandoned", seconds=_CLOSE_SECONDS)
 
 
 def _storage(settings: NodeSettings, blobs: BlobStore, files: FileStore) -> EfficientVectorStorage[Chunk]:

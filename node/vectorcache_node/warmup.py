@@ -1,8 +1,8 @@
-"""The start of a node: the chunks that it owns come into its cache before searches do.
+"""Warm-up of a node at its start: the chunks that it owns are loaded into its cache before it gets searches.
 
-The node asks nobody: the ring follows from the names of the nodes, which stand in a file, and the chunks from the
-manifests. Whatever is missing, or takes too long, is logged, and the node becomes ready all the same: a search
-loads what it does not find.
+A node needs no other server for this: the ring is computed from the node names in a file, and the chunks are listed in
+the manifests. Failures and timeouts are logged, and the node becomes ready in any case, because searches load the
+chunks that are missing.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from vectorcache_node.node import CacheNode
 from vectorcache_node.settings import NodeSettings
 
 FILLED = 0.9
-"""How much of a layer's capacity is warmed: sizes in manifests are not quite those in a cache."""
+"""Fraction of a layer's capacity that is filled, because sizes in manifests differ slightly from those in a cache."""
 
 DISK = 1
 """Depth of the disk layer in a node's cache."""
 
 
 class RingFile(msgspec.Struct, frozen=True):
-    """What a ring file holds: the nodes that there are to be, and the settings of the ring over them."""
+    """The content of a ring file: the desired nodes and the settings of their ring."""
 
     nodes: list[str]
     virtual_nodes: int = 10_000
@@ -51,9 +51,9 @@ class OwnedChunk:
     """A chunk to load.
 
     Attributes:
-        key, size: of its blob.
-        weight: about how many bytes it takes in memory.
-        mapped: whether it is read where its file is mapped.
+        key, size: key and size in bytes of its blob.
+        weight: approximate size in memory in bytes.
+        mapped: whether its file on disk is memory-mapped.
         version: collection and version that it belongs to.
     """
 
@@ -66,10 +66,12 @@ class OwnedChunk:
 
 @dataclass(slots=True)
 class Plan:
-    """What to load, in the order of loading: into memory, and what has no room there only to disk.
+    """The chunks to load, in order.
 
     Attributes:
-        versions: collections and versions to which it belongs.
+        memory: chunks to load into memory and to disk.
+        disk: chunks to load to disk only, because memory has no room for them.
+        versions: collections and versions that the chunks belong to.
     """
 
     memory: list[OwnedChunk] = field(default_factory=list)
@@ -81,13 +83,13 @@ class Plan:
 
 
 class WarmUp:
-    """One start of one node.
+    """The warm-up of one node.
 
     Attributes:
-        planned: chunks to load, or None while that is not known.
-        loaded: chunks in the cache by now.
-        seconds: how long it took, or has taken so far.
-        done: whether the node should get searches.
+        planned: number of chunks to load, or None while it is not known.
+        loaded: number of chunks loaded so far.
+        seconds: duration of the warm-up, or the time since its start while it runs.
+        done: whether the warm-up has ended, so that the node can get searches.
     """
 
     def __init__(
@@ -113,40 +115,40 @@ class WarmUp:
 
     @classmethod
     def of(cls, node: CacheNode, settings: NodeSettings) -> WarmUp:
-        """The warm-up that the settings of a node ask for."""
+        """Return the warm-up that the settings of a node define."""
         path = Path(settings.ring_file)
         return cls(node, path, timeout=settings.warmup_timeout, workers=settings.max_loads)
 
     @property
     def seconds(self) -> float:
-        """See the class."""
+        """Duration in seconds, see the class."""
         return self._clock() - self._began if self._took is None else self._took
 
     async def unready(self) -> list[str]:
-        """Why the node should get no searches yet."""
+        """Return the reasons why the node is not ready: empty after the warm-up."""
         if self.done:
             return []
         if self.planned is None:
-            return ["warming up: looking for the chunks to load"]
-        return [f"warming up: {self.loaded} of {self.planned} chunks"]
+            return ["warming up: listing the chunks to load"]
+        return [f"warming up: {self.loaded} of {self.planned} chunks loaded"]
 
     async def run(self) -> None:
-        """Load, for as long as there is time; then the node is ready, whatever came of it."""
+        """Load chunks until all are loaded or the timeout expires. The node is then ready, even after a failure."""
         outcome = "complete"
         try:
             async with asyncio.timeout(self._timeout):
                 await self._load(await self._plan())
         except TimeoutError:
-            outcome = "out of time"
+            outcome = "timed out"
         except VectorCacheError as error:
             outcome = str(error)
-        except Exception:  # noqa: BLE001 - a node that never becomes ready is worse than a cold one
+        except Exception:  # noqa: BLE001 - a cold node is better than one that never becomes ready
             outcome = "failed"
             self._log.exception("warm-up failed")
         finally:
             self._took, self.done = self.seconds, True
         self._log.info(
-            "warmed up",
+            "warm-up ended",
             outcome=outcome,
             loaded=self.loaded,
             planned=self.planned,
@@ -154,17 +156,17 @@ class WarmUp:
         )
 
     async def _plan(self) -> Plan:
-        told, ring = await asyncio.to_thread(_read_ring, self._ring_file, self._node.name)
+        settings, ring = await asyncio.to_thread(_read_ring, self._ring_file, self._node.name)
         catalog = Catalog(self._node.blobs)
         versions = []
         for name in await catalog.collections():
             try:
                 versions.append(await self._node.versions.open(name, await catalog.current(name)))
             except (NotFound, CorruptData) as error:
-                self._log.warning("collection not warmed", collection=name, error=str(error))
+                self._log.warning("could not warm collection", collection=name, error=str(error))
         memory, disk = _room(self._node.layers(), "memory"), _room(self._node.layers(), "disk")
         plan = await asyncio.to_thread(
-            plan_of, ring, told.shard_bytes, self._node.name, versions, memory, disk
+            plan_of, ring, settings.shard_bytes, self._node.name, versions, memory, disk
         )
         for collection, version in plan.versions:
             self._node.keeper.searched(collection, version)
@@ -175,7 +177,7 @@ class WarmUp:
         storage = self._node.storage
 
         async def warm(chunk: OwnedChunk) -> bool:
-            if chunk.mapped:  # by way of the disk, so that memory never holds the whole
+            if chunk.mapped:  # first to disk, so that the whole chunk is never held in memory
                 await storage.fill(chunk.key, chunk.size, DISK)
             return await _found(storage.get(chunk.key, chunk.size))
 
@@ -183,23 +185,25 @@ class WarmUp:
         await self._all(plan.disk, lambda chunk: storage.fill(chunk.key, chunk.size, DISK))
 
     async def _all(self, chunks: list[OwnedChunk], load: Callable[[OwnedChunk], Awaitable[bool]]) -> None:
-        """Load in the order given, some at a time. A store that does not answer ends it."""
-        left = iter(chunks)
+        """Load chunks in the given order with concurrent workers. An unavailable store ends the warm-up."""
+        remaining = iter(chunks)
 
         async def work() -> None:
-            for chunk in left:
+            for chunk in remaining:
                 try:
-                    there = await load(chunk)
-                    self.loaded += there  # in one step: others count meanwhile
+                    is_loaded = await load(chunk)
+                    self.loaded += (
+                        is_loaded  # not in one expression with await: other workers update it meanwhile
+                    )
                 except (CorruptData, NotFound) as error:
-                    self._log.warning("chunk not warmed", key=chunk.key, error=str(error))
+                    self._log.warning("could not warm chunk", key=chunk.key, error=str(error))
 
-        await _side_by_side(work, self._workers)
+        await _run_workers(work, self._workers)
 
 
 @asynccontextmanager
 async def warming(warm_up: WarmUp) -> AsyncIterator[None]:
-    """Warm up while the block runs; what is not done at its end is given up."""
+    """Run a warm-up in the background of the block. It is cancelled at the end of the block."""
     task = asyncio.create_task(warm_up.run())
     try:
         yield
@@ -211,9 +215,9 @@ async def warming(warm_up: WarmUp) -> AsyncIterator[None]:
 def plan_of(
     ring: HashRing, shard_bytes: int, name: str, versions: list[OpenVersion], memory: float, disk: float
 ) -> Plan:
-    """What a node should load: chunks that it owns first of all replicas first, then the second ones, and so on.
+    """Return the chunks that a node should load, those first that it owns as the first replica, then as the second.
 
-    ``memory`` and ``disk`` are the bytes that there is room for. Everything in memory comes to disk as well.
+    ``memory`` and ``disk`` are the available bytes. Chunks in memory are stored on disk as well.
     """
     plan = Plan()
     for chunk in _owned(ring, shard_bytes, name, versions):
@@ -227,26 +231,26 @@ def plan_of(
 
 
 def _owned(ring: HashRing, shard_bytes: int, name: str, versions: list[OpenVersion]) -> Iterator[OwnedChunk]:
-    mine = ring.nodes.index(name)
-    cut = [shards_of(version.manifest, shard_bytes) for version in versions]
-    tables = [[owners[shards.of_chunk] for owners in shards.owners(ring)] for shards in cut]
+    index = ring.nodes.index(name)
+    shards_by_version = [shards_of(version.manifest, shard_bytes) for version in versions]
+    tables = [[owners[shards.of_chunk] for owners in shards.owners(ring)] for shards in shards_by_version]
     for place in range(min(ring.replication, len(ring.nodes))):
         for version, owners in zip(versions, tables, strict=True):
-            for number in np.flatnonzero(owners[place] == mine).tolist():
-                size, told = version.sizes[number], version.manifest.chunks[number]
+            for number in np.flatnonzero(owners[place] == index).tolist():
+                size, rows = version.sizes[number], version.manifest.chunks[number].rows
                 mapped = version.code_width > 0
-                weight = memory_bytes(size, told.rows, mapped=mapped) + ENTRY_BYTES
-                told_by = (version.manifest.collection, version.manifest.version)
-                yield OwnedChunk(version.keys[number], size, weight, mapped, told_by)
+                weight = memory_bytes(size, rows, mapped=mapped) + ENTRY_BYTES
+                key = (version.manifest.collection, version.manifest.version)
+                yield OwnedChunk(version.keys[number], size, weight, mapped, key)
 
 
 def _read_ring(path: Path, name: str) -> tuple[RingFile, HashRing]:
-    """The file, and the ring that it describes, with the node itself on it: a file may be older than a node."""
+    """Return the file and its ring. The node is added to the ring, because the file may be older than the node."""
     try:
-        told = msgspec.json.decode(path.read_bytes(), type=RingFile)
+        file = msgspec.json.decode(path.read_bytes(), type=RingFile)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-        raise InvalidInput("--ring-file", str(path), f"a file with a ring: {error}") from error
-    return told, HashRing({*told.nodes, name}, told.virtual_nodes, told.replication)
+        raise InvalidInput("--ring-file", str(path), f"a file that describes a ring ({error})") from error
+    return file, HashRing({*file.nodes, name}, file.virtual_nodes, file.replication)
 
 
 def _room(layers: tuple[LayerStats, ...], name: str) -> float:
@@ -258,8 +262,8 @@ async def _found(value: Awaitable[object | None]) -> bool:
     return await value is not None
 
 
-async def _side_by_side(work: Callable[[], Awaitable[None]], count: int) -> None:
-    """Run so many of one; the first error ends the others and is raised as it is."""
+async def _run_workers(work: Callable[[], Awaitable[None]], count: int) -> None:
+    """Run ``count`` workers concurrently. The first error cancels the others and is raised."""
     tasks = [asyncio.ensure_future(work()) for _ in range(count)]
     try:
         await asyncio.gather(*tasks)

@@ -1,5 +1,5 @@
-"""The Kubernetes operator: keeps what a VectorCache resource asks for.
+"""The Kubernetes operator, which maintains the objects of every VectorCache resource.
 
-What lives here: watching (kopf), the plan of what a resource owns, applying it, telling how it goes. What never does:
-searching, or anything on the path of a search: nodes and routers go on without an operator.
+This package watches the cluster (kopf), decides what to change (``decide``), applies the changes (``apply``), and
+reports status and Events. It contains nothing on the path of a search: nodes and routers work without an operator.
 """

@@ -1,6 +1,7 @@
-"""The watch cache: what the API last said of every object that matters, so that a reconcile asks for nothing.
+"""The watch cache: the latest known version of every relevant object, so that a reconcile sends no reads to the API.
 
-kopf's watches fill it; what is written goes in at once, too, so that nobody decides on what it has just changed.
+kopf's watches fill it. The API's answers to writes enter it immediately, so that no decision uses an object that the
+operator has just changed.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class _Entry:
 
 @dataclass(slots=True)
 class WatchCache:
-    """Objects by kind, namespace and name, and by the resource that they belong to. Of one event loop."""
+    """Objects by kind, namespace and name, and by the resource that they belong to. For use in one event loop."""
 
     _entries: dict[_Id, _Entry] = field(default_factory=dict)
     _by_key: dict[Key, set[_Id]] = field(default_factory=dict)
 
     def put(self, kind: Kind, obj: Object) -> set[Key]:
-        """Keep an object, unless a newer one is known; returns the resources that it belongs and belonged to."""
+        """Store an object unless a newer version is stored. Return the resources that it belongs and belonged to."""
         identity = (kind, namespace_of(obj), name_of(obj))
         known = self._entries.get(identity)
         if known and version_of(known.obj) > version_of(obj):
@@ -52,7 +53,7 @@ class WatchCache:
         return touched | {key}
 
     def remove(self, kind: Kind, obj: Object) -> set[Key]:
-        """Forget an object that is gone, unless it is there anew; returns the resources that it belonged to."""
+        """Remove a deleted object unless it was created again. Return the resources that it belonged to."""
         identity = (kind, namespace_of(obj), name_of(obj))
         known = self._entries.get(identity)
         if known is None or known.obj["metadata"]["uid"] != obj["metadata"]["uid"]:
@@ -62,21 +63,21 @@ class WatchCache:
         return {known.key}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """One object; not to be changed."""
+        """Return one object or None. Do not modify it."""
         entry = self._entries.get((kind, namespace, name))
         return entry.obj if entry else None
 
     def of(self, key: Key, kind: Kind) -> list[Object]:
-        """The objects of a kind that belong to a resource, by their names; not to be changed."""
+        """Return the objects of a kind that belong to a resource, sorted by name. Do not modify them."""
         found = [entry for entry in self._by_key.get(key, ()) if entry[0] == kind]
         return [self._entries[identity].obj for identity in sorted(found, key=lambda one: one[2])]
 
     def all(self, kind: Kind) -> Iterator[Object]:
-        """Every object of a kind."""
+        """Return an iterator over all objects of a kind."""
         return (entry.obj for identity, entry in list(self._entries.items()) if identity[0] == kind)
 
     def keys(self) -> Iterable[Key]:
-        """Every resource that there is."""
+        """Return the keys of all resources."""
         return [Key(namespace_of(obj), name_of(obj)) for obj in self.all(VECTOR_CACHE)]
 
     def __len__(self) -> int:
@@ -95,7 +96,7 @@ def _key_of(kind: Kind, obj: Object) -> Key:
 
 
 def _trimmed(kind: Kind, obj: Object) -> Object:
-    """Without what nobody looks at and what takes the most memory."""
+    """Return the object without the large fields that are never read."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if kind == POD:
         return {"metadata": metadata, "status": obj.get("status", {})}

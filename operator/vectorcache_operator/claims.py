@@ -1,8 +1,12 @@
-"""The nodes' volumes: they grow when asked to, and never shrink.
+"""The nodes' volumes, which can grow but never shrink.
 
-A StatefulSet's claim templates cannot be changed. So the claims themselves are patched first, and then the
-StatefulSet is replaced by one with the new template, while its pods run on: it is deleted and orphans them, and the
-next reconcile makes it anew. Whatever happens in between, the claims say what size there is.
+The claim template of a StatefulSet is immutable. Therefore:
+
+1. The claims are patched to the new capacity.
+2. The StatefulSet is deleted with the policy Orphan, so that its pods keep running.
+3. A later pass creates it again with the new template, and it adopts the pods.
+
+The process can be interrupted at any point, because the claims record the present capacity.
 """
 
 from __future__ import annotations
@@ -17,13 +21,13 @@ from vectorcache_operator.kinds import Object, is_terminating
 
 @dataclass(frozen=True, slots=True)
 class DiskPlan:
-    """What to do about volumes.
+    """The changes that the volumes need.
 
     Attributes:
-        capacity: of a volume, as the StatefulSet should have it.
-        grow: claims that are to be patched to that capacity first.
-        replace: whether the StatefulSet must be replaced, because its template has another capacity.
-        issue: why it is not what the spec asks for.
+        capacity: capacity of a volume in the StatefulSet's claim template.
+        grow: claims to patch to that capacity before the StatefulSet is replaced.
+        replace: whether the StatefulSet must be replaced because its template has another capacity.
+        issue: reason why the capacity differs from the one in the spec, or None.
     """
 
     capacity: str
@@ -35,12 +39,12 @@ class DiskPlan:
 def plan_disks(
     wanted: str, stateful_set: Object | None, claims: Sequence[Object], refusal: str | None
 ) -> DiskPlan:
-    """Decide from what there is; ``refusal`` is the API's message where it let a claim not grow to ``wanted``."""
+    """Plan the volumes. ``refusal`` is the API's message if it refused to let a claim grow to ``wanted``, else None."""
     template = _template_size(stateful_set) if stateful_set else None
     present = [_requested(claim) for claim in claims if not is_terminating(claim)]
     largest = max(present, key=quantity.size, default=None)
     if largest is not None and quantity.size(wanted) < quantity.size(largest):
-        text = f"nodes.disk.capacity {wanted} is less than the {largest} that volumes have; volumes cannot shrink"
+        text = f"volumes cannot shrink from {largest} to nodes.disk.capacity {wanted}"
         issue = Issue(Reason.VOLUME_SHRINK_REFUSED, text)
         return DiskPlan(largest, replace=_differs(template, largest), issue=issue)
     if refusal is not None:
@@ -52,7 +56,7 @@ def plan_disks(
 
 
 def _can_grow(claim: Object, wanted: str) -> bool:
-    """Whether a claim is smaller and can be patched, which it can once it is bound."""
+    """Return whether a claim is too small and can be patched. Only bound claims can be."""
     bound = claim.get("status", {}).get("phase") == "Bound" and not is_terminating(claim)
     return bound and quantity.size(_requested(claim)) < quantity.size(wanted)
 

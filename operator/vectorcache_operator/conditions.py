@@ -1,4 +1,4 @@
-"""Conditions of a resource: their types, every reason with what it means, and how they change."""
+"""Conditions of a resource: their types, their reasons with a description of each, and their transitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vectorcache_operator.kinds import Object
 
 
 class Type(StrEnum):
-    """The conditions that every resource has."""
+    """The condition types of every resource."""
 
     READY = "Ready"
     PROGRESSING = "Progressing"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why; ``MEANINGS`` says what each means."""
+    """The reasons of conditions. ``MEANINGS`` describes each."""
 
     SERVING = "Serving"
     STARTING = "Starting"
@@ -58,7 +58,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One row of the documentation: under which condition and status a reason appears, and what it means."""
+    """One row of the documentation: a condition type, its status, a reason and the description of that case."""
 
     type: Type
     status: State
@@ -71,129 +71,137 @@ MEANINGS = (
         Type.READY,
         State.TRUE,
         Reason.SERVING,
-        "Searches are answered: a router and a node at least are ready.",
+        "The cache serves searches: at least one router and one node are ready.",
     ),
     Meaning(
         Type.READY,
         State.FALSE,
         Reason.STARTING,
-        "The first start: it becomes ready when all nodes and routers are. Progressing and Degraded say how it goes.",
+        "The cache starts for the first time and becomes ready when all nodes and routers are ready. Progressing"
+        " reports the progress, and Degraded reports problems.",
     ),
-    Meaning(Type.READY, State.FALSE, Reason.NO_NODES_READY, "No node is ready; nothing can be searched."),
-    Meaning(Type.READY, State.FALSE, Reason.NO_ROUTERS_READY, "No router is ready; nothing answers."),
-    Meaning(Type.READY, State.FALSE, Reason.HIBERNATED, "nodes.replicas is 0, as asked for."),
-    Meaning(Type.PROGRESSING, State.FALSE, Reason.COMPLETE, "What runs is what is asked for."),
+    Meaning(Type.READY, State.FALSE, Reason.NO_NODES_READY, "No node is ready, so searches fail."),
     Meaning(
-        Type.PROGRESSING, State.FALSE, Reason.HIBERNATED, "nodes.replicas is 0, and no node runs any more."
+        Type.READY, State.FALSE, Reason.NO_ROUTERS_READY, "No router is ready, so requests are not answered."
     ),
-    Meaning(Type.PROGRESSING, State.TRUE, Reason.STARTING, "Nodes and routers start for the first time."),
+    Meaning(Type.READY, State.FALSE, Reason.HIBERNATED, "nodes.replicas is 0."),
+    Meaning(Type.PROGRESSING, State.FALSE, Reason.COMPLETE, "All pods run with the present spec."),
+    Meaning(Type.PROGRESSING, State.FALSE, Reason.HIBERNATED, "nodes.replicas is 0, and no node is running."),
+    Meaning(
+        Type.PROGRESSING, State.TRUE, Reason.STARTING, "Nodes and routers are starting for the first time."
+    ),
     Meaning(
         Type.PROGRESSING,
         State.TRUE,
         Reason.ROLLING_OUT,
-        "Pods are being replaced, one at a time, or one restarts by itself.",
+        "Pods are being replaced one at a time, or a pod has restarted.",
     ),
-    Meaning(Type.PROGRESSING, State.TRUE, Reason.SCALING, "Nodes or routers come or go."),
-    Meaning(Type.DEGRADED, State.FALSE, Reason.AS_EXPECTED, "Nothing is wrong."),
+    Meaning(Type.PROGRESSING, State.TRUE, Reason.SCALING, "Nodes or routers are being added or removed."),
+    Meaning(Type.DEGRADED, State.FALSE, Reason.AS_EXPECTED, "The operator found no problem."),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.INVALID_SPEC,
-        "The spec cannot be used; what ran before runs on. The message says which field.",
+        "The spec is invalid; the message names the field. The existing pods keep running with the previous spec.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.CREDENTIALS_MISSING,
-        "The Secret blob.credentialsSecret does not exist, or is empty. Pods that run go on; new ones wait for it.",
+        "The Secret that blob.credentialsSecret names does not exist or is empty. Running pods continue; new pods"
+        " start once it exists.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.NAME_TAKEN,
-        "An object of a name that is needed exists and belongs to somebody else. Remove it, or rename the resource.",
+        "An object with a name that the resource needs exists and does not belong to the resource. Delete the object,"
+        " or rename the resource.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.APPLY_REFUSED,
-        "The API refuses an object: a quota, a policy, a field of scheduling or resources that is not valid. It is"
-        " tried again.",
+        "The API server rejects an object, for example because of a quota, an admission policy, or an invalid field in"
+        " scheduling or resources. The operator retries.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.IMAGE_PULL_FAILING,
-        "An image cannot be pulled. The rollout stands still, and the pods before it run on; give an image that"
-        " exists, or the old one.",
+        "An image cannot be pulled. The rollout stops, and the remaining pods keep running. Specify an image that"
+        " exists, or the previous one.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.CONTAINER_CRASHING,
-        "A container ends again and again; `kubectl logs --previous` of the pod says why.",
+        "A container crashes repeatedly. `kubectl logs --previous` of the pod shows the reason.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.CONTAINER_CONFIG_INVALID,
-        "A container cannot be created: mostly a Secret or key that does not exist.",
+        "A container cannot be created, usually because a Secret or a key in it does not exist.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.UNSCHEDULABLE,
-        "No Kubernetes node takes a pod: resources, taints, affinity, or a volume of another zone.",
+        "No Kubernetes node can run a pod because of its resources, taints, affinity, or a volume in another zone.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.ROLLOUT_STALLED,
-        "Pods have been missing for long and none says why; `kubectl describe` the StatefulSet and the Deployment.",
+        "A rollout has not finished in 10 minutes, and no pod reports a reason. `kubectl describe` the StatefulSet and"
+        " the Deployment.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.PODS_NOT_READY,
-        "A pod runs but has not been ready for long; its logs and its /readyz say why.",
+        "A pod has not been ready for 5 minutes. Its logs and its /readyz show the reason.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.VOLUME_SHRINK_REFUSED,
-        "nodes.disk.capacity is less than the volumes have; they keep their size. Ask for that size or more.",
+        "nodes.disk.capacity is less than the capacity of the volumes, which cannot shrink. Set it to their capacity or"
+        " more.",
     ),
     Meaning(
         Type.DEGRADED,
         State.TRUE,
         Reason.VOLUME_EXPANSION_REFUSED,
-        "nodes.disk.capacity is more than the volumes have, and their storage class does not let them grow.",
+        "nodes.disk.capacity is more than the capacity of the volumes, and the API server refuses to expand them,"
+        " usually because of their storage class. The operator retries.",
     ),
-    Meaning(Type.STORAGE_REACHABLE, State.TRUE, Reason.REACHABLE, "The routers reach the blob store."),
+    Meaning(Type.STORAGE_REACHABLE, State.TRUE, Reason.REACHABLE, "The routers can reach the blob store."),
     Meaning(
         Type.STORAGE_REACHABLE,
         State.FALSE,
         Reason.UNREACHABLE,
-        "A router does not reach the blob store. What is cached is answered all the same; check the store,"
-        " credentials and network.",
+        "A router cannot reach the blob store. Cached data is still served. Check the blob store, the credentials and"
+        " the network.",
     ),
     Meaning(
         Type.STORAGE_REACHABLE,
         State.UNKNOWN,
         Reason.ROUTERS_SILENT,
-        "No router answers the operator: none runs yet, or a NetworkPolicy is in the way.",
+        "No router answers the operator: none is running yet, or a NetworkPolicy blocks the operator.",
     ),
 )
 
 SEVERITY = [
     meaning.reason for meaning in MEANINGS if meaning.type == Type.DEGRADED and meaning.status == State.TRUE
 ]
-"""Reasons to be degraded, the one to tell first where there are several."""
+"""Reasons of Degraded. If there are several issues, the condition has the reason that comes first here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition, as it is now."""
+    """The present state of one condition."""
 
     type: Type
     status: State
@@ -203,7 +211,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing that is wrong."""
+    """One problem of a resource."""
 
     reason: Reason
     message: str
@@ -213,7 +221,7 @@ MAX_MESSAGE = 2000
 
 
 def degraded(issues: Iterable[Issue]) -> Condition:
-    """The Degraded condition: the worst reason, and all messages."""
+    """Return the Degraded condition with the most severe reason and all messages."""
     ordered = sorted(issues, key=lambda one: SEVERITY.index(one.reason))
     if not ordered:
         return Condition(Type.DEGRADED, State.FALSE, Reason.AS_EXPECTED)
@@ -224,23 +232,23 @@ def degraded(issues: Iterable[Issue]) -> Condition:
 def updated(
     previous: Iterable[Object], conditions: Iterable[Condition], generation: int, now: datetime
 ) -> list[Object]:
-    """The conditions as the status holds them; ``lastTransitionTime`` moves where the status changes."""
+    """Return the conditions in the form of the status. ``lastTransitionTime`` changes only with its status."""
     known = {one.get("type"): one for one in previous}
     return [_updated(known.get(one.type.value), one, generation, now) for one in conditions]
 
 
 def find(conditions: Iterable[Object], kind: Type) -> Object:
-    """A condition of a status; empty where it has none of the type."""
+    """Return the condition of the type, or an empty object."""
     return next((one for one in conditions if one.get("type") == kind), {})
 
 
 def timestamp(now: datetime) -> str:
-    """As Kubernetes writes times: whole seconds, UTC."""
+    """Return the time in the format of Kubernetes: whole seconds, UTC."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def moment(text: str) -> datetime:
-    """The time that Kubernetes wrote."""
+    """Parse a time in the format of Kubernetes."""
     return datetime.fromisoformat(text)
 
 

@@ -1,4 +1,4 @@
-"""Whether an object in the cluster is as it should be: all that is wanted, whatever else is there."""
+"""Compare a wanted object with the live one, which may have additional fields."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from vectorcache_operator.kinds import Object
 from vectorcache_operator.names import ANNOTATION_APPLIED
 
 _MERGE_KEYS = ("mountPath", "name")
-"""By what Kubernetes tells entries of a list apart, where we write such lists."""
+"""The fields by which Kubernetes identifies list entries, in the lists that the operator writes."""
 
 _EXACT = ("selector", "matchLabels", "nodeSelector")
-"""Mappings that Kubernetes takes as a whole: one key more changes what they mean."""
+"""Mappings that are compared exactly, because an additional key changes what they select."""
 
 _QUANTITIES = ("requests", "limits")
 
 
 def stamped(wanted: Object) -> Object:
-    """A copy that carries the hash of what it is made of."""
+    """Return a copy that is annotated with the fingerprint of the object."""
     marked = copy.deepcopy(wanted)
     marked["metadata"].setdefault("annotations", {})[ANNOTATION_APPLIED] = fingerprint(wanted)
     return marked
 
 
 def fingerprint(wanted: Object) -> str:
-    """16 hexadecimal digits that tell one object from another."""
+    """Return a hash of the object, 16 hexadecimal digits."""
     text = json.dumps(wanted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:
-    """Where the live value first lacks something of the wanted one, as a path; None where it lacks nothing.
+    """Return the path of the first wanted value that the live object lacks, or None.
 
-    More than wanted is no difference: defaults of the API server, and what others may add (but to selectors). What is
-    empty equals what is absent, since the API drops it. Quantities are compared by value.
+    Additional fields are no difference, except in selectors, because the API server adds defaults and other clients may
+    add fields. An empty value equals an absent one, because the API drops it. Quantities are compared by value.
     """
     if _empty(wanted):
         return None if _empty(live) or isinstance(live, type(wanted)) else path or "."
@@ -75,7 +75,7 @@ def _in_list(wanted: list[Any], live: list[Any], path: str) -> str | None:
 
 
 def _merge_key(wanted: list[Any]) -> str | None:
-    """The field that tells the entries apart; None where they stand for themselves, in their order."""
+    """Return the field that identifies the entries, or None if they are compared by position."""
     for key in _MERGE_KEYS:
         if not all(isinstance(one, dict) and key in one for one in wanted):
             continue

@@ -1,12 +1,13 @@
-"""Errors of the Kubernetes API, as the operator tells them apart.
+"""Errors of the Kubernetes API that the operator distinguishes.
 
 VectorCacheError
-├── ApiRefused(status, reason)   the API says no: trying again without a change does not help
-│   ├── ApiConflict              the object, or a field of it, belongs to somebody else
-│   ├── ApiGone                  there is no such object
-│   └── NamespaceTerminating         the namespace is being deleted, and all that is in it with it
+├── ApiRefused(status, reason)   the API refuses the request: a retry without a change does not help
+│   ├── ApiConflict              the object, or one of its fields, belongs to another client
+│   ├── ApiGone                  the object does not exist
+│   └── NamespaceTerminating     the namespace is being deleted with everything in it
+├── NameTaken                    an object of a needed name belongs to somebody else
 └── Unavailable
-    └── ApiUnavailable           the API did not answer, or is too busy; the queue tries again
+    └── ApiUnavailable           the API did not answer or is overloaded; the queue retries
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ class ApiGone(ApiRefused):
 
 
 class NamespaceTerminating(ApiRefused):
-    """Status 403, because of that."""
+    """Status 403 because the namespace is being deleted."""
+
+
+class NameTaken(VectorCacheError):
+    """An object of the wanted name exists and does not belong to the resource."""
 
 
 class ApiUnavailable(Unavailable):

@@ -1,9 +1,9 @@
-"""Kubernetes Events on what a human cares about: few, and never the same twice in a while."""
+"""Kubernetes Events, rate-limited and without repetitions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,29 +15,28 @@ from vectorcache_operator import kinds, names
 from vectorcache_operator.conditions import Reason, State, Type, find, timestamp
 from vectorcache_operator.errors import NamespaceTerminating
 from vectorcache_operator.kinds import Object
-from vectorcache_operator.kube import Kube
 from vectorcache_operator.metrics import OperatorMetrics
 from vectorcache_operator.names import Key
 
 QUIET_SECONDS = 600.0
-"""How long the same is not told again."""
+"""Time during which an identical Event is not sent again."""
 BURST, REFILL_SECONDS = 20, 30.0
-"""Events of one resource: that many at once, and one more each so many seconds."""
-WAITING = 256
+"""Rate limit per resource: a burst of Events, and the seconds until one more is allowed."""
+QUEUE_SIZE = 256
 MAX_MESSAGE = 1000
 
 
 OTHER_REASONS = {
-    "Ready": "Searches are answered.",
-    "Recovered": "It is no longer degraded.",
-    "Repaired": "An object that it owns was changed by somebody else, and is as it should be again.",
-    "VolumesGrow": "The nodes' volumes were asked to grow.",
+    "Ready": "The cache serves searches.",
+    "Recovered": "The resource is no longer degraded.",
+    "Repaired": "Another client changed an object of the resource, and the operator restored it.",
+    "VolumesGrow": "The operator expands the nodes' volumes.",
 }
-"""What Events say beside reasons of conditions."""
+"""Reasons of Events that are no reasons of conditions, with their descriptions."""
 
 
 class Severity(StrEnum):
-    """The types that Events have."""
+    """The types of Events."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
@@ -45,7 +44,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What an Event says."""
+    """The content of an Event."""
 
     severity: Severity
     reason: str
@@ -59,55 +58,55 @@ class _Budget:
 
 
 class Events:
-    """Sends notices in the background. One that was told lately is left out; too many are dropped and counted."""
+    """Sends notices in the background. Recent ones are not repeated. Those over the limit are dropped and counted."""
 
     def __init__(
         self,
-        kube: Kube,
+        send: Callable[[Object], Awaitable[None]],
         metrics: OperatorMetrics,
         clock: Callable[[], float],
         now: Callable[[], datetime],
         instance: str,
     ) -> None:
-        self._kube = kube
+        self._send = send
         self._metrics = metrics
         self._clock = clock
         self._now = now
         self._instance = instance
-        self._told: dict[tuple[Key, Notice], float] = {}
+        self._sent_at: dict[tuple[Key, Notice], float] = {}
         self._budgets: dict[Key, _Budget] = {}
-        self._waiting: asyncio.Queue[Object] = asyncio.Queue(WAITING)
+        self._queue: asyncio.Queue[Object] = asyncio.Queue(QUEUE_SIZE)
 
-    def tell(self, obj: Object, notice: Notice) -> bool:
-        """Send a notice about a resource; False where it is left out."""
+    def emit(self, obj: Object, notice: Notice) -> bool:
+        """Queue a notice about a resource. Return False if it is not sent."""
         key = Key(kinds.namespace_of(obj), kinds.name_of(obj))
         now = self._clock()
-        self._told = {one: at for one, at in self._told.items() if now - at < QUIET_SECONDS}
-        if (key, notice) in self._told:
+        self._sent_at = {one: at for one, at in self._sent_at.items() if now - at < QUIET_SECONDS}
+        if (key, notice) in self._sent_at:
             return False
-        if not self._may_spend(key, now) or self._waiting.full():
+        if not self._is_within_limit(key, now) or self._queue.full():
             self._metrics.events_dropped.inc()
             return False
-        self._told[key, notice] = now
-        self._waiting.put_nowait(self._event(obj, notice))
+        self._sent_at[key, notice] = now
+        self._queue.put_nowait(self._event(obj, notice))
         return True
 
     def forget(self, key: Key) -> None:
-        """Drop what is known of a resource that is gone."""
+        """Drop the rate limit of a deleted resource."""
         self._budgets.pop(key, None)
 
     async def run(self) -> None:
-        """Send until cancelled. An Event that the API does not take is no reason for another try."""
+        """Send queued Events until cancelled. An Event that the API refuses is not retried."""
         while True:
-            event = await self._waiting.get()
+            event = await self._queue.get()
             try:
-                await self._kube.create(kinds.EVENT, event["metadata"]["namespace"], event)
+                await self._send(event)
             except NamespaceTerminating:
                 continue
             except VectorCacheError as error:
                 structlog.get_logger().warning("event not sent", reason=event["reason"], error=str(error))
 
-    def _may_spend(self, key: Key, now: float) -> bool:
+    def _is_within_limit(self, key: Key, now: float) -> bool:
         budget = self._budgets.setdefault(key, _Budget(BURST, now))
         budget.tokens = min(BURST, budget.tokens + (now - budget.at) / REFILL_SECONDS)
         budget.at = now
@@ -142,16 +141,16 @@ class Events:
 
 
 def notices(before: Object, after: Object) -> list[Notice]:
-    """What is worth telling about the change from one status to the next."""
-    told = []
+    """Return the notices about the change from one status to the next."""
+    found = []
     for kind in Type:
         old, new = find(before.get("conditions", ()), kind), find(after["conditions"], kind)
         if not new or (old.get("status"), old.get("reason")) == (new["status"], new["reason"]):
             continue
         notice = _notice(kind, old, new)
         if notice is not None:
-            told.append(notice)
-    return told
+            found.append(notice)
+    return found
 
 
 def _notice(kind: Type, old: Object, new: Object) -> Notice | None:
@@ -166,11 +165,13 @@ def _notice(kind: Type, old: Object, new: Object) -> Notice | None:
     if kind is Type.PROGRESSING and reason != Reason.STARTING:
         return Notice(Severity.NORMAL, reason, message) if state == State.TRUE else None
     if kind is Type.PROGRESSING:
-        return None  # the other condition tells of the start
+        return None  # the condition Ready reports the start
     if state == bad[kind]:
         return Notice(Severity.WARNING, reason, message)
     if state == good[kind] and old.get("status") == bad[kind]:
         return Notice(
-            Severity.NORMAL, "Recovered" if kind is Type.DEGRADED else reason, message or "all is well again"
+            Severity.NORMAL,
+            "Recovered" if kind is Type.DEGRADED else reason,
+            message or "the problem is solved",
         )
     return None

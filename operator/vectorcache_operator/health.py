@@ -1,4 +1,4 @@
-"""Whether the operator lives and sees: /healthz, /readyz and /metrics."""
+"""The operator's liveness, readiness and metrics: /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vectorcache_operator.resync import Resync
 from vectorcache_service.probes import HEALTH, METRICS, READINESS, READY, Readiness
 
 STUCK_SECONDS = 300.0
-"""No reconcile takes longer: each of its requests has a deadline."""
-ROUNDS = 3.0
-"""How many rounds of the resync may be missed."""
+"""Maximum duration of a reconcile; each of its requests has a deadline."""
+MISSED_ROUNDS = 3.0
+"""Number of resync rounds that may be missed."""
 
 
 class Health:
-    """Reasons to restart the process, and reasons to wait for it."""
+    """Reasons to restart the process, and reasons why it is not ready."""
 
     def __init__(self, queue: WorkQueue[Any], resync: Resync, clock: Callable[[], float]) -> None:
         self._queue = queue
@@ -28,24 +28,24 @@ class Health:
         self._clock = clock
 
     def liveness_failures(self) -> list[str]:
-        """What only a new start mends. An API server that is away is none of it."""
+        """Return the problems that only a restart can fix. An unreachable API server is not one of them."""
         found = []
         quiet = self._clock() - self._resync.last_round
-        if quiet > ROUNDS * self._resync.interval + STUCK_SECONDS:
-            found.append(f"no round of the resync for {quiet:.0f} s")
+        if quiet > MISSED_ROUNDS * self._resync.interval + STUCK_SECONDS:
+            found.append(f"the last resync ended {quiet:.0f} s ago")
         if self._queue.longest_running() > STUCK_SECONDS:
             found.append(f"a reconcile has been running for {self._queue.longest_running():.0f} s")
         if self._resync.behind:
-            found.append(f"the watches miss changes of {self._resync.behind}")
+            found.append(f"the watches missed changes of {self._resync.behind}")
         return found
 
     async def unready(self) -> list[str]:
-        """Why it does nothing yet."""
-        return [] if self._resync.filled.is_set() else ["the watch cache is not filled yet"]
+        """Return the reasons why the operator is not working yet."""
+        return [] if self._resync.filled.is_set() else ["the watch cache is not complete yet"]
 
 
 def health_app(health: Health, queue: WorkQueue[Any], metrics: OperatorMetrics) -> web.Application:
-    """The operator's HTTP application."""
+    """Return the operator's HTTP application."""
 
     async def healthz(_request: web.Request) -> web.Response:
         liveness_failures = health.liveness_failures()

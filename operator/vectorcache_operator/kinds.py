@@ -1,4 +1,4 @@
-"""The kinds of objects that the operator reads or writes, and where the API has them."""
+"""The kinds of objects that the operator reads or writes, with their API paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind. ``group`` is empty for the core."""
+    """One kind. ``group`` is empty for the core API."""
 
     group: str
     version: str
@@ -22,11 +22,11 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As ``apiVersion`` says it."""
+        """The value of the field ``apiVersion``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
-        """The path of a collection (of one namespace or of all), of an object, or of its subresource."""
+        """Return the path of a collection (in one namespace or all), of an object, or of its subresource."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         inside = f"/namespaces/{namespace}" if namespace else ""
         which = f"/{name}" if name else ""
@@ -63,48 +63,48 @@ APPLIED = (
     POD_DISRUPTION_BUDGET,
     NETWORK_POLICY,
 )
-"""What every resource owns."""
+"""The kinds that every resource owns."""
 
 OBSERVED = (*APPLIED, POD, CLAIM)
-"""What is watched for every resource; ServiceMonitors too, where there are any."""
+"""The kinds that are watched for every resource, in addition to ServiceMonitors if the cluster has them."""
 
 BY_NAME = {kind.name: kind for kind in (VECTOR_CACHE, *OBSERVED, SERVICE_MONITOR)}
 
 
 def kind_of(obj: Object) -> Kind:
-    """The kind of a whole object."""
+    """Return the kind of a complete object."""
     return BY_NAME[obj["kind"]]
 
 
 def name_of(obj: Object) -> str:
-    """Its ``metadata.name``."""
+    """Return ``metadata.name``."""
     name: str = obj["metadata"]["name"]
     return name
 
 
 def namespace_of(obj: Object) -> str:
-    """Its ``metadata.namespace``."""
+    """Return ``metadata.namespace``."""
     namespace: str = obj["metadata"]["namespace"]
     return namespace
 
 
 def labels_of(obj: Object) -> dict[str, str]:
-    """Its labels, if it has any."""
+    """Return the labels, or an empty mapping."""
     found: dict[str, str] = obj["metadata"].get("labels") or {}
     return found
 
 
 def annotations_of(obj: Object) -> dict[str, str]:
-    """Its annotations, if it has any."""
+    """Return the annotations, or an empty mapping."""
     found: dict[str, str] = obj["metadata"].get("annotations") or {}
     return found
 
 
 def version_of(obj: Object) -> int:
-    """Its resource version, which grows with every write (Kubernetes compares them as numbers since 1.35)."""
+    """Return the resource version, which grows with every write (a number by definition since Kubernetes 1.35)."""
     return int(obj["metadata"].get("resourceVersion") or 0)
 
 
 def is_terminating(obj: Object) -> bool:
-    """Whether it is being deleted."""
+    """Return whether the object is being deleted."""
     return bool(obj["metadata"].get("deletionTimestamp"))

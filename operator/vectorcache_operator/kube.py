@@ -1,12 +1,11 @@
-"""The one seam to the Kubernetes API: every request of the operator's own, each with a deadline.
+"""The only interface to the Kubernetes API: all requests except watches, each with a deadline.
 
-kopf has its own connection for watching; nothing but watches goes through it.
+kopf has a separate connection, which it only uses for watches.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,7 +25,7 @@ TIMEOUT = 15.0
 CONNECTIONS = 16
 
 _MISTYPED = "failed to create typed patch object"
-"""So begins the API's message on an applied object of which a field has the wrong type; it says 500 to that."""
+"""Start of the API's message, with status 500, about an applied object that has a field of the wrong type."""
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -35,7 +34,7 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 
 
 class Kube:
-    """Requests by kind and name. All raise ``ApiRefused`` or ``ApiUnavailable`` (see ``errors``)."""
+    """Requests by kind and name. All methods raise ``ApiRefused`` or ``ApiUnavailable`` (see ``errors``)."""
 
     def __init__(self, client: ApiClient, metrics: OperatorMetrics, timeout: float = TIMEOUT) -> None:
         self._client = client
@@ -43,38 +42,38 @@ class Kube:
         self._timeout = timeout
 
     async def apply(self, wanted: Object, *, force: bool, subresource: str = "") -> Object:
-        """Server-side apply of a whole object; returns what is there now."""
+        """Apply an object server-side, and return the live object."""
         kind = kind_of(wanted)
         path = kind.path(namespace_of(wanted), name_of(wanted), subresource)
         query = {"fieldManager": names.FIELD_MANAGER, "force": str(force).lower()}
         return await self._call("PATCH", kind, path, query, wanted, _APPLY)
 
     async def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
-        """A merge patch."""
+        """Send a merge patch, and return the live object."""
         query = {"fieldManager": names.FIELD_MANAGER}
         return await self._call("PATCH", kind, kind.path(namespace, name), query, patch, _MERGE)
 
     async def create(self, kind: Kind, namespace: str, obj: Object) -> Object:
-        """Create an object, with a name of the API's choice where it has a ``generateName``."""
+        """Create an object. With ``generateName``, the API chooses its name."""
         query = {"fieldManager": names.FIELD_MANAGER}
         return await self._call("POST", kind, kind.path(namespace), query, obj)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object."""
+        """Return one object."""
         return await self._call("GET", kind, kind.path(namespace, name))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str, propagation: str) -> None:
-        """Delete the object that has this uid, and do with what it owns as ``propagation`` says."""
+        """Delete the object that has this uid, and its dependents according to ``propagation``."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
         await self._call("DELETE", kind, kind.path(namespace, name), None, options)
 
     async def list_metadata(self, kind: Kind, namespace: str | None, selector: str) -> Object:
-        """Names, uids and resource versions of many objects, out of the API server's own cache."""
+        """List the metadata of objects from the API server's cache."""
         query = {"resourceVersion": "0"} | ({"labelSelector": selector} if selector else {})
         return await self._call("GET", kind, kind.path(namespace), query, accept=_METADATA_ONLY)
 
     async def serves(self, kind: Kind) -> bool:
-        """Whether the cluster knows a kind."""
+        """Return whether the cluster has a kind."""
         try:
             found = await self._call("GET", kind, f"/apis/{kind.group}/{kind.version}")
         except ApiGone:
@@ -123,13 +122,14 @@ class Kube:
 
 
 @asynccontextmanager
-async def connect(metrics: OperatorMetrics) -> AsyncIterator[Kube]:
-    """Connect as the pod's service account, else as KUBECONFIG says."""
+async def connect(environment: Mapping[str, str], metrics: OperatorMetrics) -> AsyncIterator[Kube]:
+    """Connect with the pod's service account, or outside of a cluster with the file that KUBECONFIG names."""
     configuration = Configuration()
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if environment.get("KUBERNETES_SERVICE_HOST"):
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        file = environment.get("KUBECONFIG")
+        await config.load_kube_config(file, client_configuration=configuration)  # type: ignore[no-untyped-call]
     configuration.connection_pool_maxsize = CONNECTIONS
     async with ApiClient(configuration) as client:
         yield Kube(client, metrics)

@@ -1,4 +1,4 @@
-"""What the process holds of memory that it no longer uses."""
+"""Return freed memory to the operating system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import ctypes
 TRIM_SECONDS = 20.0
 
 
-async def keep_trimmed() -> None:
-    """Give back, every now and then, what listings and bursts of work needed; where the C library can (glibc).
+async def trim_periodically() -> None:
+    """Return freed memory to the operating system periodically, if the C library supports it (glibc).
 
-    An allocator keeps freed memory for the next burst, which for an operator may be hours away.
+    The allocator would keep the memory of lists and bursts of work for the next burst, which may be hours away.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while True:

@@ -1,4 +1,4 @@
-"""What the operator counts, for Prometheus."""
+"""The operator's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _RESOURCE = ("namespace", "name")
 
 
 class OperatorMetrics:
-    """Counters, in a registry of their own. Series of a resource go with it."""
+    """Metrics in their own registry. The series of a deleted resource are dropped."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         ProcessCollector(registry=registry)
         self.reconciles = Counter(
-            "vectorcache_operator_reconciles", "Reconciles that ended well", _RESOURCE, registry=registry
+            "vectorcache_operator_reconciles", "Reconciles that succeeded", _RESOURCE, registry=registry
         )
         self.errors = Counter(
             "vectorcache_operator_reconcile_errors",
-            "Reconciles that failed and are tried again",
+            "Reconciles that failed and are retried",
             _RESOURCE,
             registry=registry,
         )
@@ -33,7 +33,7 @@ class OperatorMetrics:
             registry=registry,
         )
         self.writes = Counter(
-            "vectorcache_operator_writes", "Objects written", (*_RESOURCE, "kind"), registry=registry
+            "vectorcache_operator_writes", "Writes of objects", (*_RESOURCE, "kind"), registry=registry
         )
         self.conditions = Gauge(
             "vectorcache_operator_condition",
@@ -42,29 +42,29 @@ class OperatorMetrics:
             registry=registry,
         )
         self.queue_depth = Gauge(
-            "vectorcache_operator_queue_depth", "Resources that wait to be reconciled", registry=registry
+            "vectorcache_operator_queue_depth", "Resources waiting to be reconciled", registry=registry
         )
         self.cached_objects = Gauge(
             "vectorcache_operator_cached_objects", "Objects in the watch cache", registry=registry
         )
         self.cache_repairs = Counter(
             "vectorcache_operator_cache_repairs",
-            "Objects that were gone while the watch cache still had them",
+            "Deleted objects that the watch cache still contained",
             registry=registry,
         )
         self.api_requests = Counter(
             "vectorcache_operator_api_requests",
-            "Requests to the Kubernetes API, watches aside",
+            "Requests to the Kubernetes API, without watches",
             ("method", "kind", "status"),
             registry=registry,
         )
         self.events_dropped = Counter(
             "vectorcache_operator_events_dropped",
-            "Kubernetes Events not sent, because there were too many",
+            "Kubernetes Events that were not sent because of the rate limit",
             registry=registry,
         )
 
     def forget(self, key: Key) -> None:
-        """Drop the series of a resource that is gone."""
+        """Drop the series of a deleted resource."""
         for metric in (self.reconciles, self.errors, self.writes, self.conditions):
             metric.remove_by_labels({"namespace": key.namespace, "name": key.name})

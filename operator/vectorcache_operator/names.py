@@ -1,4 +1,4 @@
-"""Every name that goes into the cluster: of the resource, labels, annotations, ports, owned objects."""
+"""All names that the operator uses in the cluster: API group, labels, annotations, ports, objects."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PRODUCT = "vectorcache"
 OPERATOR = "vectorcache-operator"
 PROMETHEUS = "prometheus"
 OWNED_SELECTOR = f"{LABEL_MANAGED_BY}={OPERATOR}"
-"""What the operator watches of the kinds that it owns, their pods and claims included."""
+"""Label selector of the objects that the operator watches, including pods and claims."""
 
 PREFIX = f"{GROUP}/"
 ANNOTATION_APPLIED = f"{PREFIX}applied"
-"""Hash of the object as it was last applied."""
+"""Fingerprint of the object that was last applied."""
 ANNOTATION_CREDENTIALS = f"{PREFIX}credentials"
-"""On pod templates: hash of the credentials, so that a change of them rolls the pods."""
+"""On pod templates: hash of the credentials, so that new credentials restart the pods."""
 ANNOTATION_ACCOUNT = f"{PREFIX}service-account"
-"""On the routers' pod template: uid of their ServiceAccount, so that another one rolls the pods."""
+"""On the routers' pod template: uid of their ServiceAccount, so that a new account restarts the pods."""
 ANNOTATION_CLIENT_ID = "azure.workload.identity/client-id"
 ANNOTATION_TENANT_ID = "azure.workload.identity/tenant-id"
 
@@ -41,7 +41,7 @@ RING_FILE = "ring.json"
 
 
 class Key(NamedTuple):
-    """Which resource: what the work queue holds."""
+    """Namespace and name of a resource, the key of the work queue."""
 
     namespace: str
     name: str
@@ -51,36 +51,36 @@ class Key(NamedTuple):
 
 
 def node(name: str) -> str:
-    """StatefulSet, headless Service, ServiceAccount and so on of the nodes."""
+    """Return the name of the nodes' StatefulSet, headless Service, ServiceAccount and so on."""
     return f"{name}-{NODE}"
 
 
 def router(name: str) -> str:
-    """Deployment, Service, ServiceAccount, Role and so on of the routers."""
+    """Return the name of the routers' Deployment, Service, ServiceAccount, Role and so on."""
     return f"{name}-{ROUTER}"
 
 
 def pod(name: str, ordinal: int) -> str:
-    """A node's pod, which is its name on the ring."""
+    """Return the name of a node's pod, which is also its name on the ring."""
     return f"{node(name)}-{ordinal}"
 
 
 def endpoint(key: Key, port: int) -> str:
-    """Where searches go, from inside the cluster."""
+    """Return the URL of the routers' Service inside the cluster."""
     return f"http://{router(key.name)}.{key.namespace}.svc:{port}"
 
 
 def labels(name: str, component: str | None = None) -> dict[str, str]:
-    """The labels of an owned object."""
+    """Return the labels of an owned object."""
     return selector(name, component) | {LABEL_MANAGED_BY: OPERATOR}
 
 
 def selector(name: str, component: str | None = None) -> dict[str, str]:
-    """The labels that select a resource's objects; never change for a resource."""
+    """Return the labels that select a resource's objects. Selectors are immutable, so these labels never change."""
     chosen = {LABEL_NAME: PRODUCT, LABEL_INSTANCE: name}
     return chosen | ({LABEL_COMPONENT: component} if component else {})
 
 
 def selector_text(name: str, component: str) -> str:
-    """The same as text, as the scale subresource wants it."""
+    """Return the selector as text, for the scale subresource."""
     return ",".join(f"{key}={value}" for key, value in selector(name, component).items())

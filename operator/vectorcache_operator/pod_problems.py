@@ -1,4 +1,4 @@
-"""What pods say that keeps them from running."""
+"""Problems that the status of a pod reports."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from vectorcache_operator.conditions import Issue, Reason, moment
 from vectorcache_operator.kinds import Object, is_terminating, name_of
 
 UNSCHEDULABLE_SECONDS = 10.0
-"""A pod may wait that long for a place: volumes are made, another pod is about to leave."""
+"""Time that a pod may be unschedulable, while volumes are created or other pods terminate."""
 NOT_READY_SECONDS = 300.0
-"""A node warms up and a container starts in less."""
+"""Time that a pod may be unready; a node's start and warm-up take less."""
 
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -20,19 +20,19 @@ _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerEr
 
 @dataclass(frozen=True, slots=True)
 class PodProblems:
-    """What is wrong with pods, and after how many seconds to look again, because time alone may make it wrong."""
+    """Issues of pods, and the seconds until a condition that is still tolerated becomes an issue, or None."""
 
     issues: list[Issue]
-    look_again: float | None
+    requeue_after: float | None
 
 
 def pod_problems(pods: Iterable[Object], now: datetime) -> PodProblems:
-    """Look at pods; those that leave are passed over."""
+    """Return the problems of pods. Terminating pods are skipped."""
     issues, waits = [], []
     for pod in pods:
         if is_terminating(pod):
             continue
-        found = _container_trouble(pod)
+        found = _container_issue(pod)
         if found is not None:
             issues.append(found)
             continue
@@ -54,17 +54,17 @@ def pod_problems(pods: Iterable[Object], now: datetime) -> PodProblems:
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a pod gets traffic."""
+    """Return whether a pod is ready and not terminating."""
     return not is_terminating(pod) and _condition(pod, "Ready").get("status") == "True"
 
 
-def _container_trouble(pod: Object) -> Issue | None:
+def _container_issue(pod: Object) -> Issue | None:
     status = pod.get("status", {})
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting") or {}
         kind, detail = waiting.get("reason", ""), waiting.get("message", "")
         if kind in _PULL:
-            # Two messages take turns while the kubelet backs off; what they have in common is the error.
+            # The kubelet alternates between two messages while it backs off. Both end with the error.
             _, _, error = detail.rpartition("ErrImagePull: ")
             text = f"pod {name_of(pod)}: image {container.get('image')} cannot be pulled: {error or kind}"
             return Issue(Reason.IMAGE_PULL_FAILING, text)
@@ -75,8 +75,8 @@ def _container_trouble(pod: Object) -> Issue | None:
             return Issue(Reason.CONTAINER_CONFIG_INVALID, text)
         if kind == "CrashLoopBackOff":
             ended = container.get("lastState", {}).get("terminated") or {}
-            why = f"exit code {ended.get('exitCode', 'unknown')}, {ended.get('reason', 'no reason given')}"
-            text = f"pod {name_of(pod)}: container {container.get('name')} ends again and again ({why})"
+            why = f"exit code {ended.get('exitCode', 'unknown')}, {ended.get('reason', 'unknown reason')}"
+            text = f"pod {name_of(pod)}: container {container.get('name')} crashes repeatedly ({why})"
             return Issue(Reason.CONTAINER_CRASHING, text)
     return None
 

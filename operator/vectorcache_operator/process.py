@@ -1,4 +1,4 @@
-"""The wiring of the operator: connections, cache, queue, watches and what surrounds them, for one process's life."""
+"""The wiring of the operator process: connections, cache, queue, watches and HTTP server."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from prometheus_client import CollectorRegistry
 
 from vectorcache.errors import VectorCacheError
 from vectorcache_operator import routers
+from vectorcache_operator.apply import Applier
 from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.events import Events
 from vectorcache_operator.health import Health, health_app
 from vectorcache_operator.kinds import OBSERVED, SERVICE_MONITOR, VECTOR_CACHE
 from vectorcache_operator.kube import Kube, connect
-from vectorcache_operator.memory import keep_trimmed
+from vectorcache_operator.memory import trim_periodically
 from vectorcache_operator.metrics import OperatorMetrics
 from vectorcache_operator.names import Key
+from vectorcache_operator.observed import Surroundings
 from vectorcache_operator.plan import Images
 from vectorcache_operator.queue import WorkQueue
-from vectorcache_operator.reconcile import Reconciler, Surroundings
+from vectorcache_operator.reconcile import Reconciler
 from vectorcache_operator.resync import Resync
 from vectorcache_operator.routers import Routers
 from vectorcache_operator.secrets import Secrets
@@ -40,10 +42,10 @@ CRD_SECONDS = 30
 STOP_SECONDS = 10.0
 
 
-async def serve_operator(settings: OperatorSettings, _environment: Mapping[str, str]) -> None:
-    """Run until the process is told to end. A part that fails for good ends all of it, to be started again."""
+async def serve_operator(settings: OperatorSettings, environment: Mapping[str, str]) -> None:
+    """Run until the process is stopped. If one part fails permanently, the process ends, so that it is restarted."""
     metrics = OperatorMetrics(CollectorRegistry())
-    async with connect(metrics) as kube, routers.session() as session:
+    async with connect(environment, metrics) as kube, routers.session() as session:
         await _run(settings, kube, session, metrics)
 
 
@@ -58,8 +60,9 @@ async def _run(settings: OperatorSettings, kube: Kube, session: Any, metrics: Op
     )
     secrets = Secrets(kube, clock, max_age=settings.resync / 2)
     followed = Routers(session, settings.router_poll, lambda key: queue.add(key))
-    events = Events(kube, metrics, clock, _now, socket.gethostname())
-    reconciler = Reconciler(kube, cache, surroundings, secrets, followed, events, metrics, _now)
+    applier = Applier(kube, cache, metrics)
+    events = Events(applier.create_event, metrics, clock, _now, socket.gethostname())
+    reconciler = Reconciler(applier, cache, surroundings, secrets, followed, events, metrics, _now)
 
     async def work(key: Key) -> float | None:
         try:
@@ -90,7 +93,7 @@ async def _run(settings: OperatorSettings, kube: Kube, session: Any, metrics: Op
 
     async def serve_when_started() -> None:
         await watches.started.wait()
-        await run(app, settings.listen.host, settings.listen.port)  # replaces kopf's handlers of signals
+        await run(app, settings.listen.host, settings.listen.port)  # replaces kopf's signal handlers
 
     async def work_when_filled() -> None:
         await resync.filled.wait()
@@ -103,12 +106,12 @@ async def _run(settings: OperatorSettings, kube: Kube, session: Any, metrics: Op
         resync.run(),
         followed.run(),
         events.run(),
-        keep_trimmed(),
+        trim_periodically(),
     )
 
 
 async def _until_first_ends(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run all; when one ends or fails, cancel the others."""
+    """Run all parts. When one ends or fails, cancel the others."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -117,22 +120,22 @@ async def _until_first_ends(*parts: Coroutine[Any, Any, None]) -> None:
             task.cancel()
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
     if late:
-        structlog.get_logger().warning("parts did not end in time", count=len(late))
+        structlog.get_logger().warning("parts did not stop in time", count=len(late))
     for task in done:
         task.result()
 
 
 async def _wait_for_crd(kube: Kube) -> None:
-    """What is installed together may start in any order; kopf would not notice the kind when it comes later.
+    """Wait until the CRD is installed. kopf would not detect it later, and the installation may be in any order.
 
     Raises:
-        VectorCacheError: it does not come.
+        VectorCacheError: the CRD is not installed in time.
     """
     for _ in range(CRD_SECONDS):
         try:
             if await kube.serves(VECTOR_CACHE):
                 return
-            structlog.get_logger().warning("the cluster does not know VectorCaches yet")
+            structlog.get_logger().warning("the CRD vectorcaches.vectorcache.io is not installed yet")
         except VectorCacheError as error:
             structlog.get_logger().warning("waiting for the API", error=str(error))
         await asyncio.sleep(1)
@@ -146,7 +149,7 @@ def _now() -> datetime:
 
 
 def _operator_namespace() -> str:
-    """Where the operator's own pod is; outside of a cluster, where it would be."""
+    """Return the namespace of the operator's pod, or the default namespace outside of a cluster."""
     try:
         return NAMESPACE_FILE.read_text().strip() or DEFAULT_NAMESPACE
     except OSError:

@@ -1,4 +1,4 @@
-"""Kubernetes' quantities: ``10Gi``, ``250m``, ``1.5`` and their value."""
+"""Kubernetes quantities, for example ``10Gi``, ``250m`` and ``1.5``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([eE][+-]?\d+)|([A-Za-
 
 
 def parse(text: str | int | float) -> Decimal:
-    """The value of a quantity.
+    """Return the value of a quantity.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a quantity.
     """
     found = _QUANTITY.fullmatch(str(text))
     if found is None or (found[3] or "") not in _SUFFIXES:
@@ -24,16 +24,16 @@ def parse(text: str | int | float) -> Decimal:
 
 
 def size(text: str | int) -> int:
-    """A quantity of bytes.
+    """Return a quantity as a whole number of bytes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a quantity.
     """
     return int(parse(text))
 
 
 def same(left: str | int | float, right: str | int | float) -> bool:
-    """Whether two quantities have the same value, however they are written."""
+    """Return whether two quantities have the same value, even in different notations."""
     try:
         return parse(left) == parse(right)
     except ValueError:
@@ -41,7 +41,7 @@ def same(left: str | int | float, right: str | int | float) -> bool:
 
 
 def times(text: str, factor: int) -> str:
-    """A multiple of a quantity, in its own unit: ten times ``1.5Gi`` is ``15Gi``."""
+    """Return a multiple of a quantity in the same unit: ten times ``1.5Gi`` is ``15Gi``."""
     found = _QUANTITY.fullmatch(text)
     if found is None or found[2]:
         return str(size(text) * factor)
@@ -50,5 +50,5 @@ def times(text: str, factor: int) -> str:
 
 
 def mebibytes(count: int) -> str:
-    """Bytes rounded up to whole mebibytes."""
+    """Return a number of bytes as a quantity, rounded up to mebibytes."""
     return f"{-(-count // 2**20)}Mi"

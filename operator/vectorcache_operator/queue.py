@@ -1,7 +1,7 @@
-"""A work queue keyed by resource: what is asked for twice is done once, what fails comes back later.
+"""A work queue of keys that deduplicates requests and retries failures.
 
-One key is never worked on twice at the same time; what is added to it meanwhile is done after. The queue holds
-each key once, so the number of resources bounds it.
+A key is never processed by two workers at the same time. If it is added while it is being processed, it is processed
+again afterwards. The queue contains each key at most once, so its size is bounded by the number of resources.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays after failures in a row: exponential, bounded, with jitter so that many do not come back at once."""
+    """Delays after consecutive failures: exponential and bounded, with jitter to spread the retries of many keys."""
 
     first: float = 0.5
     factor: float = 2.0
-    most: float = 60.0
+    max_delay: float = 60.0
 
     def delay(self, failures: int, rng: random.Random) -> float:
-        """Seconds after the n-th failure (from 1): between half and all of the exponential."""
-        full = min(self.most, self.first * self.factor ** min(failures - 1, 64))
+        """Return the delay in seconds after the n-th failure (from 1): 50 to 100 % of the exponential."""
+        full = min(self.max_delay, self.first * self.factor ** min(failures - 1, 64))
         return full * rng.uniform(0.5, 1.0)
 
 
 class Schedule(Generic[K]):
-    """Which key is due when: each key once, at its earliest time. Pure; times are numbers passed in."""
+    """The due time of each key; a key has at most one. It has no clock: times are passed in."""
 
     def __init__(self) -> None:
         self._due: dict[K, float] = {}
@@ -43,7 +43,7 @@ class Schedule(Generic[K]):
         self._count = 0
 
     def add(self, key: K, at: float) -> None:
-        """Ask for a key; a later time than one that is asked for already changes nothing."""
+        """Schedule a key, unless it is already scheduled for an earlier time."""
         known = self._due.get(key)
         if known is not None and known <= at:
             return
@@ -52,20 +52,20 @@ class Schedule(Generic[K]):
         heapq.heappush(self._heap, (at, self._count, key))
 
     def discard(self, key: K) -> None:
-        """Forget a key."""
+        """Remove a key."""
         self._due.pop(key, None)
 
     def next_at(self) -> float | None:
-        """When the next key is due."""
+        """Return the earliest due time, or None."""
         while self._heap:
             at, _, key = self._heap[0]
             if self._due.get(key) == at:
                 return at
-            heapq.heappop(self._heap)  # it was asked for earlier, or is forgotten
+            heapq.heappop(self._heap)  # outdated: the key was rescheduled earlier, or removed
         return None
 
     def pop(self, now: float) -> K | None:
-        """Take the key that has been due longest, if any is due."""
+        """Remove and return the key that has been due longest, or return None."""
         at = self.next_at()
         if at is None or at > now:
             return None
@@ -78,10 +78,10 @@ class Schedule(Generic[K]):
 
 
 class WorkQueue(Generic[K]):
-    """Calls ``work`` for keys, several at once.
+    """Calls ``work`` for keys, several at the same time.
 
-    ``work`` returns after how many seconds it wants to be called again, or None. What it raises is logged and
-    tried again after a back-off. Of one event loop.
+    ``work`` returns the seconds until it must be called again for the key, or None. If it raises, the error is logged
+    and the key is retried after a back-off. For use in one event loop.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class WorkQueue(Generic[K]):
         self._log = structlog.get_logger()
 
     def add(self, key: K, delay: float = 0.0) -> None:
-        """Ask for a key to be worked on, in ``delay`` seconds at the latest."""
+        """Request that a key is processed in at most ``delay`` seconds."""
         at = self._clock() + delay
         if key in self._running:
             self._again[key] = min(at, self._again.get(key, at))
@@ -118,17 +118,17 @@ class WorkQueue(Generic[K]):
         return len(self._schedule) + len(self._again)
 
     def longest_running(self) -> float:
-        """Seconds since the oldest of the running calls began; 0 where none runs."""
+        """Return the age of the oldest running call in seconds, or 0."""
         return max((self._clock() - began for began in self._running.values()), default=0.0)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Process keys until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._worker())
 
     async def step(self) -> bool:
-        """Work on one key that is due; False where none is."""
+        """Process one key that is due. Return False if there is none."""
         key = self._schedule.pop(self._clock())
         if key is None:
             return False
@@ -137,7 +137,7 @@ class WorkQueue(Generic[K]):
         try:
             delay = await self._work(key)
             self._failures.pop(key, None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
+        except Exception as error:  # noqa: BLE001 - any error may be temporary
             delay = self._failed(key, error)
         finally:
             del self._running[key]
@@ -154,7 +154,7 @@ class WorkQueue(Generic[K]):
                 await self._wait()
 
     async def _wait(self) -> None:
-        """Until a key is added or due. Every worker wakes; the first takes the key, the others wait again."""
+        """Wait until a key is added or due. All workers wake up; the first takes the key, and the others wait again."""
         self._changed.clear()
         at = self._schedule.next_at()
         timeout = None if at is None else max(0.0, at - self._clock())
@@ -168,6 +168,6 @@ class WorkQueue(Generic[K]):
         count = self._failures[key] = self._failures.get(key, 0) + 1
         delay = self._backoff.delay(count, self._rng)
         expected = isinstance(error, (ApiUnavailable, ApiRefused))
-        tell = self._log.warning if expected else self._log.exception
-        tell("reconcile failed", key=str(key), failures=count, retry_in=round(delay, 2), error=str(error))
+        log = self._log.warning if expected else self._log.exception
+        log("reconcile failed", key=str(key), failures=count, retry_in=round(delay, 2), error=str(error))
         return delay

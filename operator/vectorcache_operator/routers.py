@@ -1,4 +1,4 @@
-"""What the routers say: whether they reach the blob store, and which collections they serve."""
+"""Polls the routers: whether they can reach the blob store, and which collections they serve."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ AT_ONCE = 8
 MAX_BODY = 4 * 2**20
 MAX_COLLECTIONS = 100
 PATIENCE = 3
-"""Looks without an answer before a resource's routers count as silent: a rollout takes one away now and then."""
+"""Consecutive polls without an answer before routers count as silent. A rollout may cause single failures."""
 COLLECTIONS_EVERY = 3
-"""Looks at readiness for each look at the collections, which change seldom."""
+"""Polls of the readiness per poll of the collections, which change rarely."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouterView:
-    """What the routers of one resource last said.
+    """The latest report of the routers of one resource.
 
     Attributes:
-        storage: whether they reach the blob store; None where they did not say.
-        trouble: in their words, what is wrong with it.
-        collections: name, version and number of vectors of each.
+        storage: whether they can reach the blob store; None if they do not answer.
+        problem: the routers' message about the blob store; empty if there is no problem.
+        collections: name, version and number of vectors of each collection.
     """
 
     storage: bool | None = None
-    trouble: str = ""
+    problem: str = ""
     collections: tuple[tuple[str, int, int], ...] = ()
 
     def collection_list(self) -> list[Object]:
-        """As the status has them."""
+        """Return the collections in the form of the status."""
         return [
             {"name": name, "version": version, "vectors": vectors}
             for name, version, vectors in self.collections[:MAX_COLLECTIONS]
@@ -47,7 +47,7 @@ class RouterView:
 
 
 class _Readiness(msgspec.Struct):
-    """The answer of a router's /readyz."""
+    """The response of a router's /readyz."""
 
     reasons: list[str] = []
     warnings: list[str] = []
@@ -68,11 +68,11 @@ class _Followed:
     url: str
     view: RouterView | None = None
     silent: int = 0
-    looks: int = 0
+    polls: int = 0
 
 
 class Routers:
-    """Looks at the routers' Services now and then, and says when what they say has changed."""
+    """Polls the routers' Services, and calls ``changed`` when a report differs from the previous one."""
 
     def __init__(
         self, session: aiohttp.ClientSession, interval: float, changed: Callable[[Key], None]
@@ -84,55 +84,55 @@ class Routers:
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     def follow(self, key: Key, url: str) -> None:
-        """Look at the routers of a resource from now on."""
+        """Start polling the routers of a resource."""
         known = self._followed.get(key)
         if known is None or known.url != url:
             self._followed[key] = _Followed(url)
 
     def forget(self, key: Key) -> None:
-        """Look no more."""
+        """Stop polling the routers of a resource."""
         self._followed.pop(key, None)
 
     def view(self, key: Key) -> RouterView | None:
-        """What they last said; None where it is too early to tell."""
+        """Return the latest report, or None if it is too early for one."""
         known = self._followed.get(key)
         return known.view if known else None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Poll until cancelled."""
         while True:
             await asyncio.sleep(self._interval)
-            await asyncio.gather(*(self.look(key) for key in list(self._followed)))
+            await asyncio.gather(*(self.poll(key) for key in list(self._followed)))
 
-    async def look(self, key: Key) -> None:
-        """Look at one resource's routers once."""
+    async def poll(self, key: Key) -> None:
+        """Poll the routers of one resource once."""
         followed = self._followed.get(key)
         if followed is None:
             return
         async with self._gate:
-            view = await self._look(followed)
+            view = await self._poll(followed)
         if view != followed.view and self._followed.get(key) is followed:
             followed.view = view
             self._changed(key)
 
-    async def _look(self, followed: _Followed) -> RouterView | None:
+    async def _poll(self, followed: _Followed) -> RouterView | None:
         try:
             ready = msgspec.json.decode(await self._get(f"{followed.url}/readyz"), type=_Readiness)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
-            structlog.get_logger().debug("router does not answer", url=followed.url, error=str(error))
+            structlog.get_logger().debug("router did not answer", url=followed.url, error=str(error))
             followed.silent += 1
             if followed.silent < PATIENCE:
                 return followed.view
             return RouterView(collections=followed.view.collections if followed.view else ())
         followed.silent = 0
-        trouble = "; ".join(text for text in (*ready.reasons, *ready.warnings) if "blob" in text.lower())
+        problem = "; ".join(text for text in (*ready.reasons, *ready.warnings) if "blob" in text.lower())
         collections = await self._collections(followed)
-        return RouterView(not trouble, trouble[:500], collections)
+        return RouterView(not problem, problem[:500], collections)
 
     async def _collections(self, followed: _Followed) -> tuple[tuple[str, int, int], ...]:
         known = followed.view.collections if followed.view else ()
-        due = not known or followed.looks % COLLECTIONS_EVERY == 0
-        followed.looks += 1
+        due = not known or followed.polls % COLLECTIONS_EVERY == 0
+        followed.polls += 1
         if not due:
             return known
         try:
@@ -149,7 +149,7 @@ class Routers:
 
 
 def session() -> aiohttp.ClientSession:
-    """A session for looking at routers: each look has its own connection, so that all routers get their turn."""
+    """Return a session without keep-alive: every poll opens a connection, so the Service can choose another router."""
     connector = aiohttp.TCPConnector(limit=AT_ONCE, force_close=True)
     options: Mapping[str, Any] = {"trust_env": False}
     return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT), **options)

@@ -1,4 +1,4 @@
-"""Hashes of Secrets, so that pods roll when their credentials change. Contents are never kept, logged or told."""
+"""Hashes of Secrets, so that new credentials restart the pods. Contents are never stored, logged or reported."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class _Known:
 
 
 class Secrets:
-    """Reads each Secret at most once in ``max_age`` seconds; there is no watch, which would need a right to all.
+    """Reads each Secret at most once in ``max_age`` seconds. A watch would need permission to read all Secrets.
 
-    A Secret that is missing is asked for each time. The number of resources bounds what is kept.
+    A missing Secret is requested every time. The number of hashes is bounded by the number of resources.
     """
 
     def __init__(self, kube: Kube, clock: Callable[[], float], max_age: float) -> None:
@@ -31,7 +31,7 @@ class Secrets:
         self._known: dict[tuple[str, str], _Known] = {}
 
     async def digest(self, namespace: str, name: str) -> str | None:
-        """The hash of a Secret's data; None where there is none, or nothing in it."""
+        """Return the hash of a Secret's data, or None if the Secret is missing or empty."""
         known = self._known.get((namespace, name))
         if known and self._clock() - known.read_at < self._max_age:
             return known.digest
@@ -46,13 +46,13 @@ class Secrets:
         self._known[namespace, name] = _Known(digest, self._clock())
         return digest
 
-    def drop_old(self) -> None:
-        """Forget what is too old to be used; called now and then, so that Secrets nobody names any more go."""
+    def drop_expired(self) -> None:
+        """Drop the expired hashes, so that those of unused Secrets do not stay."""
         oldest = self._clock() - self._max_age
         self._known = {one: known for one, known in self._known.items() if known.read_at > oldest}
 
 
 def _digest(data: dict[str, str], salt: str) -> str:
-    """Keyed by the Secret's name, so that equal credentials of two do not show as equal."""
+    """Return the hash, keyed by the Secret's name so that equal contents of two Secrets have different hashes."""
     text = json.dumps(data, sort_keys=True).encode()
     return hashlib.blake2b(text, key=salt.encode()[:64], digest_size=8).hexdigest()

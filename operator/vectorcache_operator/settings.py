@@ -16,24 +16,30 @@ class OperatorSettings:
     """Each field is a flag (``--resync``) and an environment variable (``VECTORCACHE_RESYNC``)."""
 
     node_image: str = setting(
-        text(), f"vectorcache/node:{__version__}", "image of nodes whose resource names none"
+        text(),
+        f"vectorcache/node:{__version__}",
+        "image of the nodes of resources that do not set nodes.image",
     )
     router_image: str = setting(
-        text(), f"vectorcache/router:{__version__}", "image of routers whose resource names none"
+        text(),
+        f"vectorcache/router:{__version__}",
+        "image of the routers of resources that do not set router.image",
     )
     namespaces: str = setting(
-        text(_NAMESPACES), "", "namespaces to serve, with commas between; empty: all of the cluster"
+        text(_NAMESPACES), "", "comma-separated namespaces to watch; empty means the whole cluster"
     )
-    listen: Address = setting(address, "127.0.0.1:8090", "where /healthz, /readyz and /metrics are")
+    listen: Address = setting(address, "127.0.0.1:8090", "address of /healthz, /readyz and /metrics")
     resync: float = setting(
-        duration(1), "120s", "between looks at Secrets, and at whether the watches miss anything"
+        duration(1), "120s", "interval at which Secrets are read and the watch cache is compared with the API"
     )
-    router_poll: float = setting(duration(0.1), "10s", "between looks at the routers of each resource")
-    workers: int = setting(integer(1, 64), "4", "resources that are reconciled at the same time")
-    log_level: str = setting(choice(*LEVELS), "info", "least level that is logged")
-    log_format: str = setting(choice(*FORMATS), "json", "format of the log")
+    router_poll: float = setting(
+        duration(0.1), "10s", "interval at which the routers of each resource are polled"
+    )
+    workers: int = setting(integer(1, 64), "4", "number of resources that are reconciled at the same time")
+    log_level: str = setting(choice(*LEVELS), "info", "lowest level that is logged")
+    log_format: str = setting(choice(*FORMATS), "json", "log format: json or console")
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The namespaces; none means all of the cluster."""
+        """The namespaces to watch; empty means the whole cluster."""
         return tuple(dict.fromkeys(one.strip() for one in self.namespaces.split(",") if one.strip()))

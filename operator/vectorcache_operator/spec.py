@@ -1,7 +1,7 @@
-"""The spec of a VectorCache resource as types. The schema in manifests/crd is the truth; a test holds them together.
+"""The spec of a VectorCache resource as types. A test compares them with the schema in manifests/crd.
 
-The API server has checked a spec against the schema of its time, which need not be this version's: what does
-not decode, or cannot be, is ``InvalidSpec``, which becomes a condition.
+The API server validated a spec with the schema that was installed at the time, which may be of another version. A spec
+that cannot be decoded or is inconsistent raises ``InvalidSpec``, which the operator reports as a condition.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from vectorcache_operator.names import Key
 Json = dict[str, Any]
 
 DISK_FACTOR = 10
-"""The disk's capacity as a multiple of the memory's, where the spec does not say it."""
+"""Default capacity of the disk, as a multiple of the memory's capacity."""
 
 SHARDS_PER_NODE = 2
-"""The memory's capacity as a multiple of a shard's size, where the spec does not say it."""
+"""The memory's capacity as a multiple of the default shard size."""
 
 
 class InvalidSpec(VectorCacheError):
-    """A spec that cannot be used."""
+    """The spec is invalid."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Unknown fields are left alone: a newer schema may have them."""
+    """Base class. Unknown fields are ignored, because a newer schema may have them."""
 
 
 class WorkloadIdentity(_Part, frozen=True):
@@ -62,13 +62,13 @@ class Disk(_Part, frozen=True):
 
 
 class Warmup(_Part, frozen=True):
-    """What a node does before it becomes ready."""
+    """Warm-up of a node before it becomes ready."""
 
     timeout: str = "30s"
 
 
 class Scheduling(_Part, frozen=True):
-    """Where pods run."""
+    """Scheduling of pods."""
 
     node_selector: dict[str, str] | None = None
     tolerations: list[Json] | None = None
@@ -78,7 +78,7 @@ class Scheduling(_Part, frozen=True):
 
 
 class Workload(_Part, frozen=True):
-    """What nodes and routers have in common."""
+    """The common part of nodes and routers."""
 
     image: str | None = None
     image_pull_policy: str | None = None
@@ -99,7 +99,7 @@ class Nodes(Workload, frozen=True):
 
 
 class Ring(_Part, frozen=True):
-    """How collections are spread over nodes."""
+    """Distribution of collections over nodes."""
 
     virtual_nodes: int = 10_000
     replication: int = 2
@@ -131,7 +131,7 @@ class Search(_Part, frozen=True):
 
 
 class PullSecret(_Part, frozen=True):
-    """Credentials of an image registry."""
+    """Reference to the credentials of an image registry."""
 
     name: str
 
@@ -150,23 +150,20 @@ class Spec(_Part, frozen=True):
 
     @property
     def disk(self) -> str:
-        """The capacity of a node's disk that is asked for."""
+        """The wanted capacity of a node's disk."""
         return self.nodes.disk.capacity or quantity.times(self.nodes.memory.capacity, DISK_FACTOR)
 
     @property
     def shard_bytes(self) -> int:
-        """How many bytes of a collection have their place on the ring together."""
-        told = self.ring.shard_size
-        return (
-            quantity.size(self.nodes.memory.capacity) // SHARDS_PER_NODE
-            if told is None
-            else quantity.size(told)
-        )
+        """The size of a shard in bytes: chunks of a shard are placed on the ring together."""
+        if self.ring.shard_size is not None:
+            return quantity.size(self.ring.shard_size)
+        return quantity.size(self.nodes.memory.capacity) // SHARDS_PER_NODE
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A VectorCache: what it is called, and what it asks for."""
+    """A VectorCache: its identity and its spec."""
 
     key: Key
     uid: str
@@ -180,10 +177,10 @@ class Resource:
 
 
 def decode(obj: Object) -> Resource:
-    """Read a resource.
+    """Decode a resource.
 
     Raises:
-        InvalidSpec: its spec cannot be used; says what is wrong.
+        InvalidSpec: the spec is invalid; the message names the field.
     """
     metadata = obj["metadata"]
     try:
@@ -196,7 +193,7 @@ def decode(obj: Object) -> Resource:
 
 
 def _check(spec: Spec) -> None:
-    """What a type cannot say; the schema has the same rules, but may be of another version."""
+    """Raise ValueError if fields contradict each other. The installed schema may lack these rules."""
     nodes, ring = spec.nodes, spec.ring
     memory = _size("nodes.memory.capacity", nodes.memory.capacity)
     if nodes.replicas and ring.replication > nodes.replicas:
@@ -210,7 +207,7 @@ def _check(spec: Spec) -> None:
     if ring.shard_size is not None:
         _size("ring.shardSize", ring.shard_size)
     if spec.blob.credentials_secret and spec.blob.workload_identity:
-        raise ValueError("blob: give credentialsSecret or workloadIdentity, not both")
+        raise ValueError("blob: set credentialsSecret or workloadIdentity, not both")
     if min(nodes.replicas, spec.router.replicas, ring.replication - 1, ring.virtual_nodes - 1) < 0:
         raise ValueError("replicas must be 0 or more, ring.replication and ring.virtualNodes 1 or more")
 

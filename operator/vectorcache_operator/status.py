@@ -1,4 +1,4 @@
-"""The status of a resource, from what there is. Pure, but for the ring, which is passed in."""
+"""Compute the status of a resource. Pure; the ring is passed in."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vectorcache_operator.routers import RouterView
 from vectorcache_operator.spec import Resource
 
 STALLED_SECONDS = 600.0
-"""A rollout that goes on for longer without any pod that says why is stalled."""
+"""A rollout that takes longer is stalled, unless a pod reports a problem."""
 
 _REVISION = "controller-revision-hash"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What there is of a resource. ``routers`` is None where it is too early to tell: then what was told stays."""
+class Workloads:
+    """Live workloads of a resource. While ``routers`` is None, the status keeps the last report of the routers."""
 
     stateful_set: Object | None
     deployment: Object | None
@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far nodes or routers are. ``settled`` is whether nothing is left to do."""
+    """Progress of nodes or routers. ``settled`` means that the rollout is complete."""
 
     desired: int
     existing: int
@@ -41,50 +41,50 @@ class Progress:
 
     @property
     def scaling(self) -> bool:
-        """Whether pods come or go, rather than being replaced."""
+        """Whether pods are being added or removed, not replaced."""
         return self.existing != self.desired
 
 
-def nodes_progress(resource: Resource, seen: Seen) -> Progress:
-    """Of the nodes. Pods are counted by themselves: the StatefulSet's own count lags behind."""
+def nodes_progress(resource: Resource, workloads: Workloads) -> Progress:
+    """Return the progress of the nodes. Pods are counted, because the StatefulSet's status lags behind."""
     desired = resource.spec.nodes.replicas
-    present = [pod for pod in seen.node_pods if not is_terminating(pod)]
-    ready = len(ready_nodes(resource, seen))
-    status = (seen.stateful_set or {}).get("status", {})
+    present = [pod for pod in workloads.node_pods if not is_terminating(pod)]
+    ready = len(ready_nodes(resource, workloads))
+    status = (workloads.stateful_set or {}).get("status", {})
     revision = status.get("updateRevision")
     updated = sum(labels_of(pod).get(_REVISION) == revision for pod in present)
-    observed = _is_observed(seen.stateful_set)
-    settled = observed and len(seen.node_pods) == ready == updated == desired
-    return Progress(desired, len(seen.node_pods), ready, updated, settled)
+    observed = _is_observed(workloads.stateful_set)
+    settled = observed and len(workloads.node_pods) == ready == updated == desired
+    return Progress(desired, len(workloads.node_pods), ready, updated, settled)
 
 
-def routers_progress(resource: Resource, seen: Seen) -> Progress:
-    """Of the routers."""
+def routers_progress(resource: Resource, workloads: Workloads) -> Progress:
+    """Return the progress of the routers."""
     desired = resource.spec.router.replicas
-    status = (seen.deployment or {}).get("status", {})
+    status = (workloads.deployment or {}).get("status", {})
     existing, ready, updated = (
         status.get(name, 0) for name in ("replicas", "readyReplicas", "updatedReplicas")
     )
-    settled = _is_observed(seen.deployment) and existing == ready == updated == desired
+    settled = _is_observed(workloads.deployment) and existing == ready == updated == desired
     return Progress(desired, existing, ready, updated, settled)
 
 
-def ready_nodes(resource: Resource, seen: Seen) -> list[str]:
-    """Names of the pods that routers have in their ring."""
+def ready_nodes(resource: Resource, workloads: Workloads) -> list[str]:
+    """Return the names of the nodes on the routers' ring."""
     wanted = {names.pod(resource.name, ordinal) for ordinal in range(resource.spec.nodes.replicas)}
-    return [name_of(pod) for pod in seen.node_pods if is_ready(pod) and name_of(pod) in wanted]
+    return [name_of(pod) for pod in workloads.node_pods if is_ready(pod) and name_of(pod) in wanted]
 
 
 def status_of(
     resource: Resource,
-    seen: Seen,
+    workloads: Workloads,
     ring: Object,
     issues: Sequence[Issue],
     before: Object,
     now: datetime,
 ) -> Object:
-    """The whole status."""
-    nodes, routers = nodes_progress(resource, seen), routers_progress(resource, seen)
+    """Return the whole status. ``before`` is the present one."""
+    nodes, routers = nodes_progress(resource, workloads), routers_progress(resource, workloads)
     previous = before.get("conditions") or []
     first_start = _is_first_start(previous)
     progressing = _progressing(nodes, routers, first_start=first_start)
@@ -93,12 +93,12 @@ def status_of(
         _ready(nodes, routers, first_start=first_start),
         progressing,
         conditions.degraded([*issues, *stalled]),
-        _storage(seen.routers, previous),
+        _storage(workloads.routers, previous),
     ]
     return {
         "observedGeneration": resource.generation,
         "conditions": conditions.updated(previous, found, resource.generation, now),
-        "replicas": len(seen.node_pods),
+        "replicas": len(workloads.node_pods),
         "selector": names.selector_text(resource.name, names.NODE),
         "nodes": {
             "desired": nodes.desired,
@@ -109,12 +109,14 @@ def status_of(
         "router": {"desired": routers.desired, "ready": routers.ready},
         "endpoint": names.endpoint(resource.key, resource.spec.router.service.port),
         "ring": ring,
-        "collections": seen.routers.collection_list() if seen.routers else before.get("collections", []),
+        "collections": workloads.routers.collection_list()
+        if workloads.routers
+        else before.get("collections", []),
     }
 
 
 def status_of_invalid(generation: int, message: str, before: Object, now: datetime) -> Object:
-    """The status where the spec cannot be used: what was there stays, with the issue."""
+    """Return the present status with the condition that the spec is invalid."""
     issue = conditions.degraded([Issue(Reason.INVALID_SPEC, message)])
     previous = before.get("conditions") or []
     others = [one for one in previous if one.get("type") != Type.DEGRADED]
@@ -123,7 +125,7 @@ def status_of_invalid(generation: int, message: str, before: Object, now: dateti
 
 
 def _is_first_start(previous: Sequence[Object]) -> bool:
-    """Whether it has not been ready since it was made or woken: then ready means that all is there."""
+    """Return whether the cache has not been ready since it was created or hibernated. Ready then requires all pods."""
     reason = conditions.find(previous, Type.READY).get("reason")
     return reason in (None, Reason.STARTING, Reason.HIBERNATED)
 
@@ -165,7 +167,7 @@ def _stalled(
     routers: Progress,
     now: datetime,
 ) -> list[Issue]:
-    """A rollout that takes long although no pod complains."""
+    """Return the issue of a rollout that takes too long although nothing else is wrong, if there is one."""
     before = conditions.find(previous, Type.PROGRESSING)
     if issues or progressing.status != State.TRUE or before.get("status") != State.TRUE:
         return []
@@ -173,7 +175,9 @@ def _stalled(
     if (now - conditions.moment(since)).total_seconds() < STALLED_SECONDS:
         return []
     late = [name for name, one in (("nodes", nodes), ("routers", routers)) if not one.settled]
-    return [Issue(Reason.ROLLOUT_STALLED, f"{' and '.join(late)} have not come to rest since {since}")]
+    return [
+        Issue(Reason.ROLLOUT_STALLED, f"{' and '.join(late)} have not completed their rollout since {since}")
+    ]
 
 
 def _storage(view: RouterView | None, previous: Sequence[Object]) -> Condition:
@@ -185,14 +189,14 @@ def _storage(view: RouterView | None, previous: Sequence[Object]) -> Condition:
     if view is None or view.storage is None:
         return Condition(Type.STORAGE_REACHABLE, State.UNKNOWN, Reason.ROUTERS_SILENT, "no router answers")
     if not view.storage:
-        return Condition(Type.STORAGE_REACHABLE, State.FALSE, Reason.UNREACHABLE, view.trouble)
+        return Condition(Type.STORAGE_REACHABLE, State.FALSE, Reason.UNREACHABLE, view.problem)
     return Condition(Type.STORAGE_REACHABLE, State.TRUE, Reason.REACHABLE)
 
 
 def _is_observed(workload: Object | None) -> bool:
-    """Whether its controller has seen its newest spec."""
+    """Return whether the workload's controller has observed its newest spec."""
     if workload is None or is_terminating(workload):
         return False
-    seen: int = workload.get("status", {}).get("observedGeneration", 0)
+    observed: int = workload.get("status", {}).get("observedGeneration", 0)
     written: int = workload["metadata"].get("generation", 0)
-    return seen >= written
+    return observed >= written

@@ -1,7 +1,7 @@
-"""Watching, which is what kopf is here for: its streams fill the watch cache, and each change asks for a reconcile.
+"""The watches: kopf's streams fill the watch cache, and every change requests a reconcile.
 
-Only ``@kopf.index`` and ``@kopf.on.event``: kopf then writes nothing at all, neither finalizers nor annotations,
-and what comes late or twice costs nothing.
+Only ``@kopf.index`` and ``@kopf.on.event`` are used, because with them kopf writes nothing, neither finalizers nor
+annotations. Late or repeated events are harmless.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from vectorcache_operator.names import Key
 
 REQUEST_SECONDS, CONNECT_SECONDS = 30.0, 10.0
 IDLE_SECONDS = 90.0
-"""The API server sends a bookmark each minute; a stream without any is dead."""
+"""The API server sends a bookmark every minute; a stream without bookmarks is dead."""
 EXIT_SECONDS = 0.5
-"""What is being handed out when the process ends needs no more: an event only asks for a reconcile."""
+"""Events in process at shutdown may be dropped, because an event only requests a reconcile."""
 STREAM_SECONDS = 600
-"""How long one watch request lasts, at most."""
+"""Maximum duration of a watch request."""
 
 
 class Watches:
-    """The streams of some kinds; ``run`` lives as long as they do. ``started`` is set when it has begun."""
+    """The streams of several kinds. ``started`` is set when ``run`` has started them."""
 
     def __init__(
         self,
@@ -43,16 +43,16 @@ class Watches:
         self.started = asyncio.Event()
         self._registry = kopf.OperatorRegistry()
         self._settings = _settings(kinds, dynamic=not namespaces)
-        _quieten()
+        _reduce_logging()
         kopf.on.login(registry=self._registry)(_login)
         for kind in kinds:
             self._watch(kind)
 
     async def run(self) -> None:
-        """Watch until cancelled. Its handlers of signals are there to be replaced once it has started.
+        """Watch until cancelled. kopf installs signal handlers, which the caller replaces after ``started`` is set.
 
         Raises:
-            Exception: a stream failed for good, such as for lack of rights.
+            Exception: a stream failed permanently, for example because of missing permissions.
         """
         await kopf.operator(
             registry=self._registry,
@@ -67,12 +67,12 @@ class Watches:
         selector = (kind.group, kind.version, kind.plural)
 
         @kopf.index(*selector, id=f"fill-{kind.plural}", registry=self._registry)
-        async def fill(body: kopf.Body, **_: Any) -> None:
+        async def on_object(body: kopf.Body, **_: Any) -> None:
             for key in self._cache.put(kind, dict(body)):
                 self._changed(key)
 
-        @kopf.on.event(*selector, id=f"see-{kind.plural}", registry=self._registry)
-        async def see(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        @kopf.on.event(*selector, id=f"watch-{kind.plural}", registry=self._registry)
+        async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
             if type == "DELETED":
                 for key in self._cache.remove(kind, dict(body)):
                     self._changed(key)
@@ -82,14 +82,14 @@ def _settings(kinds: Sequence[Kind], *, dynamic: bool) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
-    settings.scanning.disabled = not dynamic  # of namespaces we may not list what the cluster has
+    settings.scanning.disabled = not dynamic  # with given namespaces, there is no permission to list CRDs
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.connect_timeout = CONNECT_SECONDS
     settings.queueing.exit_timeout = EXIT_SECONDS
     settings.watching.connect_timeout = CONNECT_SECONDS
     settings.watching.inactivity_timeout = IDLE_SECONDS
     settings.watching.server_timeout = STREAM_SECONDS
-    # Nothing is ever kept on objects; should a handler of another sort be added one day, this is its prefix.
+    # kopf stores nothing on objects. If other handlers are added, this is the prefix of their annotations.
     settings.persistence.finalizer = f"{names.PREFIX}finalizer"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
     settings.persistence.diffbase_storage = _NoEssence()
@@ -100,22 +100,22 @@ def _settings(kinds: Sequence[Kind], *, dynamic: bool) -> kopf.OperatorSettings:
 
 
 class _NoEssence(kopf.DiffBaseStorage):
-    """What kopf remembers of objects for handlers of changes: there are none, and copying objects for it is dear."""
+    """Disables kopf's copies of objects, which only change handlers need. There are none, and copying is expensive."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
-        """What would be compared."""
+        """See ``kopf.DiffBaseStorage.build``."""
         return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        """What was kept."""
+        """See ``kopf.DiffBaseStorage.fetch``."""
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Keep nothing."""
+        """See ``kopf.DiffBaseStorage.store``."""
 
 
-def _quieten() -> None:
-    """kopf logs every event that it handed out; that is for debugging."""
+def _reduce_logging() -> None:
+    """Reduce kopf's log, which contains every event, unless the log level is debug."""
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         logging.getLogger("kopf").setLevel(logging.WARNING)
 

@@ -1,8 +1,8 @@
-"""The router: takes searches over HTTP and spreads them over the cache nodes.
+"""The router: an HTTP server that distributes searches over the cache nodes.
 
-What lives here: settings, which nodes there are, the client of a node, which collections are served, the HTTP
-handlers. How a search is spread and merged is the library's (``vectorcache.routing``); how to serve HTTP is
-``vectorcache_service``'s. Run it by ``python -m vectorcache_router --help``.
+This package contains the settings, the membership of nodes, the client of a node, the served collections and the HTTP
+handlers. Scattering and merging of searches is implemented by ``vectorcache.routing``, and HTTP serving by
+``vectorcache_service``. For its flags, run ``python -m vectorcache_router --help``.
 """
 
 from vectorcache_router.cluster import Cluster, open_cluster

@@ -18,15 +18,16 @@ from vectorcache_service.main import run_server
 
 
 def router_app(cluster: Cluster, settings: RouterSettings) -> web.Application:
-    """The router's HTTP application."""
+    """Return the HTTP application of a router."""
 
     async def unready() -> list[str]:
         reasons = [] if cluster.nodes else ["no cache node is known yet"]
-        # Once is enough, and what nodes keep is: what is cached goes on answering in an outage.
+        # One response of the blob store or one collection opened from a node's copies is enough: in an outage, cached
+        # data can still be searched.
         if not (cluster.storage.reached or cluster.collections.opened):
-            reasons.append("the blob store has not answered yet")
+            reasons.append("the blob store has not responded yet")
         if not cluster.collections.warmed:
-            reasons.append("collections are being opened")
+            reasons.append("collections are still being opened")
         return reasons
 
     def warnings() -> list[str]:
@@ -47,7 +48,7 @@ def router_app(cluster: Cluster, settings: RouterSettings) -> web.Application:
 
 
 async def serve_router(settings: RouterSettings, environment: Mapping[str, str]) -> None:
-    """Open the cluster, serve it until the process is told to end, and close it."""
+    """Open the cluster, serve it until SIGTERM or SIGINT, and close it."""
     async with open_cluster(settings, environment) as cluster:
         await run(
             router_app(cluster, settings),

@@ -1,4 +1,4 @@
-"""The router's HTTP API: from wire to domain and back."""
+"""The HTTP API of a router: conversion between wire messages and domain types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vectorcache_service import Route
 
 NAME = {"name": NAME_PATTERN}
 FETCHES = 16
-"""Chunks that one request for vectors reads from at the same time."""
+"""Maximum number of chunks that one request for vectors reads concurrently."""
 
 
 class RouterApi:
@@ -36,13 +36,13 @@ class RouterApi:
         )
 
     def routes(self) -> list[Route]:
-        """What the router offers, beside probes."""
+        """Return the routes of the router, without the probes."""
         return [
             Route(
                 method="POST",
                 path="/v1/collections/{name}/search",
                 handler=self.search,
-                summary="The nearest neighbours of one or more vectors",
+                summary="Find the nearest neighbours of one or more vectors",
                 request=public.SearchRequest,
                 response=public.SearchResponse,
                 patterns=NAME,
@@ -51,7 +51,7 @@ class RouterApi:
                 method="POST",
                 path="/v1/collections/{name}/vectors",
                 handler=self.vectors,
-                summary="Vectors and payloads by their ids",
+                summary="Return vectors and payloads by id",
                 request=public.VectorsRequest,
                 response=public.VectorsResponse,
                 patterns=NAME,
@@ -60,14 +60,14 @@ class RouterApi:
                 method="GET",
                 path="/v1/collections",
                 handler=self.collections,
-                summary="All collections",
+                summary="List all collections",
                 response=public.CollectionList,
             ),
             Route(
                 method="GET",
                 path="/v1/collections/{name}",
                 handler=self.collection,
-                summary="One collection",
+                summary="Describe a collection",
                 response=public.CollectionInfo,
                 patterns=NAME,
             ),
@@ -75,21 +75,21 @@ class RouterApi:
                 method="GET",
                 path="/v1/ring",
                 handler=self.ring,
-                summary="The ring: which node owns how many slots",
+                summary="Describe the ring: its nodes and the number of slots of each",
                 response=public.RingInfo,
             ),
             Route(
                 method="GET",
                 path="/v1/nodes/count",
                 handler=self.node_count,
-                summary="How many nodes there are and should be",
+                summary="Return the desired and the actual number of nodes",
                 response=public.NodeCount,
             ),
             Route(
                 method="POST",
                 path="/v1/nodes/count",
                 handler=self.set_node_count,
-                summary="Ask for another number of nodes",
+                summary="Set the desired number of nodes",
                 request=public.NodeCountRequest,
                 response=public.NodeCount,
                 errors=(409,),
@@ -173,7 +173,7 @@ class RouterApi:
         return public.NodeCount(desired=request.count, ready=len(self._cluster.nodes))
 
     async def _find(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, types.VectorItem]:
-        """The vectors that exist, by id."""
+        """Return the vectors of the ids that exist, by id."""
         positions: dict[int, list[int]] = {}
         for place in (await self._cluster.collections.places(manifest, ids)).values():
             positions.setdefault(place.chunk, []).append(place.position)

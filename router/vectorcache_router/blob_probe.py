@@ -1,4 +1,4 @@
-"""Whether the blob store answers: asked now and then, so that readiness, metrics and people can know."""
+"""A periodic probe of the blob store, whose result is reported by readiness, metrics and logs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from vectorcache.errors import VectorCacheError
 from vectorcache.stores.base import BlobStore
 
 WELL_SECONDS, ILL_SECONDS = 5.0, 1.0
-"""Between looks while it answers, and while it does not."""
+"""Intervals between probes while the store responds, and while it does not."""
 
 LOOK_SECONDS = 5.0
-"""After so long without an answer a look has failed."""
+"""Timeout of a probe."""
 
-_KEY = "reachable"  # no such blob: that there is none is an answer, and costs nobody anything
+_KEY = (
+    "reachable"  # this blob does not exist: a cheap request, and "not found" proves that the store responds
+)
 
 
 class BlobProbe:
-    """Looks at a blob store until cancelled.
+    """A periodic probe of a blob store.
 
     Attributes:
-        reached: whether it has answered since the start.
-        failure: why it does not answer now, or empty. Empty too before the first look has ended.
+        reached: whether the store has responded since the start.
+        failure: why the last probe failed. Empty if it succeeded, and before the first probe.
     """
 
     def __init__(
@@ -44,36 +46,36 @@ class BlobProbe:
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
-        """Look, wait, and look again."""
+        """Probe the store periodically until cancelled."""
         while True:
             await self.look()
             await self._sleep(ILL_SECONDS if self.failure else WELL_SECONDS)
 
     async def look(self) -> None:
-        """Ask once."""
+        """Probe the store once."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._blobs.head(_KEY)
         except TimeoutError:
-            self._failed(f"no answer within {LOOK_SECONDS:g} s")
+            self._failed(f"no response within {LOOK_SECONDS:g} s")
         except VectorCacheError as error:
             self._failed(str(error))
-        except Exception as error:  # noqa: BLE001 - a watch that ended would go unnoticed for long
+        except Exception as error:  # noqa: BLE001 - otherwise the probe would end silently
             self._failed(f"{type(error).__name__}: {error}")
         else:
             if self.failure:
-                self._log.info("blob store answers again")
+                self._log.info("blob store responds again")
             self.reached, self.failure = True, ""
 
     def warnings(self) -> list[str]:
-        """That it does not answer, since when and why."""
+        """Return a warning with duration and cause if the store does not respond."""
         if not self.failure:
             return []
         seconds = self._clock() - self._failing_since
-        return [f"the blob store has not answered for {seconds:.0f} s: {self.failure}"]
+        return [f"the blob store has not responded for {seconds:.0f} s: {self.failure}"]
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, reason: str) -> None:
         if not self.failure:
             self._failing_since = self._clock()
-            self._log.warning("blob store does not answer", error=why)
-        self.failure = why
+            self._log.warning("blob store does not respond", error=reason)
+        self.failure = reason

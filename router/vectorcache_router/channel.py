@@ -1,6 +1,6 @@
-"""The router's end of a node's stream: many calls at once over one connection, made when it is needed.
+"""The client side of a node's stream: concurrent calls over one connection, which is opened on demand.
 
-See ``vectorcache_service.stream`` for what travels.
+See ``vectorcache_service.stream`` for the protocol.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from vectorcache_service.stream import HEARTBEAT, Pulse, Reply, decode_reply, en
 
 CONNECT_SECONDS = 1.0
 MAX_REPLY = 256 * 2**20
-"""Bytes of one reply; more ends the connection."""
+"""Maximum size of a reply in bytes. A larger one closes the connection."""
 
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=1.0)
-_GOES_ON = (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.PONG)
-_BROKEN = "the connection broke"
+_EXPECTED = (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.PONG)
+_BROKEN = "the connection was lost"
 
 
 class Channel:
-    """Calls of one server. A connection that breaks fails the calls on it; the next call makes a new one.
+    """Calls to one server. If the connection is lost, its calls fail, and the next call opens a new connection.
 
     Args:
-        url: of the stream.
-        session: makes the connection. Closing the session closes it too.
+        url: URL of the stream.
+        session: opens the connection. Closing the session closes the connection too.
     """
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
@@ -40,11 +40,11 @@ class Channel:
         self._closed = False
 
     async def call(self, path: str, request: msgspec.Struct, timeout: float) -> Reply:
-        """The reply to one call.
+        """Make a call and return its reply.
 
         Raises:
-            Unavailable: there is no connection, or it broke.
-            TimeoutError: the reply did not come within so many seconds.
+            Unavailable: the connection could not be opened, or was lost.
+            TimeoutError: the reply did not arrive within ``timeout`` seconds.
         """
         connection = self._connection
         if connection is None or connection.broken or self._closed:
@@ -53,7 +53,7 @@ class Channel:
         return await connection.call(path, request, timeout)
 
     async def close(self) -> None:
-        """Take no more calls, wait for those under way, each of which has its deadline, and close the connection."""
+        """Refuse new calls, wait for the running ones, which all have deadlines, and close the connection."""
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
@@ -62,13 +62,13 @@ class Channel:
             await self._connection.close()
 
     async def _connected(self) -> _Connection:
-        """A new connection, one for all who want it at the same time."""
+        """Open a new connection, shared by all concurrent callers, and return it."""
         if self._closed:
             raise Unavailable("the channel was closed")
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
         connecting = self._connecting
-        await asyncio.wait((connecting,))  # so that a caller that gives up takes it from nobody
+        await asyncio.wait((connecting,))  # a cancelled caller must not cancel the shared task
         if connecting.cancelled():
             raise Unavailable("the channel was closed")
         return connecting.result()
@@ -80,13 +80,13 @@ class Channel:
                     self._url, autoping=False, compress=0, max_msg_size=MAX_REPLY, timeout=_CLOSING
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"no connection: {type(error).__name__}") from error
+            raise Unavailable(f"connection failed: {type(error).__name__}") from error
         self._connection = _Connection(socket)
         return self._connection
 
 
 class _Connection:
-    """One WebSocket, the calls that wait on it by number, and the task that reads replies."""
+    """A WebSocket, its pending calls by number, and the task that reads replies."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.broken = False
@@ -99,7 +99,7 @@ class _Connection:
         number, loop = next(self._numbers), asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
         self._waiting[number] = reply
-        # A timer that fails the future is all that a deadline needs: sending cannot block for longer than the pulse.
+        # A timer that fails the future is enough for the deadline, because sending never blocks longer than the pulse.
         deadline = loop.call_later(timeout, _fail, reply, TimeoutError())
         try:
             await self._send(encode((number, path, request_id.current(), request)))
@@ -124,12 +124,12 @@ class _Connection:
     async def _read(self) -> None:
         pulse = Pulse(self._socket, HEARTBEAT, ping=True)
         try:
-            while (message := await self._socket.receive()).type in _GOES_ON:
+            while (message := await self._socket.receive()).type in _EXPECTED:
                 pulse.beat()
                 if message.type is aiohttp.WSMsgType.PONG:
                     continue
                 reply = decode_reply(message.data)
-                waiting = self._waiting.get(reply.number)  # nobody, if the caller gave up
+                waiting = self._waiting.get(reply.number)  # None if the caller was cancelled
                 if waiting is not None and not waiting.done():
                     waiting.set_result(reply)
         except (msgspec.MsgspecError, UnicodeDecodeError):

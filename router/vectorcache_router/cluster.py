@@ -1,4 +1,4 @@
-"""The cluster as one router sees it: nodes by membership, the ring over them, and searches spread over it."""
+"""The cluster as seen by one router: nodes from the membership, the ring over them, and the search over all nodes."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from vectorcache_router.blob_probe import BlobProbe
 from vectorcache_router.collections import Collections
 from vectorcache_router.health import ClusterHealth
 from vectorcache_router.membership import FileMembership, Membership, StaticMembership, parse_nodes
-from vectorcache_router.recall import NodesMemory
+from vectorcache_router.metadata_copies import NodesMemory
 from vectorcache_router.remote_node import RemoteNode
 from vectorcache_router.settings import RouterSettings
 
-_CONNECTIONS_KEPT = 30.0  # seconds that an idle connection to a node is kept
-_FOLLOW_AGAIN = 1.0  # seconds until a membership that failed is followed again
+_CONNECTIONS_KEPT = 30.0  # seconds that an idle connection to a node stays open
+_FOLLOW_AGAIN = 1.0  # seconds until a failed membership is followed again
 
 
 class _Kind(NamedTuple):
-    """What searches must have in common to be batched."""
+    """The key of a batch: only searches of the same kind are batched."""
 
     coarse: CoarseQuantizer
     options: ResolvedOptions
 
 
 class Cluster:
-    """Nodes, ring and collections.
+    """The nodes, the ring over them, and the collections.
 
     Attributes:
-        collections: which are served.
-        membership: which nodes there are.
-        storage: whether the blob store answers.
-        health: which nodes failed lately or are away.
-        loads: what nodes have in hand.
-        partial_answers: requests since the start whose answer was not complete.
+        collections: the served collections.
+        membership: the source of the list of nodes.
+        storage: the probe of the blob store.
+        health: nodes that failed recently or are not ready.
+        loads: outstanding work of each node.
+        partial_answers: number of requests since the start with a partial answer.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class Cluster:
 
     @property
     def nodes(self) -> Mapping[str, RemoteNode]:
-        """The present nodes by name."""
+        """The current nodes by name."""
         return self._nodes
 
     @property
     def ring(self) -> HashRing:
-        """The ring over the present nodes; ``Unavailable`` while there are none."""
+        """The ring over the current nodes. Raises ``Unavailable`` if there are none."""
         return self._ready().ring
 
     async def search(
         self, coarse: CoarseQuantizer, vectors: Floats, options: ResolvedOptions
     ) -> list[Answer]:
-        """Search over the present nodes, batched with concurrent searches; see ``ScatterSearch.search``."""
+        """Search over the current nodes, batched with concurrent searches. See ``ScatterSearch.search``."""
         answers = await self._batcher.search(_Kind(coarse, options), vectors)
         if any(answer.partial for answer in answers):
             self.partial_answers += 1
@@ -104,13 +104,13 @@ class Cluster:
         return await self._ready().search(kind.coarse, vectors, kind.options)
 
     async def fetch(self, manifest: Manifest, chunk: int, positions: list[int]) -> list[StoredVector]:
-        """Vectors by their place, from the chunk's owner or the next node that answers.
+        """Return vectors by position, from the chunk's owner or the next node that responds.
 
-        Each node gets half of the time that is left; those that failed lately are asked last.
+        Each node gets half of the remaining time. Nodes that failed recently are asked last.
         """
         nodes, names = self._nodes, self._ready().preference(manifest, chunk)
         timeout = self._settings.timeout
-        error = Unavailable("no node answered")
+        error = Unavailable("no node responded")
         for name in names[:MAX_NODES_TRIED]:
             timeout /= 2
             try:
@@ -123,27 +123,27 @@ class Cluster:
         raise error
 
     def keepers(self, collection: str) -> list[RemoteNode]:
-        """The nodes to ask about a collection's metadata: first those that own its first shard."""
+        """Return the nodes to ask for a collection's metadata, beginning with the owners of its first shard."""
         if self._scatter is None:
             return []
         names, suspects = self._scatter.ring.preference(shard_key(collection, 0)), self.health.suspects()
         return [self._nodes[name] for name in sorted(names, key=lambda name: name in suspects)]
 
     async def follow(self) -> None:
-        """Keep the ring in step with the membership, until cancelled or it has no more to tell."""
+        """Apply the changes of the membership until cancelled, or until there are no more changes."""
         while True:
             try:
                 async with aclosing(self.membership.changes()) as changes:
                     async for members in changes:
                         await self.adopt(members.urls, members.away)
-            except Exception:  # noqa: BLE001 - a membership that is not followed would go unnoticed for long
-                self._log.exception("membership failed; it is followed again", seconds=_FOLLOW_AGAIN)
+            except Exception:  # noqa: BLE001 - otherwise the membership would silently stay outdated
+                self._log.exception("membership failed, trying again", seconds=_FOLLOW_AGAIN)
                 await asyncio.sleep(_FOLLOW_AGAIN)
             else:
                 return
 
     async def adopt(self, nodes: Mapping[str, str], away: frozenset[str] = frozenset()) -> None:
-        """Make these the present nodes. Nodes that stay keep their connections; those away are asked last."""
+        """Replace the current nodes. Remaining nodes keep their connections, and nodes in ``away`` are asked last."""
         before = self._nodes
         after = {
             name: before[name] if name in before and before[name].url == url else self._connect(name, url)
@@ -153,12 +153,12 @@ class Cluster:
             self._scatter = await self._scatter_over(after) if after else None
             self._nodes = after
         for name in (self.health.away - away) | {name for name in before if before[name] != after.get(name)}:
-            self.health.worked(name)  # it is back, or elsewhere: what failed before says nothing
+            self.health.worked(name)  # the node is back or has a new address: earlier failures do not count
         self.health.away = away
         self.health.keep(frozenset(nodes))
         ring = self.ring.version if nodes else None
         self._log.info("nodes changed", nodes=sorted(nodes), away=sorted(away), ring=ring)
-        # Searches that began before may still use the old ones: these close when they are done.
+        # Running searches may still use the old nodes, whose clients wait for them before they close.
         for node in before.values():
             if node not in self._nodes.values():
                 closing = asyncio.create_task(node.close())
@@ -172,7 +172,7 @@ class Cluster:
         settings = self._settings
         if self._scatter is not None and {*self._scatter.ring.nodes} == nodes.keys():
             ring = self._scatter.ring
-        else:  # some milliseconds, and many of them with hundreds of nodes
+        else:  # in a thread: takes milliseconds, and longer with hundreds of nodes
             ring = await asyncio.to_thread(HashRing, nodes, settings.virtual_nodes, settings.replication)
         return ScatterSearch(
             ring,
@@ -190,22 +190,22 @@ class Cluster:
         return self._scatter
 
     async def close(self) -> None:
-        """Close the nodes' clients, when what is under way has finished."""
+        """Close the clients of the nodes after their running calls."""
         await asyncio.gather(*(node.close() for node in self._nodes.values()), *self._closing)
 
 
 @asynccontextmanager
 async def open_cluster(settings: RouterSettings, environment: Mapping[str, str]) -> AsyncIterator[Cluster]:
-    """Open the blob store and what is in it, begin to follow the membership, and close all of it in the end.
+    """Open the blob store and its collections, follow the membership, and close everything at the end of the block.
 
     Raises:
-        InvalidInput: a setting that is missing or not allowed.
+        InvalidInput: a setting is missing or not allowed.
         VectorCacheError: the blob store cannot be opened.
     """
     if not settings.blob_url:
-        raise InvalidInput("--blob-url", settings.blob_url, "must be given")
+        raise InvalidInput("--blob-url", settings.blob_url, "the URL of a blob store")
     if settings.k > settings.max_k:
-        raise InvalidInput("--k", settings.k, f"at most --max-k, which is {settings.max_k}")
+        raise InvalidInput("--k", settings.k, f"at most the value of --max-k, {settings.max_k}")
     membership = _membership(settings, environment)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_CONNECTIONS_KEPT)
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as executor:
@@ -238,9 +238,7 @@ def _membership(settings: RouterSettings, environment: Mapping[str, str]) -> Mem
     ways = (settings.nodes, settings.nodes_file, settings.kubernetes_resource)
     if sum(map(bool, ways)) != 1:
         given = " ".join(filter(None, ways))
-        raise InvalidInput(
-            "--nodes", given, "given, or --nodes-file, or --kubernetes-resource: one of the three"
-        )
+        raise InvalidInput("--nodes", given, "exactly one of --nodes, --nodes-file and --kubernetes-resource")
     if settings.kubernetes_resource:
         return _kubernetes(settings, environment)
     if settings.nodes_file:
@@ -249,9 +247,11 @@ def _membership(settings: RouterSettings, environment: Mapping[str, str]) -> Mem
 
 
 def _kubernetes(settings: RouterSettings, environment: Mapping[str, str]) -> Membership:
-    try:  # not at the top: the client library takes a quarter of a second and 20 MB
+    try:  # not imported at the top: the Kubernetes client library takes 0.25 seconds and 20 MB
         from vectorcache_router.membership.api import connector
         from vectorcache_router.membership.kubernetes import KubernetesMembership
     except ImportError as error:
-        raise VectorCacheError("--kubernetes-resource needs an extra: install vectorcache[router]") from error
+        raise VectorCacheError(
+            "--kubernetes-resource needs an extra: pip install 'vectorcache[router]'"
+        ) from error
     return KubernetesMembership(connector(environment), settings.kubernetes_resource, settings.grace_period)

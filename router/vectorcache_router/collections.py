@@ -1,16 +1,15 @@
-"""The collections that a router serves: which version of each, and its centroids."""
+"""The collections that a router serves: the served version of each, and its centroids."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 import structlog
 
-from vectorcache.concurrency import each_of
+from vectorcache.concurrency import SingleFlight, Tasks, each_of
 from vectorcache.errors import NotFound, Unavailable, VectorCacheError
 from vectorcache.index.catalog import Catalog, Served
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
@@ -21,67 +20,43 @@ from vectorcache.lru import LRU
 from vectorcache.stores.base import BlobStore
 
 KNOWN = 4096
-"""Collections whose state is remembered, missing ones among them."""
+"""Maximum number of collections whose state is remembered, including missing ones."""
 
 LOOKUP_BYTES = 64 << 20
-"""Shards of id lookups that are kept in memory."""
+"""Memory for shards of id lookups."""
 
 WARM_SECONDS = 10.0
-"""After which a router is ready, though not all collections are open."""
+"""Time after which a router is ready even if not all collections are open."""
 
-_WARM_AGAIN, _LONGEST_PAUSE = 1.0, 8.0  # seconds until what could not be opened is tried again
+_WARM_AGAIN, _LONGEST_PAUSE = (
+    1.0,
+    8.0,
+)  # seconds until failed collections are opened again: first, and maximum
 _OPEN_AT_ONCE = 8
-
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is known of one collection: the version served, or None where there is no such collection."""
+    """The known state of a collection: its served version, or None if the collection does not exist."""
 
     version: int | None
     checked_at: float
 
 
-class _Shared(Generic[K, V]):
-    """Calls under way: at most one per key, shared by all who want its outcome now."""
-
-    def __init__(self, call: Callable[[K], Coroutine[Any, Any, V]]) -> None:
-        self._call = call
-        self._tasks: dict[K, asyncio.Task[V]] = {}
-
-    def join(self, key: K) -> asyncio.Task[V]:
-        """The call for a key; wait for it by ``asyncio.shield`` only."""
-        task = self._tasks.get(key)
-        if task is None:
-            task = self._tasks[key] = asyncio.create_task(self._call(key))
-            task.add_done_callback(lambda _: self._tasks.pop(key))
-        return task
-
-    async def close(self) -> None:
-        """Give up what is under way."""
-        tasks = tuple(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 class Collections:
-    """Opens collections, keeps them open, and follows their current versions.
+    """The open collections of a router. It follows their current versions.
 
-    A collection that is known is served at once; when that is older than ``refresh`` seconds, a look at the blob
-    store goes on in the background. A new version is loaded whole before it is served. A blob store that fails
-    changes nothing for what is known.
+    A known collection is served immediately. If its state is older than ``refresh`` seconds, it is checked against the
+    blob store in the background. A new version is loaded completely before it is served. While the blob store is
+    unavailable, known collections are served unchanged.
 
     Args:
-        blobs: where collections are.
-        kept: the same with copies, for what is not known yet.
-        refresh: seconds between looks at one collection.
-        max_bytes: of the centroids that are kept; those used last stay.
+        blobs: the blob store with the collections.
+        kept: the same blob store with copies of metadata, for collections that are not known yet.
+        refresh: seconds between checks of one collection.
+        max_bytes: memory for centroids; the least recently used ones are evicted.
         clock: monotonic seconds.
-        sleep: waits so many of them.
+        sleep: sleeps for a number of seconds.
     """
 
     def __init__(
@@ -107,8 +82,9 @@ class Collections:
         self._opened: LRU[tuple[str, int], CoarseQuantizer] = LRU(
             max_bytes=max_bytes, weigh=lambda coarse: coarse.nbytes
         )
-        self._looks = _Shared(self._look)
-        self._loads = _Shared(self._load)
+        self._tasks = Tasks()
+        self._looks = SingleFlight.of(self._look, self._tasks)
+        self._loads = SingleFlight.of(self._load, self._tasks)
         self._lookups = NLayerCache[LookupShard](
             [
                 MemoryLayer(LRU(max_bytes=LOOKUP_BYTES, weigh=lambda shard: shard.nbytes)),
@@ -120,19 +96,19 @@ class Collections:
 
     @property
     def opened(self) -> int:
-        """How many versions are open."""
+        """Number of open versions."""
         return len(self._opened)
 
     @property
     def warmed(self) -> bool:
-        """Whether what is served is open, or has had its time."""
+        """Whether all served collections are open, or ``WARM_SECONDS`` have passed."""
         return self._warm or self._clock() >= self._warm_until
 
     async def warm(self) -> None:
-        """Open what is served, so that the first search of a collection does not depend on the blob store.
+        """Open all served collections, so that the first search of a collection does not depend on the blob store.
 
-        The last half of the memory for centroids is left to what is searched. Where the store does not answer, and
-        nodes cannot tell either, it goes on for as long as that takes.
+        At most half of the memory for centroids is filled. The rest is left for collections that are searched.
+        Collections for which neither the store nor a node responds are tried again until they can be opened.
         """
         pause, left = _WARM_AGAIN, await self._open_all(None)
         while left is None or left:
@@ -142,11 +118,11 @@ class Collections:
         self._warm = True
 
     async def open(self, name: str, version: int | None = None) -> CoarseQuantizer:
-        """The centroids of a version, by default of the one that is served.
+        """Return the centroids of a version, by default of the served version.
 
         Raises:
-            NotFound: there is no such collection or version.
-            Unavailable: it is not known yet, and the blob store does not answer.
+            NotFound: the collection or version does not exist.
+            Unavailable: the collection is not known yet, and the blob store does not respond.
         """
         check_collection(name)
         key = (name, await self._served(name) if version is None else version)
@@ -154,11 +130,11 @@ class Collections:
         return opened if opened is not None else await asyncio.shield(self._loads.join(key))
 
     async def served(self) -> Served:
-        """The manifests of all collections; their centroids need not be read for that."""
+        """Return the manifests of all collections, without reading their centroids."""
         return await self._catalog.served()
 
     async def places(self, manifest: Manifest, ids: list[int | str]) -> dict[int | str, Place]:
-        """Where the vectors of ids stand; ids that the version does not have are left out."""
+        """Return the chunk and position of each id's vector. Ids that the version does not contain are left out."""
         by_shard: dict[int, list[int | str]] = {}
         for one in ids:
             by_shard.setdefault(shard_of(one, len(manifest.lookup)), []).append(one)
@@ -173,39 +149,40 @@ class Collections:
         return places
 
     async def close(self) -> None:
-        """Give up what is under way."""
-        await self._looks.close()
-        await self._loads.close()
+        """Cancel running checks and loads."""
+        await self._tasks.cancel()
         await self._lookups.close()
 
     async def _open_all(self, names: list[str] | None) -> list[str] | None:
-        """Open these collections, by default all; those that could not be opened yet, None where they are unknown."""
+        """Open the named collections, or all. Return the names to try again, or None if they cannot be listed."""
         try:
             names = await self._kept.list_folders() if names is None else names
         except VectorCacheError as error:
-            self._log.warning("collections cannot be listed yet", error=str(error))
+            self._log.warning("could not list collections", error=str(error))
             return None
         opened = await each_of(self._open_one, names, _OPEN_AT_ONCE)
         return [name for name, done in zip(names, opened, strict=True) if not done]
 
     async def _open_one(self, name: str) -> bool:
-        """Open a collection, if it is one; whether there is no use in trying again."""
+        """Open a collection. Return False if the attempt should be repeated."""
         if 2 * self._opened.bytes > self._max_bytes:
             return True
         try:
             await self.open(name)
         except VectorCacheError as error:
-            if not (isinstance(error, NotFound) and error.kind == "collection"):  # a folder of something else
-                self._log.warning("collection not opened", collection=name, error=str(error))
+            if not (
+                isinstance(error, NotFound) and error.kind == "collection"
+            ):  # the folder is no collection
+                self._log.warning("could not open collection", collection=name, error=str(error))
             return not isinstance(error, Unavailable)
         return True
 
     async def _served(self, name: str) -> int:
-        """The version that is served."""
+        """Return the served version."""
         state = self._states.get(name)
         if state is None or self._clock() - state.checked_at > self._refresh:
             look = self._looks.join(name)
-            if state is None or state.version is None:  # it may be there by now
+            if state is None or state.version is None:  # the collection may have been created since
                 state = await asyncio.shield(look)
         if state.version is None:
             raise NotFound("collection", name)
@@ -215,7 +192,7 @@ class Collections:
         known = self._states.peek(name)
         version: int | None
         try:
-            # What is known, be it that there is no such collection, is newer than a copy.
+            # A known state, even that the collection does not exist, is newer than a copy.
             current = self._catalog.current if known is None else self._current
             version = await current(name)
             await self.open(name, version)
@@ -224,7 +201,7 @@ class Collections:
         except VectorCacheError as error:
             if known is None or known.version is None:
                 raise
-            self._log.warning("collection not refreshed", collection=name, error=str(error))
+            self._log.warning("could not refresh collection", collection=name, error=str(error))
             version = known.version
         state = _State(version, self._clock())
         self._states.put(name, state)
@@ -233,5 +210,5 @@ class Collections:
     async def _load(self, key: tuple[str, int]) -> CoarseQuantizer:
         opened = await load_coarse(self._kept, await self._catalog.manifest(*key))
         if not self._opened.put(key, opened):
-            self._log.warning("centroids outweigh the memory for them", collection=key[0], version=key[1])
+            self._log.warning("centroids exceed --centroid-memory", collection=key[0], version=key[1])
         return opened

@@ -1,4 +1,4 @@
-"""Which nodes to ask last: those that failed lately, and those that the membership knows to be away."""
+"""The nodes to ask last: those that failed recently, and those that are not ready according to the membership."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from vectorcache.routing.health import NodeHealth
 
 
 class ClusterHealth(NodeHealth):
-    """Node health that is told who is away, so that no search has to find out by waiting for an answer."""
+    """Node health that includes the nodes in ``away``, so that searches do not have to wait for them to fail."""
 
     away: frozenset[str] = frozenset()
 
     def suspects(self) -> frozenset[str]:
-        """Names of nodes whose failure still counts, and of those that are away."""
+        """Return the names of nodes that failed recently, and of those in ``away``."""
         return super().suspects() | self.away if self.away else super().suspects()

@@ -1,4 +1,4 @@
-"""A node behind its stream of calls."""
+"""The client of a cache node, which calls it over its stream."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class RemoteNode(SearchNode):
     """The client of one node's API.
 
     Args:
-        name: the node's name on the ring.
-        url: its base URL.
-        session: shared by all nodes of a router, which closes it.
+        name: name of the node on the ring.
+        url: base URL of the node.
+        session: shared by all nodes of a router. The caller closes it.
     """
 
     def __init__(self, name: str, url: str, session: aiohttp.ClientSession) -> None:
@@ -62,7 +62,7 @@ class RemoteNode(SearchNode):
         request = internal.node_request(query)
         answer = await self._call(SEARCH, request, _search_response, query.options.timeout / CALLEE_SHARE)
         if len(answer.hits) != len(query.cells):
-            raise Unavailable(f"node {self._name!r} did not answer each query")
+            raise Unavailable(f"node {self._name!r} did not answer all queries")
         return answer
 
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
@@ -83,16 +83,16 @@ class RemoteNode(SearchNode):
         return [StoredVector(one.id, np.array(one.vector, dtype=np.float32), one.payload) for one in found]
 
     async def kept(self, key: str, timeout: float) -> bytes:
-        """The node's copy of a metadata blob.
+        """Return the node's copy of a metadata blob.
 
         Raises:
-            NotFound: the node has none.
-            Unavailable: the node does not answer, or not in time.
+            NotFound: the node has no copy.
+            Unavailable: the node did not respond in time.
         """
         return (await self._call(KEPT, internal.KeptRequest(key=key), _kept_response, timeout)).data
 
     async def close(self) -> None:
-        """Let what is under way finish. What comes later is ``Unavailable``."""
+        """Wait for running calls and close the connection. Later calls raise ``Unavailable``."""
         await self._channel.close()
 
     async def _call(
@@ -101,21 +101,21 @@ class RemoteNode(SearchNode):
         try:
             reply = await self._channel.call(path, request, timeout)
         except (Unavailable, TimeoutError) as error:
-            told = str(error) or type(error).__name__
-            raise Unavailable(f"node {self._name!r} does not answer: {told}") from error
+            reason = str(error) or type(error).__name__
+            raise Unavailable(f"node {self._name!r} does not respond: {reason}") from error
         if reply.status != OK:
             raise self._error(reply, request)
         try:
             return decode(reply.response)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Unavailable(f"node {self._name!r} answered what is no answer: {error}") from error
+            raise Unavailable(f"node {self._name!r} sent an invalid response: {error}") from error
 
     def _error(self, reply: Reply, request: _Request) -> Exception:
         status = reply.status
         try:
             problem = _problem(reply.response)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return Unavailable(f"node {self._name!r} answered {status}")
+            return Unavailable(f"node {self._name!r} responded with status {status}")
         if status in (400, 413):
             allowed = problem.allowed or problem.detail or problem.title
             return InvalidInput(problem.field or "request", problem.value, allowed)
@@ -123,4 +123,4 @@ class RemoteNode(SearchNode):
             if isinstance(request, internal.KeptRequest):
                 return NotFound("blob", request.key)
             return NotFound("version", f"{request.collection}/v{request.version}")
-        return Unavailable(f"node {self._name!r} answered {status}: {problem.title}")
+        return Unavailable(f"node {self._name!r} responded with status {status}: {problem.title}")

@@ -1,6 +1,6 @@
-"""What every HTTP server of VectorCache shares: routes, bodies, problems, probes, logs, settings, a life.
+"""The common parts of all HTTP servers of VectorCache: routes, bodies, problems, probes, logs, settings, lifecycle.
 
-Nothing of search lives here: a server brings its routes and hands them to ``make_app`` and ``serve``.
+Search is not implemented here: a server defines its routes and passes them to ``make_app`` and ``serve``.
 """
 
 from vectorcache_service.app import Limits, make_app

@@ -1,4 +1,4 @@
-"""An HTTP server's application: its routes, with all that surrounds them."""
+"""The application of an HTTP server: its routes, middlewares, probes and OpenAPI document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ STREAM_PATH = "/v1/stream"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one server takes: bytes of a body, seconds to wait for it, requests at once (probes aside)."""
+    """Limits of one server.
+
+    Attributes:
+        body_bytes: maximum size of a request body.
+        body_seconds: maximum time to wait for a request body.
+        in_flight: maximum number of concurrent requests, probes not included.
+    """
 
     body_bytes: int = 8 * 2**20
     body_seconds: float = 30.0
@@ -40,16 +46,16 @@ def make_app(
     registry: CollectorRegistry | None = None,
     streaming: bool = False,
 ) -> web.Application:
-    """An application with the given routes, probes and /openapi.json; ``streaming``: with /v1/stream too.
+    """Return an application with the given routes, probes, /openapi.json and, if ``streaming``, /v1/stream.
 
-    What the server opens and closes belongs into ``app.cleanup_ctx``, its own metrics into ``registry``.
+    A server opens and closes its resources in ``app.cleanup_ctx`` and registers its metrics in ``registry``.
     """
     registry = registry or CollectorRegistry()
     observer = Observer(RequestMetrics(registry))
     app = web.Application(
         middlewares=[observing(observer, (*probes.PATHS, OPENAPI), (STREAM_PATH,)), problems],
         client_max_size=limits.body_bytes,
-        # A compressed body is refused, so it must not be unpacked behind our back.
+        # Compressed bodies are refused, so aiohttp must not decompress them.
         handler_args={"auto_decompress": False},
     )
     limit = InFlightLimit(limits.in_flight)

@@ -1,4 +1,4 @@
-"""Bodies: what arrives is decoded by its Content-Type, what leaves is encoded by Accept. JSON or msgpack."""
+"""JSON and msgpack bodies: requests are decoded by their Content-Type, responses are encoded by Accept."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _ENCODE: dict[str, Callable[[Any], bytes]] = {
 
 
 class UnsupportedMediaType(InvalidInput):
-    """A body of a type, or in a coding, that is not read."""
+    """The media type or content coding of a body is not supported."""
 
 
 async def read_body(request: web.Request, model: type[T], timeout: float) -> T:
-    """Read and decode a request's body; without a Content-Type it is JSON.
+    """Read and decode the body of a request, as JSON if it has no Content-Type.
 
-    The application's ``client_max_size`` bounds it in bytes, ``timeout`` the wait in seconds.
+    The application's ``client_max_size`` limits its size in bytes, and ``timeout`` the wait in seconds.
 
     Raises:
-        UnsupportedMediaType: neither JSON nor msgpack, or compressed.
-        web.HTTPRequestEntityTooLarge: more bytes than allowed, announced or found.
+        UnsupportedMediaType: the body is neither JSON nor msgpack, or it is compressed.
+        web.HTTPRequestEntityTooLarge: the body or its Content-Length exceeds the limit.
         web.HTTPRequestTimeout: the body did not arrive in time.
-        msgspec.DecodeError: not of the format, or (``ValidationError``) not of the type.
+        msgspec.DecodeError: the body is malformed, or (``ValidationError``) does not match the type.
     """
     decode: Callable[[Any], T] = _decoder(_media_type(request), model)  # type: ignore[arg-type] # types do hash
     limit, announced = request.client_max_size, request.content_length or 0
@@ -47,7 +47,7 @@ async def read_body(request: web.Request, model: type[T], timeout: float) -> T:
 
 
 def decoded(decode: Callable[[Any], T], body: bytes | msgspec.Raw) -> T:
-    """What a decoder makes of a body; ``msgspec.DecodeError`` where that is nothing."""
+    """Return the decoded body. Every failure is raised as ``msgspec.DecodeError``."""
     try:
         return decode(body)
     except (UnicodeDecodeError, RecursionError) as error:
@@ -55,7 +55,7 @@ def decoded(decode: Callable[[Any], T], body: bytes | msgspec.Raw) -> T:
 
 
 def write_body(request: web.Request, value: object, status: int = 200) -> web.Response:
-    """Encode a response as the request's Accept prefers: JSON unless it asks for msgpack."""
+    """Encode a response in the format that the request's Accept header prefers: JSON unless it asks for msgpack."""
     media_type = preferred(request.headers.get(hdrs.ACCEPT, JSON))
     return web.Response(
         body=_ENCODE[media_type](value), status=status, headers={hdrs.CONTENT_TYPE: media_type}
@@ -64,9 +64,9 @@ def write_body(request: web.Request, value: object, status: int = 200) -> web.Re
 
 @lru_cache(maxsize=256)
 def preferred(accept: str) -> str:
-    """The media type of ours that an Accept header (RFC 9110, 12.5.1) ranks first.
+    """Return the supported media type that an Accept header (RFC 9110, 12.5.1) ranks first.
 
-    JSON where it ranks both the same or accepts neither: a caller gets an answer rather than a 406.
+    JSON if the header ranks both the same or accepts neither: the caller gets a response instead of a 406.
     """
     ranges = dict(_media_range(part) for part in accept.split(","))
 
@@ -91,13 +91,13 @@ def _media_type(request: web.Request) -> str:
         raise UnsupportedMediaType("Content-Type", media_type, " or ".join(MEDIA_TYPES))
     coding = request.headers.get(hdrs.CONTENT_ENCODING)
     if coding is not None:
-        raise UnsupportedMediaType("Content-Encoding", coding, "none: bodies are not compressed")
+        raise UnsupportedMediaType("Content-Encoding", coding, "uncompressed bodies only")
     return media_type
 
 
 async def _read(request: web.Request, timeout: float) -> bytes:
     if request.content.is_eof():
-        return await request.read()  # it is all here: a timer would cost more than reading it
+        return await request.read()  # the body has arrived: a timer would cost more than reading it
     try:
         async with asyncio.timeout(timeout):
             return await request.read()

@@ -1,4 +1,4 @@
-"""A server's life: it listens, it drains when it is told to end, it ends with exit code 0."""
+"""The lifecycle of a server: it listens, drains after a signal, and exits with code 0."""
 
 from __future__ import annotations
 
@@ -22,26 +22,30 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def serve(
     app: web.Application, host: str, port: int, *, drain_delay: float = 0.0, shutdown_timeout: float = 30.0
 ) -> None:
-    """Run an application on uvloop until SIGTERM or SIGINT; returns when all is closed.
+    """Run an application on uvloop until SIGTERM or SIGINT. Returns when everything is closed.
 
-    Port 0 takes a free one. Standard output gets one line, ``listening on http://host:port``.
-    After the signal /readyz is 503; ``drain_delay`` seconds later, time for others to notice, no more
-    connections are accepted; requests that run have ``shutdown_timeout`` seconds to finish before they are
-    cancelled, and as long again to clean up. A second signal ends the process at once.
+    Port 0 picks a free port. One line, ``listening on http://host:port``, is written to standard output.
+
+    Shutdown after the signal:
+    1. /readyz returns 503, and load balancers have ``drain_delay`` seconds to notice.
+    2. The server stops accepting connections.
+    3. Running requests have ``shutdown_timeout`` seconds to finish. They are then cancelled, and have the same time
+       again to clean up.
+    A second signal ends the process immediately.
     """
     uvloop.run(run(app, host, port, drain_delay=drain_delay, shutdown_timeout=shutdown_timeout))
 
 
 def run_main(main: Coroutine[Any, Any, None]) -> int:
-    """Run a server's whole life, of which ``run`` is a part, on uvloop; return the exit code.
+    """Run the main coroutine of a server, which calls ``run``, on uvloop. Return the exit code.
 
-    An error raised on purpose (a blob store without credentials, say) is one line of the log and code 1;
-    any other keeps its trace.
+    An expected error (for example missing credentials of the blob store) is logged as one line, and the exit code is 1.
+    Other errors are raised with their traceback.
     """
     try:
         uvloop.run(main)
     except (VectorCacheError, OSError) as error:
-        structlog.get_logger().error("cannot run", error=str(error), type=type(error).__name__)
+        structlog.get_logger().error("server failed", error=str(error), type=type(error).__name__)
         return 1
     return 0
 
@@ -49,12 +53,12 @@ def run_main(main: Coroutine[Any, Any, None]) -> int:
 async def run(
     app: web.Application, host: str, port: int, *, drain_delay: float = 0.0, shutdown_timeout: float = 30.0
 ) -> None:
-    """What ``serve`` does, on the running event loop."""
+    """Run an application on the running event loop, see ``serve``."""
     log = structlog.get_logger()
     runner = web.AppRunner(
         app,
         access_log=None,
-        handler_cancellation=True,  # nobody waits for the answer of a caller that hung up
+        handler_cancellation=True,  # cancels the handler when the caller disconnects
         shutdown_timeout=shutdown_timeout,
     )
     await runner.setup()
@@ -67,7 +71,7 @@ async def run(
         sys.stdout.flush()
         await stop.wait()
         log.info("shutting down", drain_delay=drain_delay, shutdown_timeout=shutdown_timeout)
-        delay = drain_delay if await app[READINESS].sought() else 0.0
+        delay = drain_delay if await app[READINESS].may_get_requests() else 0.0
         app[READINESS].drain()
         await asyncio.sleep(delay)
         if STREAM in app:
@@ -78,7 +82,7 @@ async def run(
 
 
 def _stop_on_signal() -> asyncio.Event:
-    """An event that the first signal sets; the second one has its default effect."""
+    """Return an event that is set by the first signal. The second signal has its default effect."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def on_signal() -> None:

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line on standard error, or lines for people."""
+"""Structured logs on standard error: one JSON object per line, or a human-readable format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = ("json", "console")
 
 
 def configure(level: str = "info", form: str = "json", stream: TextIO = sys.stderr) -> None:
-    """Send structlog's and the standard library's logs to ``stream``, each with the id of its request.
+    """Send the logs of structlog and of the standard library to ``stream``. Each entry has the id of its request.
 
     ``level`` is one of ``LEVELS``, ``form`` one of ``FORMATS``.
     Called once by a server's ``__main__``, before ``make_app``.
@@ -49,13 +49,13 @@ def configure(level: str = "info", form: str = "json", stream: TextIO = sys.stde
     )
     logging.basicConfig(level=number, handlers=[handler], force=True)
     if number > logging.DEBUG:
-        logging.getLogger("azure").setLevel(logging.WARNING)  # it tells each request and its headers
+        logging.getLogger("azure").setLevel(logging.WARNING)  # at INFO it logs each request with its headers
 
 
 def _to_json(event: EventDict, **_options: object) -> str:
     try:
         return msgspec.json.encode(event, enc_hook=repr).decode()
-    except UnicodeEncodeError:  # undecodable bytes of a request; the slower encoder escapes them
+    except UnicodeEncodeError:  # undecodable bytes of a request: the slower encoder escapes them
         return json.dumps(event, default=repr)
 
 

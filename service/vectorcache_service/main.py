@@ -1,4 +1,4 @@
-"""The frame of every server's ``__main__``: settings, logs, event loop, exit code."""
+"""The common part of every server's ``__main__``: settings, logs, event loop, exit code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vectorcache_service.settings import read
 
 
 class LogSettings(Protocol):
-    """What settings of every server have."""
+    """The settings that every server has."""
 
     @property
     def log_level(self) -> str:
-        """Least level that is logged."""
+        """Lowest level that is logged."""
 
     @property
     def log_format(self) -> str:
@@ -31,9 +31,9 @@ S = TypeVar("S", bound=LogSettings)
 
 
 def run_server(settings: type[S], serve: Callable[[S, Mapping[str, str]], Coroutine[Any, Any, None]]) -> int:
-    """Read settings from the environment and the command line, and run a server until it is told to end.
+    """Read settings from the environment and the command line, and run a server until SIGTERM or SIGINT.
 
-    Returns the exit code: 0; 1 where a dependency failed; 2 where a setting is not allowed.
+    Returns the exit code: 0, 1 if a dependency failed, or 2 if a setting is not allowed.
     """
     try:
         chosen = read(settings, os.environ, sys.argv[1:])
@@ -41,6 +41,6 @@ def run_server(settings: type[S], serve: Callable[[S, Mapping[str, str]], Corout
         sys.stderr.write(f"error: {error}\n")
         return 2
     configure(chosen.log_level, chosen.log_format)
-    # Requests are the parallelism here: threads inside products of small matrices only add waiting.
+    # Requests already run in parallel: BLAS threads for products of small matrices would only add contention.
     with threadpool_limits(1):
         return run_main(serve(chosen, os.environ))

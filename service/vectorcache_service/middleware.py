@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, metrics and log line, and errors turned into problem documents."""
+"""Middlewares for every request: they set its id, record metrics, log it, and turn errors into problem documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vectorcache_service.metrics import RequestMetrics
 
 UNMATCHED = "unmatched"
 CALLER_GONE = 499
-"""The status that is counted and logged where the caller hung up before its answer (nginx's convention)."""
+"""Status in metrics and logs for a request whose caller disconnected before the response (nginx's convention)."""
 
 
 class Observer:
@@ -28,17 +28,17 @@ class Observer:
         self._log = structlog.get_logger().bind()
 
     def began(self) -> None:
-        """One request has come; ``ended`` is to follow."""
+        """Record the start of a request. Each call is followed by one of ``ended``."""
         self._metrics.in_flight.inc()
 
     def ended(self, route: str, method: str, status: int, seconds: float, *, logged: bool = True) -> None:
-        """It has ended."""
+        """Record the end of a request."""
         self._metrics.in_flight.dec()
         self._metrics.observe(route, method, status, seconds)
         if logged:
-            # A line takes longer to write than a request to route: those that went well are for debugging.
-            tell = self._log.debug if status < HTTPStatus.BAD_REQUEST else self._log.info
-            tell("request", method=method, route=route, status=status, ms=round(seconds * 1e3, 3))
+            # Writing a line takes longer than routing a request, so successful requests are logged at debug level.
+            log = self._log.debug if status < HTTPStatus.BAD_REQUEST else self._log.info
+            log("request", method=method, route=route, status=status, ms=round(seconds * 1e3, 3))
 
 
 def observing(
@@ -47,9 +47,9 @@ def observing(
     lasting: Collection[str] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Middleware:
-    """A middleware that names, counts, times and logs each request.
+    """Return a middleware that sets the id of each request, and counts, times and logs it.
 
-    Routes in ``quiet`` are not logged; those in ``lasting`` are connections, not requests, and left alone.
+    Routes in ``quiet`` are not logged. Routes in ``lasting`` are long-lived connections and are not observed.
     """
 
     @web.middleware
@@ -81,22 +81,22 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _answer_http(error)
     except Exception as error:
         if request.transport is None:
-            raise  # the caller is gone; aiohttp ends the connection
-        return problem.respond(problem_told(error))
+            raise  # the caller disconnected: aiohttp closes the connection
+        return problem.respond(logged_problem(error))
 
 
-def problem_told(error: Exception) -> problem.Problem:
-    """The problem document of an error that is being handled; what is not the caller's fault is logged."""
-    told = problem.problem_of(error, request_id.current())
-    if told.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        structlog.get_logger().exception("request failed", type=told.type)
-    elif told.status > HTTPStatus.INTERNAL_SERVER_ERROR:
-        structlog.get_logger().warning("request failed", type=told.type, error=str(error))
-    return told
+def logged_problem(error: Exception) -> problem.Problem:
+    """Return the problem document of the error being handled. Log the error if its status is 500 or more."""
+    document = problem.problem_of(error, request_id.current())
+    if document.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        structlog.get_logger().exception("request failed", type=document.type)
+    elif document.status > HTTPStatus.INTERNAL_SERVER_ERROR:
+        structlog.get_logger().warning("request failed", type=document.type, error=str(error))
+    return document
 
 
 class InFlightLimit:
-    """Admits a bounded number of requests at once; one more is ``Overloaded``. Of one event loop."""
+    """A limit on the number of concurrent requests. Further requests raise ``Overloaded``. For one event loop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -104,7 +104,7 @@ class InFlightLimit:
 
     def __enter__(self) -> None:
         if self._running >= self._limit:
-            raise Overloaded(f"{self._limit} requests run already")
+            raise Overloaded(f"the limit of {self._limit} concurrent requests is reached")
         self._running += 1
 
     def __exit__(
@@ -120,7 +120,7 @@ def _labels(request: web.Request) -> tuple[str, str]:
 
 def _answer_http(error: web.HTTPException) -> web.Response:
     if error.status < HTTPStatus.BAD_REQUEST:
-        raise error  # a redirection is no problem
+        raise error  # a redirect, not an error
     response = problem.respond(problem.http_problem_of(error, request_id.current()))
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]

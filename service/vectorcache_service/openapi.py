@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of a list of routes, from the msgspec types that they read and answer."""
+"""The OpenAPI 3.1 document of a list of routes, generated from the msgspec types of requests and responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 
 def openapi(title: str, version: str, routes: Sequence[Route]) -> Json:
-    """The document, as what JSON can hold."""
+    """Return the OpenAPI document of the routes as JSON-compatible values."""
     models = {model for route in routes for model in (route.request, route.response) if model} | {Problem}
     ordered = sorted(models, key=repr)
     schemas, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
@@ -43,7 +43,7 @@ def openapi(title: str, version: str, routes: Sequence[Route]) -> Json:
 
 
 def _with_base64(node: Any) -> Any:
-    """The same schemas, with a pattern wherever bytes are text: ``contentEncoding`` constrains nothing."""
+    """Return the schemas with a pattern added to base64 strings, because ``contentEncoding`` does not validate."""
     match node:
         case {"contentEncoding": "base64"}:
             return {**node, "pattern": _BASE64}

@@ -1,4 +1,4 @@
-"""What Kubernetes and Prometheus ask: /healthz, /readyz and /metrics."""
+"""Endpoints for Kubernetes and Prometheus: /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 HEALTH, READY, METRICS = PATHS = ("/healthz", "/readyz", "/metrics")
 
 ReadinessCheck = Callable[[], Awaitable[list[str]]]
-"""Asks a server why it should get no requests now; nothing means that it should."""
+"""Returns the reasons why the server is not ready. An empty list means that it is ready."""
 
 
 WarningsCheck = Callable[[], list[str]]
-"""Asks a server what is wrong with it although it should get requests."""
+"""Returns problems of the server that do not make it unready."""
 
 
 async def always_ready() -> list[str]:
-    """The check of a server that is ready as soon as it answers."""
+    """Return no reasons: the readiness check of a server that is ready as soon as it listens."""
     return []
 
 
 class ReadinessReport(msgspec.Struct, frozen=True):
-    """The answer of /readyz: why not, if not; and what is wrong, ready or not."""
+    """The response of /readyz: the reasons if the server is not ready, and warnings in either case."""
 
     ready: bool
     reasons: list[str]
@@ -32,7 +32,7 @@ class ReadinessReport(msgspec.Struct, frozen=True):
 
 
 class Readiness:
-    """Whether requests should come here: the server's own check, and not while it shuts down."""
+    """The readiness of a server: it is ready if its check finds no reason against it and it is not shutting down."""
 
     def __init__(self, check: ReadinessCheck) -> None:
         self._check = check
@@ -41,19 +41,19 @@ class Readiness:
         self._was_ready = False
 
     def warn_of(self, check: WarningsCheck) -> None:
-        """Tell what this check finds as well."""
+        """Include the warnings of this check in reports."""
         self._warnings = check
 
-    async def sought(self) -> bool:
-        """Whether others may be sending requests here: because it is ready, or because it was."""
+    async def may_get_requests(self) -> bool:
+        """Return whether clients may be sending requests: the server is ready, or has been ready before."""
         return (await self.report()).ready or self._was_ready
 
     def drain(self) -> None:
-        """Be not ready from now on."""
+        """Report not ready from now on."""
         self._draining = True
 
     async def report(self) -> ReadinessReport:
-        """What /readyz answers."""
+        """Return the response of /readyz."""
         reasons = await self._check()
         if self._draining:
             reasons = ["shutting down", *reasons]
@@ -66,7 +66,7 @@ REGISTRY = web.AppKey("registry", CollectorRegistry)
 
 
 def add_probes(app: web.Application, readiness: Readiness, registry: CollectorRegistry) -> None:
-    """Add the three routes; ``app[READINESS]`` and ``app[REGISTRY]`` are what they answer from."""
+    """Add the three routes, which use ``app[READINESS]`` and ``app[REGISTRY]``."""
     app[READINESS], app[REGISTRY] = readiness, registry
     app.router.add_get(HEALTH, _healthz, allow_head=False)
     app.router.add_get(READY, _readyz, allow_head=False)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: one table from the type of an error to what a caller is told."""
+"""Errors as RFC 9457 problem documents: one table maps error types to the documents that callers get."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RETRY_AFTER_SECONDS = 1
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document. ``type`` is stable; ``title`` and ``detail`` are for people.
 
-    ``field`` is where in the request the fault lies (``queries[0].k``), ``value`` a short form of what was
-    there and ``allowed`` what may be.
+    For an invalid value, ``field`` is its path in the request (``queries[0].k``), ``value`` a short form of it, and
+    ``allowed`` describes the valid values.
     """
 
     type: str
@@ -44,45 +44,47 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a type of error becomes. ``told``: whether the error's text is fit for callers."""
+    """The problem that a type of error maps to. ``detailed``: the error's text is shown to callers."""
 
     status: int
     slug: str
     title: str
-    told: bool = False
+    detailed: bool = False
 
 
-_INTERNAL = _Kind(500, "internal", "The server failed")
+_INTERNAL = _Kind(500, "internal", "Internal server error")
 _KINDS: dict[type[BaseException], _Kind] = {
-    UnsupportedMediaType: _Kind(415, "unsupported-media-type", "The body's type is not supported", told=True),
-    InvalidInput: _Kind(400, "invalid-input", "A value is not allowed", told=True),
-    msgspec.ValidationError: _Kind(400, "invalid-input", "A value is not allowed", told=True),
-    msgspec.DecodeError: _Kind(400, "malformed-body", "The body cannot be read", told=True),
-    web.RequestPayloadError: _Kind(400, "malformed-body", "The body cannot be read"),
-    NotFound: _Kind(404, "not-found", "What was named does not exist", told=True),
-    Conflict: _Kind(409, "conflict", "Something changed meanwhile", told=True),
-    CorruptData: _Kind(500, "corrupt-data", "Stored data is damaged"),
-    Overloaded: _Kind(503, "overloaded", "Too many requests at once", told=True),
-    Unavailable: _Kind(503, "unavailable", "A dependency did not do its work"),
-    DeadlineExceeded: _Kind(504, "deadline-exceeded", "The time given was not enough"),
-    TimeoutError: _Kind(504, "deadline-exceeded", "The time given was not enough"),
+    UnsupportedMediaType: _Kind(
+        415, "unsupported-media-type", "The media type of the body is not supported", detailed=True
+    ),
+    InvalidInput: _Kind(400, "invalid-input", "A value is not allowed", detailed=True),
+    msgspec.ValidationError: _Kind(400, "invalid-input", "A value is not allowed", detailed=True),
+    msgspec.DecodeError: _Kind(400, "malformed-body", "The request body cannot be decoded", detailed=True),
+    web.RequestPayloadError: _Kind(400, "malformed-body", "The request body cannot be decoded"),
+    NotFound: _Kind(404, "not-found", "The requested resource does not exist", detailed=True),
+    Conflict: _Kind(409, "conflict", "The request conflicts with the current state", detailed=True),
+    CorruptData: _Kind(500, "corrupt-data", "Stored data is corrupt"),
+    Overloaded: _Kind(503, "overloaded", "Too many concurrent requests", detailed=True),
+    Unavailable: _Kind(503, "unavailable", "A dependency is unavailable"),
+    DeadlineExceeded: _Kind(504, "deadline-exceeded", "The deadline was exceeded"),
+    TimeoutError: _Kind(504, "deadline-exceeded", "The deadline was exceeded"),
     Exception: _INTERNAL,
 }
 _HTTP_KINDS = {
     kind.status: kind
     for kind in (
-        _Kind(404, "not-found", "There is nothing at this path"),
-        _Kind(405, "method-not-allowed", "The method is not allowed here"),
-        _Kind(408, "request-timeout", "The body did not arrive in time"),
-        _Kind(413, "body-too-large", "The body is larger than allowed"),
+        _Kind(404, "not-found", "No route matches this path"),
+        _Kind(405, "method-not-allowed", "The method is not allowed for this path"),
+        _Kind(408, "request-timeout", "The request body did not arrive in time"),
+        _Kind(413, "body-too-large", "The request body is larger than allowed"),
     )
 }
 
 
 def problem_of(error: Exception, request_id: str | None = None) -> Problem:
-    """What a caller is told about an error: nothing of the inside, where the error is not the caller's."""
+    """Return the problem document of an error. Details of server-side errors are left out."""
     kind = _kind_of(type(error))
-    detail = str(error) if kind.told else None
+    detail = str(error) if kind.detailed else None
     field = value = allowed = None
     match error:
         case InvalidInput():
@@ -94,7 +96,7 @@ def problem_of(error: Exception, request_id: str | None = None) -> Problem:
 
 
 def http_problem_of(error: web.HTTPException, request_id: str | None = None) -> Problem:
-    """The problem document of one of aiohttp's own errors, such as 404 and 405."""
+    """Return the problem document of an error raised by aiohttp, such as 404 and 405."""
     kind = _HTTP_KINDS.get(error.status)
     if kind is None:
         kind = _Kind(error.status, f"http-{error.status}", HTTPStatus(error.status).phrase)
@@ -102,7 +104,7 @@ def http_problem_of(error: web.HTTPException, request_id: str | None = None) -> 
 
 
 def respond(problem: Problem) -> web.Response:
-    """The response that carries a problem; it asks to come back later where that may help."""
+    """Return the response that carries a problem, with a ``Retry-After`` header if its status is 503."""
     response = web.Response(
         body=msgspec.json.encode(problem), status=problem.status, content_type=CONTENT_TYPE
     )
@@ -125,12 +127,12 @@ _NAME = re.compile(r"(?:missing required|contains unknown) field `(.*?)`")
 
 
 def _field_of(message: str) -> str | None:
-    """The field that msgspec's message speaks of: the path to the object, and the name inside of it."""
+    """Return the field that msgspec's message is about: the path to the object, and the name inside it."""
     found = (_PATH.search(message), _NAME.search(message))
     return ".".join(match[1] for match in found if match and match[1]) or None
 
 
 def _expectation_of(message: str) -> tuple[str | None, str | None]:
-    """What msgspec's message says was there (its type, if that was wrong), and what may be."""
+    """Return the value found (its type, if the type is wrong) and the expected value, from msgspec's message."""
     found = _EXPECTED.match(message)
     return (found[2], found[1]) if found else (None, None)

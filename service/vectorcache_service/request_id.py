@@ -1,4 +1,4 @@
-"""The id of the request that runs: taken from its caller or made, passed on to who is called, and logged."""
+"""The id of the current request: taken from the caller or generated, passed on to called servers, and logged."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _current: ContextVar[str | None] = ContextVar("vectorcache_request_id", default=
 
 
 def begin(given: str | None) -> str:
-    """Set the id of this task's request: the caller's where it is well formed, else a new one."""
+    """Set and return the id of this task's request: the caller's id if it is well formed, otherwise a new one."""
     chosen = given if given and _ALLOWED.fullmatch(given) else uuid.uuid4().hex
     _current.set(chosen)
     return chosen
 
 
 def current() -> str | None:
-    """The id of the request that runs, or None outside of one."""
+    """Return the id of the current request, or None outside of a request."""
     return _current.get()
 
 
 def outgoing_headers() -> dict[str, str]:
-    """The headers that carry the id on to another server; none outside of a request."""
+    """Return the headers that pass the id on to another server. Empty outside of a request."""
     chosen = _current.get()
     return {HEADER: chosen} if chosen else {}

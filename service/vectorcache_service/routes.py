@@ -1,4 +1,4 @@
-"""A route: one declaration from which both the running endpoint and its OpenAPI are made."""
+"""A route: one declaration that defines both the endpoint and its OpenAPI description."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vectorcache_service.middleware import InFlightLimit
 class Route:
     """One operation of an HTTP API.
 
-    ``handler`` is called with the decoded body, if ``request`` names its type, and with the path's
-    parameters as keyword arguments; what it returns is encoded, what it raises becomes a problem.
-    ``path`` names parameters as ``{name}``; ``patterns`` has the regular expression of each. ``errors`` are
-    the statuses of problems that are this route's own; those of all routes are added.
+    ``handler`` is called with the decoded body, if ``request`` is its type, and with the path parameters as keyword
+    arguments. Its return value is encoded as the response, and errors that it raises become problem documents.
+    ``path`` contains parameters as ``{name}``, and ``patterns`` maps each to its regular expression. ``errors`` lists
+    the problem statuses specific to this route; the common ones are added.
     """
 
     method: str
@@ -36,11 +36,11 @@ class Route:
 
     @property
     def parameters(self) -> list[str]:
-        """The names of the path's parameters, in its order."""
+        """The names of the path parameters, in order."""
         return re.findall(r"{(\w+)}", self.path)
 
     def add_to(self, app: web.Application, limit: InFlightLimit, body_timeout: float) -> None:
-        """Make the route's endpoint part of an application."""
+        """Add the endpoint of the route to an application."""
         path = re.sub(r"{(\w+)}", lambda name: f"{{{name[1]}:{self.patterns[name[1]]}}}", self.path)
         endpoint = self._with_body(limit, body_timeout) if self.request else self._without_body(limit)
         app.router.add_route(self.method, path, endpoint)

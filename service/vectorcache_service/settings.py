@@ -1,13 +1,13 @@
-"""Settings: a frozen dataclass whose fields say how they are read, from an environment and flags passed in.
+"""Settings as a frozen dataclass, read from environment variables and command-line flags.
 
     @dataclass(frozen=True)
     class NodeSettings:
-        listen: Address = setting(address, "0.0.0.0:8080", "where to listen")
+        listen: Address = setting(address, "0.0.0.0:8080", "address to listen on")
         memory: int = setting(size(), "4Gi", "capacity of the memory layer")
 
     settings = read(NodeSettings, os.environ, sys.argv[1:])
 
-``memory`` is then VECTORCACHE_MEMORY in the environment and ``--memory`` among the flags, which win.
+``memory`` is set by the variable VECTORCACHE_MEMORY or by the flag ``--memory``, which takes precedence.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ PREFIX = "VECTORCACHE_"
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """How a setting's text is parsed (a ValueError refuses it), and in words what is allowed."""
+    """A kind of value: a parser of its text (ValueError if it is not allowed), and a description of allowed values."""
 
     parse: Callable[[str], T]
     allowed: str
 
 
 class Address(NamedTuple):
-    """Where to listen or connect."""
+    """A host and port to listen on or connect to."""
 
     host: str
     port: int
 
 
 def setting(kind: Kind[T], default: str, help: str) -> T:  # noqa: A002 - argparse's word
-    """Declare a field of a settings dataclass; the default is text like any other value."""
+    """Declare a field of a settings dataclass. The default is text and is parsed like any other value."""
     metadata = {"kind": kind, "text": default, "help": help}
     return dataclasses.field(default=kind.parse(default), metadata=metadata)
 
@@ -52,8 +52,8 @@ def read(settings: type[T], environ: Mapping[str, str], argv: Sequence[str] = ()
     """Build a settings dataclass from defaults, then the environment, then flags.
 
     Raises:
-        InvalidInput: a value is not allowed; names its variable or flag.
-        SystemExit: an unknown flag, or --help.
+        InvalidInput: a value is not allowed. The error names its variable or flag.
+        SystemExit: a flag is unknown, or is --help.
     """
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(settings)  # type: ignore[arg-type]
     flags = vars(_flags(fields).parse_args(argv))
@@ -70,7 +70,7 @@ def parse(kind: Kind[T], key: str, text: str) -> T:
     """Parse one value.
 
     Raises:
-        InvalidInput: it is not allowed.
+        InvalidInput: the value is not allowed.
     """
     try:
         return kind.parse(text.strip())
@@ -79,12 +79,12 @@ def parse(kind: Kind[T], key: str, text: str) -> T:
 
 
 def flag(name: str) -> str:
-    """The flag of a field: ``--shutdown-timeout`` for ``shutdown_timeout``."""
+    """Return the flag of a field: ``--shutdown-timeout`` for ``shutdown_timeout``."""
     return "--" + name.replace("_", "-")
 
 
 def variable(name: str) -> str:
-    """The environment variable of a field: ``VECTORCACHE_SHUTDOWN_TIMEOUT``."""
+    """Return the environment variable of a field: ``VECTORCACHE_SHUTDOWN_TIMEOUT``."""
     return PREFIX + name.upper()
 
 
@@ -92,34 +92,34 @@ def variable(name: str) -> str:
 
 
 def integer(least: int = 0, most: int | None = None) -> Kind[int]:
-    """A whole number between two bounds."""
+    """Return the kind of whole numbers between two bounds."""
     return Kind(lambda text: _bounded(int(text), least, most), f"a whole number{_between(least, most)}")
 
 
 def number(least: float = 0.0, most: float | None = None) -> Kind[float]:
-    """A finite number between two bounds."""
+    """Return the kind of finite numbers between two bounds."""
     return Kind(lambda text: _bounded(float(text), least, most), f"a number{_between(least, most)}")
 
 
 def size(least: int = 1) -> Kind[int]:
-    """Bytes, as Kubernetes writes them: ``512Mi``, ``4Gi``, ``100M``, ``1048576``."""
+    """Return the kind of sizes in bytes, written as in Kubernetes: ``512Mi``, ``4Gi``, ``100M``, ``1048576``."""
     allowed = f"bytes such as 512Mi, 4Gi, 100M or 1048576, at least {least}"
     return Kind(lambda text: _bounded(int(_quantity(text, _SIZE_UNITS)), least, None), allowed)
 
 
 def duration(least: float = 0.0) -> Kind[float]:
-    """Seconds, written with a unit: ``500ms``, ``2s``, ``5m``, ``1h``."""
+    """Return the kind of durations in seconds, written with a unit: ``500ms``, ``2s``, ``5m``, ``1h``."""
     allowed = f"a duration such as 500ms, 2s, 5m or 1h, at least {least:g}s"
     return Kind(lambda text: _bounded(_quantity(text, _TIME_UNITS), least, None), allowed)
 
 
 def choice(*names: str) -> Kind[str]:
-    """One of the names given."""
+    """Return the kind of values that are one of the given names."""
     return Kind(lambda text: names[names.index(text)], f"one of {', '.join(names)}")
 
 
 def text(pattern: str = r".*") -> Kind[str]:
-    """Text that a regular expression matches whole."""
+    """Return the kind of texts that fully match a regular expression."""
     return Kind(lambda value: _matched(pattern, value)[0], f"text of the form {pattern}")
 
 

@@ -1,10 +1,10 @@
-"""Calls of a server's routes over one WebSocket: for a caller that calls all the time, at a third of the cost.
+"""Calls of a server's routes over a WebSocket, at a third of the cost of HTTP requests, for frequent callers.
 
-Every call and every reply is one binary message, a msgpack array. A connection carries many calls at once, and each
-is answered when it is done:
+Every call and every reply is one binary message, a msgpack array. A connection carries many concurrent calls, and
+replies are sent in the order in which the calls complete:
 
-    call:  [number, path, request id or nil, request]     what would be the body of ``POST path``
-    reply: [number, status, response]                     what would be the body of the answer; a problem from 400 on
+    call:  [number, path, request id or nil, request]     the request is the body of ``POST path``
+    reply: [number, status, response]                     the body of the response; a problem if the status is >= 400
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, web
 from vectorcache.errors import Unavailable
 from vectorcache_service import request_id
 from vectorcache_service.codec import decoded
-from vectorcache_service.middleware import CALLER_GONE, UNMATCHED, InFlightLimit, Observer, problem_told
+from vectorcache_service.middleware import CALLER_GONE, UNMATCHED, InFlightLimit, Observer, logged_problem
 from vectorcache_service.routes import Route
 
 HEARTBEAT = 5.0
-"""Seconds between the caller's pings; when one has brought nothing, the connection is given up."""
+"""Seconds between the caller's pings. If nothing is received in this time, the connection is closed."""
 
 SILENCE = 3 * HEARTBEAT
-"""Seconds after which the server takes a caller that sends nothing for gone."""
+"""Seconds without a message after which the server closes the connection."""
 
 OK = 200
 METHOD = "STREAM"
-"""What stands in metrics and logs where an HTTP request has its method."""
+"""The method of such calls in metrics and logs."""
 
 
 class Call(msgspec.Struct, array_like=True, frozen=True):
-    """A call as it arrives. Numbers are the caller's; it uses none twice while it waits for the answer."""
+    """A received call. The caller chooses its number, which must be unique among its calls in flight."""
 
     number: int
     path: str
@@ -45,7 +45,7 @@ class Call(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
-    """A reply as it arrives."""
+    """A received reply."""
 
     number: int
     status: int
@@ -56,20 +56,20 @@ encode = msgspec.msgpack.Encoder().encode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _decode_call = msgspec.msgpack.Decoder(Call).decode
 
-_GOES_ON = (WSMsgType.BINARY, WSMsgType.PING)
+_EXPECTED = (WSMsgType.BINARY, WSMsgType.PING)
 _Handler = tuple[Callable[[msgspec.Raw], Any], Callable[[Any], Awaitable[object]]]
 
 
 class Pulse:
-    """Closes a connection that has been silent for too long.
+    """A watchdog that closes a connection on which nothing has been received for too long.
 
-    One timer that looks back: aiohttp's own heartbeat sets its timer anew with every message, which costs as much as
-    a fifth of a small call.
+    It uses one periodic timer. aiohttp's own heartbeat resets its timer with every message, which costs a fifth of the
+    time of a small call.
 
     Args:
-        connection: to be closed.
-        seconds: of silence that are too long.
-        ping: whether to ask the other end for a sign of life, once in that time.
+        connection: the connection to watch.
+        seconds: the interval in which something must be received.
+        ping: whether to send a ping once per interval.
     """
 
     def __init__(
@@ -82,34 +82,34 @@ class Pulse:
         self._task = asyncio.create_task(self._watch())
 
     def beat(self) -> None:
-        """Something has come."""
+        """Record that a message was received."""
         self._heard = True
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching the connection."""
         self._task.cancel()
 
     async def _watch(self) -> None:
         while self._heard:
             self._heard = False
-            await asyncio.gather(self._ask(), asyncio.sleep(self._seconds))
+            await asyncio.gather(self._send_ping(), asyncio.sleep(self._seconds))
         await self._connection.close(code=WSCloseCode.GOING_AWAY)
 
-    async def _ask(self) -> None:
-        with suppress(TimeoutError, ConnectionError):  # what cannot be sent will not be answered
+    async def _send_ping(self) -> None:
+        with suppress(TimeoutError, ConnectionError):  # without a pong, _watch closes the connection
             async with asyncio.timeout(self._seconds):
                 if self._ping:
                     await self._connection.ping()
 
 
 class Stream:
-    """The endpoint of such connections.
+    """The endpoint of stream connections.
 
     Args:
-        routes: of the server; those that take a body, and nothing from their path, can be called.
-        limit: shared with the requests that come by HTTP.
-        observer: counts calls, as requests of the method ``STREAM``.
-        max_bytes: of one message; a larger one ends its connection.
+        routes: the server's routes; those with a request body and without path parameters can be called.
+        limit: the limit on concurrent requests, shared with HTTP requests.
+        observer: counts calls as requests with the method ``STREAM``.
+        max_bytes: maximum size of a message; a larger one closes its connection.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Stream:
         self._draining = False
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one connection until it ends. Calls that run then are cancelled: nobody waits for them."""
+        """Serve one connection until it ends. Calls that are still running are then cancelled."""
         connection = web.WebSocketResponse(
             autoping=False, compress=False, max_msg_size=self._max_bytes, timeout=1.0
         )
@@ -137,7 +137,7 @@ class Stream:
         self._connections.add(connection)
         pulse = Pulse(connection, SILENCE, ping=False)
         try:
-            while (message := await connection.receive()).type in _GOES_ON:
+            while (message := await connection.receive()).type in _EXPECTED:
                 pulse.beat()
                 if message.type is WSMsgType.PING:
                     await connection.pong(message.data)
@@ -157,7 +157,7 @@ class Stream:
         return connection
 
     async def drain(self, timeout: float) -> None:
-        """Take no more calls, let those that run finish for so many seconds, and close all connections."""
+        """Refuse new calls, wait up to ``timeout`` seconds for running calls, and close all connections."""
         self._draining = True
         if self._running:
             await asyncio.wait(self._running, timeout=timeout)
@@ -169,7 +169,7 @@ class Stream:
         try:
             call = _decode_call(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            await connection.close(code=WSCloseCode.INVALID_TEXT, message=b"not a call")
+            await connection.close(code=WSCloseCode.INVALID_TEXT, message=b"malformed call")
             return
         request_id.begin(call.request_id)
         route = call.path if call.path in self._handlers else UNMATCHED
@@ -179,7 +179,7 @@ class Stream:
             status, answer = await self._call(call)
         finally:
             self._observer.ended(route, METHOD, status, time.perf_counter() - started)
-        with suppress(ConnectionError):  # a caller that is gone needs no answer
+        with suppress(ConnectionError):  # the caller has disconnected
             await connection.send_bytes(encode((call.number, status, answer)))
 
     async def _call(self, call: Call) -> tuple[int, object]:
@@ -188,12 +188,12 @@ class Stream:
                 if self._draining:
                     raise Unavailable("shutting down")
                 if call.path not in self._handlers:
-                    raise Unavailable(f"nothing is called {call.path!r} here")
+                    raise Unavailable(f"no route matches {call.path!r}")
                 decode, handler = self._handlers[call.path]
                 return OK, await handler(decoded(decode, call.request))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it
-            told = problem_told(error)
-            return told.status, told
+        except Exception as error:  # noqa: BLE001 - every error is reported to the caller
+            document = logged_problem(error)
+            return document.status, document
 
 
 STREAM = web.AppKey("stream", Stream)

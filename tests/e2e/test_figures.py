@@ -229,10 +229,10 @@ def _ring(nodes: int) -> HashRing:
 
 def _warmed(pod: str, cache: Cache) -> dict[str, float]:
     for line in cache.kubectl("logs", pod).splitlines():
-        if '"warmed up"' in line:
+        if '"warm-up ended"' in line:
             found: dict[str, float] = json.loads(line)
             return found
-    raise AssertionError(f"{pod} did not say that it has warmed up")
+    raise AssertionError(f"{pod} logged no end of its warm-up")
 
 
 def _sleeper(number: int) -> dict[str, object]:

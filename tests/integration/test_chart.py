@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from tests.support.chart import CHART, MANIFESTS, Object, Refused, kustomize, objects, of, run
+from tests.support.operator.chart import CHART, MANIFESTS, Object, Refused, kustomize, objects, of, run
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

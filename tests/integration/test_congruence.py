@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.collections import NAME, assert_answers, build, clustered, opened, storage, table_of
-from tests.support.vector_search_contract import METRICS
+from tests.support.core.collections import NAME, assert_answers, build, clustered, opened, storage, table_of
+from tests.support.core.vector_search_contract import METRICS
 from tests.support.waiting import until
 
 from vectorcache.index.catalog import Catalog

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.support.kubectl import (
+from tests.support.operator.kubectl import (
     Object,
     Refused,
     install_crd,
@@ -189,7 +189,7 @@ def test_what_is_just_allowed(place: str, path: str, value: Any) -> None:
 
 def test_one_kind_of_credentials(place: str) -> None:
     both = {"url": "azure://a/b", "credentialsSecret": "one", "workloadIdentity": {"clientId": "two"}}
-    with pytest.raises(Refused, match="give credentialsSecret or workloadIdentity, not both"):
+    with pytest.raises(Refused, match="set credentialsSecret or workloadIdentity, not both"):
         create(vector_cache("both", place, blob=both))
 
 

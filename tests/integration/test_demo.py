@@ -11,7 +11,7 @@ from rich.console import Console
 from vectorcache_tools.demo import DemoSettings, run_demo
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 async def test_the_demo_finds_words_and_nothing_fails(tmp_path: Path) -> None:
     settings = DemoSettings(
         words=4000, passages=3000, queries=100, load_seconds=0.5, nodes=2, workspace=tmp_path / "demo"

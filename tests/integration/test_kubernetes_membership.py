@@ -35,7 +35,7 @@ from vectorcache_router.membership.api import Connect, connector
 from vectorcache_router.membership.base import Members
 from vectorcache_router.membership.kubernetes import KubernetesMembership
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = pytest.mark.cluster
 
 IMAGE = os.environ.get("PAUSE_IMAGE", "localhost/pause:1")
 GATE = "vectorcache.io/test"

@@ -1,4 +1,4 @@
-"""The operator against a real API server. Pods do nothing here; what they do is for the end-to-end tests."""
+"""The operator against a real API server. Pods do nothing here; the end-to-end tests cover them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.kubectl import (
+from tests.support.operator.kubectl import (
     Object,
     eventually,
     get,
@@ -20,9 +20,9 @@ from tests.support.kubectl import (
     needs_cluster,
     vector_cache,
 )
-from tests.support.operator_process import OperatorProcess, operator
+from tests.support.operator.operator_process import OperatorProcess, operator
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = pytest.mark.cluster
 
 RESOURCE = "vectorcaches.vectorcache.io"
 MANY = 40
@@ -91,7 +91,7 @@ def make(name: str, place: str, **spec: Any) -> None:
     eventually(lambda: reconciled(name, place))
 
 
-def test_everything_is_there_and_is_owned(running: OperatorProcess, place: str) -> None:
+def test_all_objects_exist_and_are_owned(running: OperatorProcess, place: str) -> None:
     make("whole", place)
     owner = uid(RESOURCE, "whole", place)
     for kind, pattern in OWNED:
@@ -118,7 +118,9 @@ def test_everything_is_there_and_is_owned(running: OperatorProcess, place: str) 
 
 
 @pytest.mark.parametrize(("kind", "pattern"), OWNED)
-def test_what_is_deleted_comes_back(running: OperatorProcess, place: str, kind: str, pattern: str) -> None:
+def test_a_deleted_object_is_created_again(
+    running: OperatorProcess, place: str, kind: str, pattern: str
+) -> None:
     make("deleted", place)
     name = pattern.format("deleted")
     before = uid(kind, name, place)
@@ -150,7 +152,7 @@ def test_what_is_deleted_comes_back(running: OperatorProcess, place: str, kind: 
         ),
     ],
 )
-def test_what_is_changed_is_repaired(
+def test_a_changed_object_is_repaired(
     running: OperatorProcess, place: str, kind: str, pattern: str, patch: Object, path: tuple[str, ...]
 ) -> None:
     make("drifted", place)
@@ -167,7 +169,7 @@ def test_what_is_changed_is_repaired(
     eventually(lambda: get(kind, name, place)["metadata"]["resourceVersion"] != version and value() == before)
 
 
-def test_nothing_is_written_where_nothing_changed(running: OperatorProcess, place: str) -> None:
+def test_without_changes_nothing_is_written(running: OperatorProcess, place: str) -> None:
     make("idle", place)
     eventually(lambda: len(items("pod", place, "app.kubernetes.io/instance=idle")) == 3)
     rounds = running.metrics()
@@ -176,7 +178,7 @@ def test_nothing_is_written_where_nothing_changed(running: OperatorProcess, plac
         series = f'vectorcache_operator_reconciles_total{{name="idle",namespace="{place}"}}'
         return running.metrics()[series] >= rounds[series] + count
 
-    eventually(lambda: more_reconciles(2))  # what the pods' start still brings about
+    eventually(lambda: more_reconciles(2))  # caused by the start of the pods
     before = running.writes()
     rounds = running.metrics()
     eventually(lambda: more_reconciles(2), 30)
@@ -215,22 +217,22 @@ def test_a_growing_disk_grows_the_volumes_and_keeps_the_pods(running: OperatorPr
     assert {one["metadata"]["uid"] for one in items("pvc", place, chosen)} == claims
     template = get("statefulset", "grown-node", place)["spec"]["volumeClaimTemplates"][0]
     assert template["spec"]["resources"]["requests"]["storage"] == "128Mi"
-    made_anew = uid("statefulset", "grown-node", place)
+    replacement = uid("statefulset", "grown-node", place)
 
     def adopted() -> bool:
         owners = [
             one["metadata"].get("ownerReferences", [{}])[0].get("uid") for one in items("pod", place, chosen)
         ]
-        return owners == [made_anew, made_anew]
+        return owners == [replacement, replacement]
 
     eventually(adopted)
     patch = {"spec": {"nodes": {"disk": {"capacity": "100Mi"}}}}
     kubectl("-n", place, "patch", RESOURCE, "grown", "--type=merge", "-p", json.dumps(patch))
     eventually(lambda: condition("grown", place, "Degraded").get("reason") == "VolumeShrinkRefused")
-    assert uid("statefulset", "grown-node", place) == made_anew
+    assert uid("statefulset", "grown-node", place) == replacement
 
 
-def test_a_class_that_does_not_expand_is_told(running: OperatorProcess, place: str) -> None:
+def test_a_storage_class_without_expansion_is_reported(running: OperatorProcess, place: str) -> None:
     fixed = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -257,7 +259,9 @@ def test_a_class_that_does_not_expand_is_told(running: OperatorProcess, place: s
         kubectl("delete", "storageclass", f"{place}-fixed", "--wait=false")
 
 
-def test_a_broken_image_stops_the_roll_and_the_old_one_recovers(running: OperatorProcess, place: str) -> None:
+def test_a_broken_image_stops_the_rollout_and_the_old_one_recovers(
+    running: OperatorProcess, place: str
+) -> None:
     make("rolled", place, nodes={"replicas": 3}, router={"replicas": 0})
     chosen = "app.kubernetes.io/instance=rolled"
     eventually(lambda: [one["status"]["phase"] for one in items("pod", place, chosen)] == ["Running"] * 3)
@@ -282,7 +286,9 @@ def test_a_broken_image_stops_the_roll_and_the_old_one_recovers(running: Operato
     assert {name for name in before if before[name] != after[name]} == {"rolled-node-2"}
 
 
-def test_credentials_are_waited_for_and_their_change_rolls(running: OperatorProcess, place: str) -> None:
+def test_workloads_wait_for_credentials_and_restart_when_they_change(
+    running: OperatorProcess, place: str
+) -> None:
     blob = {"url": "azure://account/container", "credentialsSecret": "late"}
     make("secret", place, blob=blob)
     eventually(lambda: condition("secret", place, "Degraded").get("reason") == "CredentialsMissing")
@@ -313,7 +319,7 @@ def test_credentials_are_waited_for_and_their_change_rolls(running: OperatorProc
     assert "of-the-secrets" not in told
 
 
-def test_who_may_reach_the_routers(running: OperatorProcess, place: str) -> None:
+def test_allow_from_creates_and_removes_a_policy(running: OperatorProcess, place: str) -> None:
     make("closed", place, nodes={"replicas": 0}, router={"replicas": 0, "allowFrom": [{"podSelector": {}}]})
     eventually(lambda: bool(uid("networkpolicy", "closed-router", place)))
     apply(vector_cache("closed", place, nodes={"replicas": 0}, router={"replicas": 0}))
@@ -324,7 +330,7 @@ def test_who_may_reach_the_routers(running: OperatorProcess, place: str) -> None
     )
 
 
-def test_what_the_api_refuses_is_told(running: OperatorProcess, place: str) -> None:
+def test_a_refused_object_is_reported(running: OperatorProcess, place: str) -> None:
     make("refused", place, nodes={"replicas": 0, "scheduling": {"affinity": {"nodeAffinity": "none"}}})
     eventually(lambda: condition("refused", place, "Degraded").get("reason") == "ApplyRefused")
     assert "affinity" in condition("refused", place, "Degraded")["message"]
@@ -332,7 +338,7 @@ def test_what_the_api_refuses_is_told(running: OperatorProcess, place: str) -> N
     eventually(lambda: condition("refused", place, "Degraded").get("reason") == "AsExpected")
 
 
-def test_a_name_that_is_taken_is_left_alone(running: OperatorProcess, place: str) -> None:
+def test_an_object_of_another_owner_is_not_changed(running: OperatorProcess, place: str) -> None:
     foreign = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -359,14 +365,14 @@ def test_deleting_removes_everything_but_retained_volumes(running: OperatorProce
     assert len(items("pvc", place, "app.kubernetes.io/instance=gone-retain")) == 2
 
 
-def test_a_namespace_goes_also_without_the_operator(place: str, tmp_path: Path) -> None:
+def test_a_namespace_can_be_deleted_without_the_operator(place: str, tmp_path: Path) -> None:
     with namespace("operator-gone") as other:
         with operator(tmp_path / "log", other):
             make("left", other, nodes={"replicas": 0}, router={"replicas": 0})
         kubectl("delete", "namespace", other, "--timeout=60s")
 
 
-def test_many_at_once_and_the_operator_killed_in_between(place: str, tmp_path: Path) -> None:
+def test_many_resources_while_the_operator_is_killed(place: str, tmp_path: Path) -> None:
     with namespace("operator-many") as other:
         objects = [
             vector_cache(f"many-{number}", other, nodes={"replicas": 0}, router={"replicas": 0})
@@ -386,7 +392,7 @@ def test_many_at_once_and_the_operator_killed_in_between(place: str, tmp_path: P
 
             eventually(done, 60 - (time.monotonic() - began))
             assert len(items("statefulset", other)) == MANY
-            # The controllers of StatefulSets and Deployments answer later, which the status follows.
+            # The status follows the controllers of StatefulSets and Deployments, which are slower.
             eventually(lambda: all(settled(one) for one in items(RESOURCE, other)))
             eventually(lambda: second.metrics()["vectorcache_operator_queue_depth"] == 0)
         with operator(log, other) as third:
@@ -399,4 +405,4 @@ def test_many_at_once_and_the_operator_killed_in_between(place: str, tmp_path: P
                 return len(names) == MANY
 
             eventually(looked)
-            assert not third.writes()  # a start finds all as it should be
+            assert not third.writes()  # everything already has the wanted state

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from numpy.typing import NDArray
-from tests.support.brute_force import assert_nearest
+from tests.support.core.brute_force import assert_nearest
 
 from vectorcache.errors import Unavailable
 from vectorcache.index.build import build_collection

@@ -1,4 +1,5 @@
-"""The ``vectorcache`` command, a cluster of processes on one machine (``local``), Azurite, and the demo.
+"""The ``vectorcache`` command, local clusters of processes on one machine, Azurite, and the demo.
 
-They need the extra ``vectorcache[cli]``. Nodes and routers run as processes of their own and are not imported here.
+This package needs the extra ``vectorcache[cli]``. Nodes and routers run as separate processes and are not imported
+here.
 """

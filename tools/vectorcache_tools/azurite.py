@@ -1,4 +1,4 @@
-"""Azurite, the emulator of Azure Blob Storage, as a child process: for tests, benchmarks and the demo."""
+"""Azurite, the emulator of Azure Blob Storage, as a child process for tests, benchmarks and the demo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vectorcache.errors import DeadlineExceeded, Unavailable
 from vectorcache.stores.azure import AzureBlobStore
 
 LOCAL_BINARY = Path("build/azurite/node_modules/.bin/azurite-blob")
-"""Where ``scripts/azurite.sh`` installs it, below the root of the project."""
+"""Path to which ``scripts/azurite.sh`` installs the program, relative to the root of the project."""
 
 ACCOUNT = "vectorcache"
 POLL_SECONDS = 0.05
@@ -27,7 +27,7 @@ _LISTENS = re.compile(r"listens on (http://127\.0\.0\.1:[1-9][0-9]*)")
 
 
 class Azurite:
-    """An emulator with an account and a key of its own, in memory, on a free port of the loopback interface.
+    """An in-memory emulator with one account and a random key, on a free port of the loopback interface.
 
         with Azurite(LOCAL_BINARY) as azurite:
             await azurite.create_container("vectors")
@@ -35,7 +35,7 @@ class Azurite:
 
     Args:
         binary: the program ``azurite-blob`` of the npm package ``azurite``.
-        startup_seconds: how long to wait until it listens.
+        startup_seconds: time to wait until the emulator listens.
     """
 
     def __init__(self, binary: Path, *, startup_seconds: float = 30.0) -> None:
@@ -48,7 +48,7 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """What Azure clients need to know of a running emulator."""
+        """The connection string of the running emulator, for Azure clients."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={self._key};"
             f"BlobEndpoint={self._endpoint}/{ACCOUNT};"
@@ -56,15 +56,15 @@ class Azurite:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What ``open_blob_store`` needs to be passed."""
+        """Environment variables with the credentials, for ``open_blob_store``."""
         return {"AZURE_STORAGE_CONNECTION_STRING": self.connection_string}
 
     def url(self, container: str) -> str:
-        """The URL of a container, for ``open_blob_store``; a prefix may be added to it."""
+        """Return the URL of a container for ``open_blob_store``. A prefix may be appended."""
         return f"azure://{ACCOUNT}/{container}"
 
     async def create_container(self, container: str) -> None:
-        """Create a container, unless it is there."""
+        """Create a container if it does not exist."""
         async with AzureBlobStore.from_connection_string(self.connection_string, container) as store:
             await store.create_container()
 
@@ -72,7 +72,7 @@ class Azurite:
         """Start the emulator and wait until it listens.
 
         Raises:
-            Unavailable: it could not be started, ended at once, or did not listen in time.
+            Unavailable: the emulator could not be started, ended, or did not listen in time.
         """
         self._workspace = tempfile.TemporaryDirectory(prefix="azurite-", ignore_cleanup_errors=True)
         output = Path(self._workspace.name, "output.txt")
@@ -84,7 +84,7 @@ class Azurite:
             raise
 
     def stop(self) -> None:
-        """End the emulator, and all that it held; a second call does nothing."""
+        """Stop the emulator and delete its data. A second call does nothing."""
         process, self._process = self._process, None
         if process is not None:
             _end(process)
@@ -102,7 +102,7 @@ class Azurite:
         self.stop()
 
     def _launch(self, output: Path) -> subprocess.Popen[bytes]:
-        # Port 0 lets the system choose, so that nobody can take the port before it is used.
+        # With port 0, the system picks a port that no other process can take in the meantime.
         options = ["--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry"]
         where = ["--blobHost", "127.0.0.1", "--blobPort", "0"]
         try:
@@ -122,11 +122,11 @@ class Azurite:
         deadline = time.monotonic() + self._startup_seconds
         while time.monotonic() < deadline:
             ended = process.poll() is not None
-            said = output.read_text(errors="replace")
-            if found := _LISTENS.search(said):
+            printed = output.read_text(errors="replace")
+            if found := _LISTENS.search(printed):
                 return found[1]
             if ended:
-                raise Unavailable(f"Azurite ended with {process.returncode}: {said[-500:]}")
+                raise Unavailable(f"Azurite ended with exit code {process.returncode}: {printed[-500:]}")
             time.sleep(POLL_SECONDS)
         raise DeadlineExceeded(f"Azurite did not listen within {self._startup_seconds:g} s")
 

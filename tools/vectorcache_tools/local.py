@@ -1,7 +1,7 @@
-"""A cluster on one machine: cache nodes and a router as processes on loopback, kept running.
+"""A local cluster: cache nodes and a router as supervised processes on the loopback interface.
 
-The router reads which nodes there are from a file, ``nodes.json``; callers of the router ask for another number of
-them through ``wanted.json`` beside it. This module is the other side of both files.
+The router reads the list of nodes from the file ``nodes.json``, which this module writes. It writes the number of nodes
+that its callers request to ``wanted.json`` in the same directory, which this module reads.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from vectorcache_client.client import AsyncClient
 from vectorcache_tools.process import Child, Keeper, Program, Restarts, launch
 
 MAX_NODES = 64
-"""More processes than this are of no use on one machine."""
+"""Maximum number of nodes. More processes are of no use on one machine."""
 
 ROUTER = "router"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """What a cluster is made of.
+    """Settings of a local cluster.
 
     Attributes:
         blobs: URL of the blob store.
-        data: folder of the nodes' disk layers, the logs and the two files; one cluster at a time uses it.
-        nodes: how many to begin with, 1 to ``MAX_NODES``.
+        data: directory for disk layers, logs, ``nodes.json`` and ``wanted.json``; used by one cluster at a time.
+        nodes: initial number of nodes, 1 to ``MAX_NODES``.
         memory: capacity of each node's memory layer, such as "256Mi".
         disk: capacity of each node's disk layer.
-        port: where the router listens; 0 takes a free one.
-        replication: how many nodes own a slot of the ring.
-        shard: bytes of a collection that have their place on the ring together; best half of ``memory``.
+        port: port of the router; 0 picks a free port.
+        replication: number of nodes that own each slot of the ring.
+        shard: size of a shard, a group of chunks placed on the same node; half of ``memory`` works best.
     """
 
     blobs: str
@@ -60,13 +60,13 @@ class LocalSettings:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds to wait.
+    """Timeouts and intervals in seconds.
 
     Attributes:
-        start: for a process, until it is ready.
-        leave: for routers to forget a node before it is told to end.
-        stop: for a process to end before it is killed.
-        poll: between looks at ``wanted.json``, and at a process that is not ready.
+        start: maximum time until a process is ready.
+        leave: time for routers to remove a node before it is terminated.
+        stop: time for a process to end before it is killed.
+        poll: interval between reads of ``wanted.json``, and between readiness checks of a starting process.
     """
 
     start: float = 30.0
@@ -76,10 +76,10 @@ class Patience:
 
 
 class Commands:
-    """How the servers are run."""
+    """The command lines of the servers."""
 
     def node(self, settings: LocalSettings, name: str) -> Sequence[str]:
-        """The command of a node that takes a free port."""
+        """Return the command of a node, which listens on a free port."""
         flags = {
             "name": name,
             "listen": "127.0.0.1:0",
@@ -91,7 +91,7 @@ class Commands:
         return _python("vectorcache_node", flags)
 
     def router(self, settings: LocalSettings, nodes_file: Path, port: int) -> Sequence[str]:
-        """The command of the router."""
+        """Return the command of the router."""
         flags = {
             "listen": f"127.0.0.1:{port}",
             "blob-url": settings.blobs,
@@ -103,18 +103,18 @@ class Commands:
 
 
 class LocalCluster:
-    """Nodes ``node-0``, ``node-1``, ... and a router, for as long as ``async with`` lasts.
+    """A local cluster of nodes ``node-0``, ``node-1``, ... and a router, which runs during ``async with``.
 
-    A process that ends is started again. A new node is ready before the router hears of it; one that leaves is out
-    of the router's sight before it is told to end. All processes end with this one, even where it is killed (on
-    Linux); until then with the thread that opened the cluster.
+    Processes that end are restarted. A new node is ready before it is added to the router, and a node that leaves is
+    removed from the router before it is terminated. On Linux, all processes end when this process ends, even if it is
+    killed, or when the thread that opened the cluster ends.
 
     Args:
-        settings: what it is made of.
-        environment: the processes' environment, with the credentials of the blob store.
-        commands: how the servers are run.
-        patience: how long to wait for what.
-        restarts: how long to wait before a restart.
+        settings: settings of the cluster.
+        environment: environment of the processes, with the credentials of the blob store.
+        commands: command lines of the servers.
+        patience: timeouts and intervals.
+        restarts: delays before restarts.
     """
 
     def __init__(
@@ -141,30 +141,30 @@ class LocalCluster:
 
     @property
     def router_url(self) -> str:
-        """Where the router listens."""
+        """Base URL of the router."""
         return self._keepers[ROUTER].child.url
 
     @property
     def nodes(self) -> dict[str, str]:
-        """The nodes that the router is told of: name to URL."""
+        """The nodes in ``nodes.json``: name to URL."""
         return {name: self._keepers[name].child.url for name in self._members}
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of all that runs, the router too, by name."""
+        """Process ids of the nodes and the router, by name."""
         return {name: keeper.child.pid for name, keeper in self._keepers.items()}
 
     @property
     def restarted(self) -> dict[str, int]:
-        """How often each process was started again."""
+        """Number of restarts of each process, by name."""
         return {name: keeper.restarted for name, keeper in self._keepers.items()}
 
     async def start(self) -> None:
-        """Start everything, and return when the router takes searches.
+        """Start the nodes and the router, and return when the router is ready.
 
         Raises:
-            Conflict: another cluster uses the data folder.
-            Unavailable: a process did not start; nothing is left running.
+            Conflict: another cluster uses the data directory.
+            Unavailable: a process did not start. All processes are then stopped.
         """
         self._settings.data.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._settings.data / "lock")
@@ -176,11 +176,11 @@ class LocalCluster:
             undo.pop_all()
 
     async def scale(self, count: int) -> None:
-        """Change the number of nodes, and return when it is done: the router hears of it within moments.
+        """Change the number of nodes, and return when it is done. The router applies the change shortly afterwards.
 
         Raises:
-            InvalidInput: the count is not 1 to ``MAX_NODES``.
-            Unavailable: a node did not start; the nodes that were there stay.
+            InvalidInput: the count is not in the range 1 to ``MAX_NODES``.
+            Unavailable: a node did not start. The existing nodes remain.
         """
         check_count(count, "count")
         _write(self._wanted_file, {"count": count})
@@ -188,11 +188,11 @@ class LocalCluster:
             await self._resize(count)
 
     def kill(self, name: str) -> None:
-        """Kill a process, as an accident would; it will be started again."""
+        """Kill a process to simulate a crash. It is restarted."""
         self._keepers[name].child.kill()
 
     async def stop(self) -> None:
-        """End the router, then the nodes; a second call does nothing. ``exit_codes`` says how each ended."""
+        """Stop the router and then the nodes, and store their ``exit_codes``. A second call does nothing."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
@@ -221,17 +221,17 @@ class LocalCluster:
         return self._settings.data / "wanted.json"
 
     async def _follow(self) -> None:
-        """Do what ``wanted.json`` says, until cancelled; what fails is tried again."""
+        """Apply the count in ``wanted.json`` until cancelled. Failures are retried."""
         while True:
             await asyncio.sleep(self._patience.poll)
             async with self._resizing:
-                wanted = read_wish(self._wanted_file)
+                wanted = read_wanted(self._wanted_file)
                 if wanted is None or wanted == len(self._members):
                     continue
                 try:
                     await self._resize(wanted)
                 except VectorCacheError:
-                    await asyncio.sleep(self._restarts.max_wait)  # the node's log says why
+                    await asyncio.sleep(self._restarts.max_wait)  # the cause is in the node's log
 
     async def _resize(self, count: int) -> None:
         wanted = tuple(f"node-{number}" for number in range(count))
@@ -241,13 +241,13 @@ class LocalCluster:
                 raise result
         leaving = [name for name in self._members if name not in wanted]
         self._members = wanted
-        self._tell_router()
+        self._write_nodes()
         if leaving:
             await asyncio.sleep(self._patience.leave)
             await asyncio.gather(*(self._end(name) for name in leaving))
 
     async def _run(self, name: str) -> None:
-        keeper = Keeper(lambda: self._start(name), self._tell_router, self._restarts)
+        keeper = Keeper(lambda: self._start(name), self._write_nodes, self._restarts)
         await keeper.start()
         self._keepers[name] = keeper
 
@@ -256,7 +256,7 @@ class LocalCluster:
         self._keepers.pop(name, None)
 
     async def _start(self, name: str) -> Child:
-        """Start a process, and return when it is ready."""
+        """Start a process and return it when it is ready."""
         command = self._router_command() if name == ROUTER else self._commands.node(self._settings, name)
         log = self._settings.data / f"{name}.log"
         child = await launch(Program(name, command, self._environment, log), self._patience.start)
@@ -266,7 +266,9 @@ class LocalCluster:
             await child.stop(0)
             raise
         if name == ROUTER:
-            self._port = urlsplit(child.url).port or self._port  # callers know it: it stays the same
+            self._port = (
+                urlsplit(child.url).port or self._port
+            )  # keep the port across restarts, because callers use it
         return child
 
     def _router_command(self) -> Sequence[str]:
@@ -281,18 +283,18 @@ class LocalCluster:
         except TimeoutError as error:
             raise DeadlineExceeded(f"{name} was not ready within {self._patience.start:g} s") from error
 
-    def _tell_router(self) -> None:
+    def _write_nodes(self) -> None:
         _write(self._nodes_file, {"nodes": self.nodes})
 
 
 def check_count(count: int, field: str) -> None:
-    """Raise ``InvalidInput`` where it is not a number of nodes for one machine."""
+    """Raise ``InvalidInput`` if the count is not in the range 1 to ``MAX_NODES``."""
     if not 1 <= count <= MAX_NODES:
         raise InvalidInput(field, count, f"a whole number from 1 to {MAX_NODES}")
 
 
 def _python(module: str, flags: Mapping[str, str]) -> list[str]:
-    # A line for each request would cost more than answering it.
+    # A log line per request would cost more than the request itself.
     pairs = {**flags, "log-level": "warning"}
     return [
         sys.executable,
@@ -308,19 +310,19 @@ def _locked(path: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise Conflict(f"another cluster uses the folder {path.parent}") from error
+        raise Conflict(f"another cluster uses the directory {path.parent}") from error
     return file
 
 
 def _write(path: Path, value: object) -> None:
-    """Replace a file whole: who reads it sees the old content or the new."""
+    """Replace a file atomically: readers see either the old or the new content."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(msgspec.json.encode(value))
     temporary.replace(path)
 
 
-def read_wish(path: Path) -> int | None:
-    """What a caller asked for; None where that is nothing that can be done."""
+def read_wanted(path: Path) -> int | None:
+    """Return the requested number of nodes, limited to 1 to ``MAX_NODES``. None if the file is missing or invalid."""
     try:
         count = int(msgspec.json.decode(path.read_bytes(), type=dict[str, int])["count"])
     except (OSError, KeyError, msgspec.MsgspecError):

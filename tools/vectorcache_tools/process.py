@@ -1,4 +1,4 @@
-"""One server as a child process, and what keeps it running."""
+"""A server as a child process, and its supervision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOG_END = 400  # characters of a log that an error quotes
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: the command, its environment, and the file that its standard error is added to."""
+    """A program to run: its command, its environment, and the log file to which its standard error is appended."""
 
     name: str
     command: Sequence[str]
@@ -29,7 +29,7 @@ class Program:
 
 
 class Child:
-    """A running server that has said where it listens. Made by ``launch``."""
+    """A running server that listens on ``url``. Created by ``launch``."""
 
     def __init__(self, program: Program, process: asyncio.subprocess.Process, url: str) -> None:
         self._program = program
@@ -43,21 +43,21 @@ class Child:
         return self._process.pid
 
     async def wait(self) -> int:
-        """Wait for its end; returns the exit code, or minus the signal that ended it."""
+        """Wait until the process ends. Return its exit code, or minus the number of the signal that ended it."""
         return await asyncio.shield(self._ended)
 
     def check_running(self) -> None:
-        """Raise ``Unavailable`` where it has ended; quotes the end of its log."""
+        """Raise ``Unavailable`` with the end of the log if the process has ended."""
         if self._process.returncode is not None:
             raise _ended(self._program, self._process.returncode)
 
     def kill(self) -> None:
-        """End it at once, without a chance to clean up."""
+        """Kill the process immediately, without cleanup."""
         if self._process.returncode is None:
             self._process.kill()
 
     async def stop(self, seconds: float) -> int:
-        """Ask it to end, and kill it where it has not after so many seconds; returns the exit code."""
+        """Terminate the process, and kill it if it is still running after ``seconds``. Return its exit code."""
         if self._process.returncode is None:
             self._process.terminate()
         try:
@@ -70,18 +70,18 @@ class Child:
     async def _wait(self) -> int:
         assert self._process.stdout is not None
         while await self._process.stdout.read(1 << 16):
-            pass  # nobody needs it, but a full pipe would stop the process
+            pass  # the output is discarded, but must be read because a full pipe would block the process
         return await self._process.wait()
 
 
 async def launch(program: Program, seconds: float) -> Child:
     """Start a server and wait until it prints ``listening on URL``.
 
-    The process is in a session of its own, so that Ctrl-C reaches its parent only, and ends with its parent.
+    The process runs in a new session, so that Ctrl-C reaches only the parent, and it ends when its parent ends.
 
     Raises:
-        Unavailable: it could not be started, or ended; quotes the end of its log.
-        DeadlineExceeded: it did not listen within so many seconds; it was killed.
+        Unavailable: the server could not be started or ended. The message has the end of its log.
+        DeadlineExceeded: the server did not listen within ``seconds`` and was killed.
     """
     try:
         process = await _spawn(program)
@@ -117,7 +117,7 @@ async def _spawn(program: Program) -> asyncio.subprocess.Process:
 
 
 async def _listening(process: asyncio.subprocess.Process) -> str | None:
-    """The URL that it says it listens on; None where it ends before."""
+    """Return the URL on which the process listens, or None if it ends before."""
     assert process.stdout is not None
     async for line in process.stdout:
         if found := _LISTENS.search(line):
@@ -132,12 +132,12 @@ def _ended(program: Program, code: int) -> Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """How long to wait before a restart, in seconds: longer after each, up to a bound.
+    """Delays before restarts in seconds. They double with every failure, up to a maximum.
 
     Attributes:
-        first_wait: before the first restart.
-        max_wait: no wait is longer.
-        healthy_after: a process that ran as long as this begins anew.
+        first_wait: delay before the first restart.
+        max_wait: maximum delay.
+        healthy_after: running time after which a process counts as healthy, which resets the delay.
     """
 
     first_wait: float = 0.1
@@ -145,19 +145,19 @@ class Restarts:
     healthy_after: float = 10.0
 
     def wait(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row, at least 1."""
+        """Return the seconds to wait after ``failures`` consecutive failures, at least 1."""
         return min(self.max_wait, self.first_wait * 2.0 ** min(failures - 1, 30))
 
 
 class Keeper:
-    """Keeps one server running: starts it again whenever it ends.
+    """A supervisor of one server, which restarts it whenever it ends.
 
     Args:
         start: starts the server, and returns when it listens.
-        changed: is called after each restart, when the server's URL may be another one.
-        restarts: how long to wait before a restart.
-        clock: seconds, to tell how long a process ran.
-        sleep: waits for so many seconds.
+        changed: called after each restart, because the URL of the server may have changed.
+        restarts: delays before restarts.
+        clock: monotonic seconds.
+        sleep: sleeps for a number of seconds.
     """
 
     def __init__(
@@ -180,17 +180,17 @@ class Keeper:
 
     @property
     def child(self) -> Child:
-        """The process that was started last."""
+        """The process started last."""
         assert self._child is not None, "not started"
         return self._child
 
     async def start(self) -> None:
-        """Start the server for the first time; raises what that raises, and then keeps nothing running."""
+        """Start the server for the first time. If this fails, the error is raised and no restart follows."""
         self._child = await self._start()
         self._keeping = asyncio.create_task(self._keep())
 
     async def stop(self, seconds: float) -> int:
-        """End the server for good, see ``Child.stop``."""
+        """Stop the server permanently, see ``Child.stop``."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -210,7 +210,7 @@ class Keeper:
         try:
             self._child = await self._start()
         except VectorCacheError:
-            return False  # its log says why
+            return False  # the cause is in the server's log
         self.restarted += 1
         self._changed()
         return True

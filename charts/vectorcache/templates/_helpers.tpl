@@ -1,4 +1,4 @@
-{{- /* Name of all that is the operator's. */ -}}
+{{- /* Name of all objects of the operator. */ -}}
 {{- define "vectorcache.fullname" -}}
 {{- .Values.fullnameOverride | default "vectorcache-operator" -}}
 {{- end }}
@@ -18,8 +18,8 @@
 {{- end }}
 
 {{- /*
-What the operator's pods are found by. It must not change from version to version, since a Deployment's selector cannot; and
-network policies of caches let in pods with the first label.
+Labels that select the operator's pods. They must be the same in every version, because a Deployment's selector is immutable.
+Network policies of caches admit pods with the first label.
 */ -}}
 {{- define "vectorcache.selector" -}}
 app.kubernetes.io/name: vectorcache-operator
@@ -28,7 +28,7 @@ app.kubernetes.io/instance: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* Labels and annotations of an object: (dict "root" . "labels" {} "annotations" {}), the latter two only where there are more. */ -}}
+{{- /* Labels and annotations of an object: (dict "root" . "labels" {} "annotations" {}), the latter two are optional. */ -}}
 {{- define "vectorcache.metadata" -}}
 {{- $own := dict
   "app.kubernetes.io/name" (.name | default "vectorcache-operator")

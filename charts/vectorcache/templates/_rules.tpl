@@ -1,4 +1,4 @@
-{{- /* What the operator does in a namespace. The same as manifests/rbac/clusterrole.yaml, which says why; a test compares. */ -}}
+{{- /* Permissions of the operator in a namespace. manifests/rbac/clusterrole.yaml explains them, and a test compares both. */ -}}
 {{- define "vectorcache.rules" -}}
 - apiGroups: [vectorcache.io]
   resources: [vectorcaches]

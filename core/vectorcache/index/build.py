@@ -50,7 +50,7 @@ from vectorcache.vectors.exact import ExactVectorSearch
 from vectorcache.vectors.metric import SMALLEST_NORM, Floats, comparable, row_norms
 
 _UPLOADS = 8  # chunks that are encoded or written at the same time
-_READ_BYTES = 64 << 20  # of vectors that are read at a time, for several chunks
+_READ_BYTES = 64 << 20  # bytes of vectors that are read at a time, for several chunks
 _CALIBRATION_CELLS = 1 << 24  # queries x cells: the size of the few arrays that calibration holds
 
 
@@ -168,7 +168,7 @@ def _queries(given: Input, dimension: int, metric: str, spool: Path) -> Source:
         raise InvalidInput("queries", f"dimension {vectors.shape[1]}", f"dimension {dimension}")
     zero = row_norms(np.asarray(vectors)) < SMALLEST_NORM
     if metric == "cosine" and zero.any():
-        raise InvalidInput(f"queries[{int(zero.argmax())}]", "a zero vector", "one that has a direction")
+        raise InvalidInput(f"queries[{int(zero.argmax())}]", "a zero vector", "a non-zero vector")
     return source
 
 

@@ -211,6 +211,6 @@ def _recall_curve(found_at: NDArray[np.int64], cells: int) -> tuple[NDArray[np.f
 
 
 def _grid(cells: int, chosen: int) -> list[int]:
-    """Return the values of nprobe in the manifest: about ten per decade, the chosen one, and the number of all cells."""
+    """Return the values of nprobe in the manifest: about ten per decade, the chosen one, and all cells."""
     steps = np.unique(np.round(np.geomspace(1, cells, num=max(2, int(10 * np.log10(cells + 1)))))).astype(int)
     return sorted({*steps.tolist(), chosen, cells})

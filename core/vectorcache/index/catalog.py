@@ -58,7 +58,7 @@ class Catalog:
     async def served(self) -> Served:
         """Return the served version of every collection. A damaged one does not hide the others."""
         names = await self.collections()
-        found = dict(zip(names, await each_of(self._manifest_or_why, names, _READS), strict=True))
+        found = dict(zip(names, await each_of(self._manifest_or_error, names, _READS), strict=True))
         return Served(
             [one for one in found.values() if isinstance(one, Manifest)],
             {name: one for name, one in found.items() if isinstance(one, CorruptData)},
@@ -83,7 +83,7 @@ class Catalog:
             raise NotFound("version", f"{collection}/v{version}") from error
         return decode_manifest(blob.data, key)
 
-    async def _manifest_or_why(self, collection: str) -> Manifest | CorruptData | None:
+    async def _manifest_or_error(self, collection: str) -> Manifest | CorruptData | None:
         """Return the served manifest, or the error if it is damaged, or None if it was deleted in the meantime."""
         missing = 0
         while True:
@@ -122,7 +122,7 @@ class Catalog:
             except Conflict:
                 continue
             return number
-        raise Conflict(f"collection {collection!r}: {_SWAP_TRIES} other builds took the next numbers")
+        raise Conflict(f"collection {collection!r}: {_SWAP_TRIES} other builds claimed the next numbers")
 
     async def publish(self, manifest: Manifest) -> bool:
         """Write the manifest and serve this version, unless a newer one is already served. Return whether it is served.

@@ -32,8 +32,8 @@ RESERVED_COLUMNS = frozenset({CODES, ROW, ID, VECTOR})
 _FORMAT = 2
 _METADATA_KEY = b"vectorcache"
 _MEASURING = Lock()
-_OBJECTS_BYTES = 8192  # of Python's and Arrow's objects around a chunk's buffers, measured
-_TERM_BYTES = 4  # per row, beside the file's bytes
+_OBJECTS_BYTES = 8192  # bytes of the Python and Arrow objects of a chunk, measured, without its buffers
+_TERM_BYTES = 4  # bytes per row, in addition to those of the file
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ class Chunk:
             self.measure()
             if not self.largest_norm <= 1.01 * MAX_MAGNITUDE * self.vectors.shape[1] ** 0.5:  # nor NaN
                 raise CorruptData(
-                    f"{key!r} holds vectors that no build writes: the largest norm is {self.largest_norm}"
+                    f"{key!r} has vectors that are too large: their largest norm is {self.largest_norm}"
                 )
 
     def measure(self) -> Floats:
@@ -136,7 +136,7 @@ class Chunk:
             return self.terms
 
     def _section(self, key: str) -> tuple[int, int]:
-        """Return the addresses of centroids and codes, or 0, 0. Checks their size: a scan reads without bounds checks."""
+        """Return the addresses of centroids and codes, or 0, 0. Checks their size, because a scan does not."""
         header, dimension = self.header, self.vectors.shape[1]
         if not header.code_width or not len(self):
             return 0, 0
@@ -147,7 +147,7 @@ class Chunk:
         _, ends, data = column.buffers()
         start, stop = np.frombuffer(ends, dtype=np.int32)[column.offset :][:2].tolist()
         if header.code_width < 0 or stop - start != wanted:
-            raise CorruptData(f"{key!r} holds {stop - start} bytes of codes, not {wanted}")
+            raise CorruptData(f"{key!r} has {stop - start} bytes of codes, not {wanted}")
         return data.address + start, data.address + start + 4 * cells * dimension
 
     def __len__(self) -> int:
@@ -171,7 +171,7 @@ class Chunk:
         Dates, times and durations become ISO 8601 text, decimals become text, and bytes become base64.
         """
         return {
-            name: _plain(column[position])
+            name: _to_builtins(column[position])
             for name, column in zip(self._payload.column_names, self._payload.columns, strict=True)
         }
 
@@ -197,7 +197,7 @@ class ChunkCodec(Codec[Chunk]):
         return self._chunk(key, read_ipc(data, key, validate=False), mapped=True)
 
     def prefers_mapping(self, value: Chunk) -> bool:
-        """Return whether it has codes. A scan without codes reads all vectors, a tenth faster in a slab's large pages."""
+        """Return whether it has codes. Without them a scan reads all vectors, a tenth faster in large pages."""
         return value.header.code_width > 0
 
     def _chunk(self, key: str, table: pa.Table, *, mapped: bool) -> Chunk:
@@ -232,15 +232,15 @@ def chunk_table(
     return pa.table(columns)
 
 
-def _plain(value: pa.Scalar) -> Any:
+def _to_builtins(value: pa.Scalar) -> Any:
     """Return a value of a JSON type, as Arrow's text if Python's type is too narrow (nanoseconds, distant years)."""
     try:
         return msgspec.to_builtins(value.as_py())
     except (ValueError, OverflowError):
         if pa.types.is_struct(value.type):
-            return {name: _plain(value[name]) for name in value}
+            return {name: _to_builtins(value[name]) for name in value}
         if pa.types.is_nested(value.type):
-            return [_plain(item) for item in value]
+            return [_to_builtins(item) for item in value]
         return value.cast(pa.string()).as_py()
 
 

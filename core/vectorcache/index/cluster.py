@@ -165,7 +165,7 @@ class Assigner:
         vectors = vectors - self._centre
         distances, numbers = self._nearest(vectors)
         if distances.shape[1] > 1:
-            _measure_near(distances, numbers, vectors, self._centroids)
+            _recompute_near(distances, numbers, vectors, self._centroids)
         all_rows, all_cells = [rows], [numbers[:, 0]]
         if distances.shape[1] > 1:
             apart = distances[:, 1] > _SAME**2 * squares
@@ -183,7 +183,9 @@ class Assigner:
         return nearest_of_all(vectors, self._centroids, CLOSURE_CAP, 1 + self._spread)
 
 
-def _measure_near(distances: Floats, numbers: NDArray[np.int64], vectors: Floats, centroids: Floats) -> None:
+def _recompute_near(
+    distances: Floats, numbers: NDArray[np.int64], vectors: Floats, centroids: Floats
+) -> None:
     """Replace distances by directly computed ones if the fast ones are so small that they are mostly rounding."""
     rounded = np.flatnonzero(distances[:, 1] <= ROUNDED * np.einsum("nd,nd->n", vectors, vectors))
     for start in range(0, len(rounded), _ROWS_AT_ONCE):

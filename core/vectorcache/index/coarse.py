@@ -45,7 +45,8 @@ class CoarseQuantizer:
         make_search: Callable[[Floats, str], VectorSearch] = search_over,
     ) -> None:
         if centroids.shape != (manifest.cells, manifest.dimension):
-            raise CorruptData(f"{manifest.centroids_key!r}: {centroids.shape} is not cells x dimension")
+            expected = (manifest.cells, manifest.dimension)
+            raise CorruptData(f"{manifest.centroids_key!r} has shape {centroids.shape}, not {expected}")
         self.manifest = manifest
         self.chunk_of_cell = manifest.chunk_of_cell()
         self._search = make_search(centroids, manifest.metric)

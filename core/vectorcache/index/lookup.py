@@ -39,13 +39,13 @@ class LookupShard:
     def find(self, ids: Sequence[int | str]) -> list[Place | None]:
         """Return the place of each id, or None if it is not in this shard."""
         # An id of the other type is in no shard. It is looked up as null, which is never found.
-        wanted = pa.array([value if self._may_have(value) else None for value in ids], type=self._ids.type)
+        wanted = pa.array([value if self._has_id_type(value) else None for value in ids], type=self._ids.type)
         found = pc.index_in(wanted, value_set=self._ids).to_pylist()
         return [
             None if at is None else Place(int(self._chunks[at]), int(self._positions[at])) for at in found
         ]
 
-    def _may_have(self, value: int | str) -> bool:
+    def _has_id_type(self, value: int | str) -> bool:
         if isinstance(value, str):
             return bool(pa.types.is_string(self._ids.type))
         return bool(pa.types.is_integer(self._ids.type)) and -(2**63) <= value < 2**63

@@ -1,6 +1,6 @@
-"""Which centroids are near to each of many vectors, by matrix products of numpy's BLAS.
+"""Search for the centroids nearest to each of many vectors, by matrix products of numpy's BLAS.
 
-Faiss brings a BLAS of its own, which may not know a recent processor and then takes four times as long.
+Faiss includes its own BLAS. That may not support a recent processor, and then takes four times as long.
 """
 
 from __future__ import annotations
@@ -18,32 +18,30 @@ from numpy.typing import NDArray
 from vectorcache.vectors.metric import Floats, multiplying
 
 CANDIDATES_FROM = 1024
-"""Number of centroids from which only candidates are compared with a vector."""
+"""Number of centroids from which a vector is compared only with candidates."""
 ROUNDED = 2.0**-16
-"""Error of a squared distance that is a difference of squares, relative to these."""
+"""Rounding error of a squared distance that is computed as a difference of squares, relative to these squares."""
 
-_HUBS_PER_ROOT = 4  # of the number of centroids
+_HUBS_PER_ROOT = 4  # hubs per square root of the number of centroids
 _SAMPLES_PER_HUB = 400
-_SAMPLE_STRETCH = (
-    1.25  # a sampled vector brings the centroids at up to so many times its nearest one's distance
-)
+_SAMPLE_STRETCH = 1.25  # candidates of a sampled vector are within this multiple of the nearest distance
 _SAMPLE_NEAREST = 8
 _SAMPLES_AT_ONCE = 16_384
 
 SCORES_AT_ONCE = 1 << 20
-"""Scores that are computed and looked through at a time: 4 MiB, about what a processor's own cache holds."""
-_CROWDED = 4  # times k values that reach the floor: then a partition is faster than sorting them
+"""Number of scores computed at a time: 4 MiB, about the size of a processor's cache."""
+_CROWDED = 4  # if more than this multiple of k values reach the floor, a partition is faster than a sort
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Near(NamedTuple):
-    """Each vector's nearest centroids, in ascending order of distance.
+    """The nearest centroids of each vector, in ascending order of distance.
 
     Attributes:
         distances: (n, k) float32, squared; infinite where fewer than k are within reach.
-        numbers: (n, k) int64; 0 where the distance is infinite.
+        numbers: (n, k) int64, numbers of the centroids; 0 where the distance is infinite.
     """
 
     distances: Floats
@@ -51,9 +49,9 @@ class Near(NamedTuple):
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in the order of the items, computed by as many threads as there are processors.
+    """Yield results in the order of the items, computed by as many threads as there are processors.
 
-    Faiss uses one thread in each of them: where the work is in small pieces, its own threads mostly wait.
+    Faiss uses one thread in each of them, because its own threads mostly wait if the work is in small pieces.
     """
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
@@ -61,7 +59,7 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
 
 
 def k_means(sample: Floats, k: int, *, spherical: bool, iterations: int, seed: int) -> Floats:
-    """Centroids (k, d) float32 of a sample (m, d), m >= k."""
+    """Return the centroids (k, d) float32 of a sample (m, d), m >= k."""
     kmeans = faiss.Kmeans(
         sample.shape[1],
         k,
@@ -76,11 +74,11 @@ def k_means(sample: Floats, k: int, *, spherical: bool, iterations: int, seed: i
 
 
 def best_above(scores: Floats, floor: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
-    """The largest values of each row (m, c) that are not below the row's floor (m,).
+    """Return the k largest values of each row (m, c) that are not below the row's floor (m,).
 
     Returns:
-        Values (m, k) in descending order, minus infinity where there are fewer, and their columns (m, k), 0
-        there. Equal values are in the order of their columns; if many are equal to the k-th, any are taken.
+        Values (m, k) in descending order and their columns (m, k); minus infinity and 0 where there are fewer than k.
+        Equal values are in the order of their columns. If many equal the k-th value, an arbitrary choice is returned.
     """
     count, columns = scores.shape
     rows, places = np.divmod(np.flatnonzero(scores >= floor[:, None]), columns)
@@ -104,9 +102,9 @@ def best_above(scores: Floats, floor: Floats, k: int) -> tuple[Floats, NDArray[n
 
 
 def nearest_of_all(vectors: Floats, centroids: Floats, k: int, stretch: float) -> Near:
-    """Compare each vector (n, d) with each centroid (c, d).
+    """Return the k nearest centroids (c, d) of each vector (n, d), by comparing all pairs.
 
-    Centroids farther than ``stretch`` times the distance of the nearest one, but for rounding, are left out.
+    Centroids farther than ``stretch`` times the distance of the nearest one, within rounding, are left out.
     """
     k = min(k, len(centroids))
     halves = half_squares(centroids)
@@ -125,7 +123,7 @@ def nearest_of_all(vectors: Floats, centroids: Floats, k: int, stretch: float) -
 
 
 def nearest_one(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
-    """(n,) the number of the nearest centroid of each vector; of several, the first."""
+    """Return the number of the nearest centroid of each vector: (n,). Ties go to the smaller number."""
     halves = half_squares(centroids)
     step = max(1, SCORES_AT_ONCE // len(centroids))
     parts = [
@@ -136,15 +134,15 @@ def nearest_one(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
 
 
 def distances_to_nearest(vectors: Floats, centroids: Floats) -> Floats:
-    """(n,) distance of each vector from the nearest centroid."""
+    """Return the distance of each vector from its nearest centroid: (n,)."""
     centre = centroids.mean(axis=0)
-    # Directly, since the values that the nearest is found by are rounded.
+    # Computed directly, because the scores that select the nearest centroid have rounding errors.
     apart = vectors - centroids[nearest_one(vectors - centre, centroids - centre)]
     return np.asarray(np.sqrt(np.einsum("nd,nd->n", apart, apart)))
 
 
 def _scores(vectors: Floats, centroids: Floats, halves: Floats) -> Floats:
-    """(n, c) ``x.c - |c|^2 / 2``, which is ``(|x|^2 - distance^2) / 2``: the largest is the nearest."""
+    """Return ``x.c - |c|^2 / 2 = (|x|^2 - distance^2) / 2``: (n, c). The nearest centroid has the largest score."""
     with multiplying():
         scores: Floats = vectors @ centroids.T
     scores -= halves
@@ -152,21 +150,21 @@ def _scores(vectors: Floats, centroids: Floats, halves: Floats) -> Floats:
 
 
 def half_squares(vectors: Floats) -> Floats:
-    """(n,) half of each vector's squared norm."""
+    """Return half of the squared norm of each vector: (n,)."""
     return np.asarray(np.einsum("nd,nd->n", vectors, vectors) * np.float32(0.5))
 
 
 class CellFinder:
-    """Finds the nearest of many centroids among candidates. Safe to share between threads.
+    """Search for the nearest of many centroids among candidates. Safe to share between threads.
 
-    The centroids are clustered around hubs. The candidates of all vectors that are nearest to one hub are those
-    near to any of a sample of such vectors: some hundreds of 6000 centroids. For a few vectors in a hundred the
-    nearest centroid is not among them, but one that is hardly farther.
+    The centroids are clustered around hubs. All vectors that are nearest to one hub share candidates: the centroids
+    near to any of a sample of such vectors, which are a few hundred of 6000. For a few percent of the vectors the
+    candidates do not include the nearest centroid, but one that is hardly farther.
 
     Args:
         centroids: (c, d) float32.
         hubs: (h, d) float32.
-        candidates: numbers of each hub's centroids.
+        candidates: for each hub, numbers of its candidates.
     """
 
     def __init__(self, centroids: Floats, hubs: Floats, candidates: list[NDArray[np.int64]]) -> None:
@@ -175,11 +173,11 @@ class CellFinder:
         self._candidates = candidates
 
     def moved(self, centroids: Floats) -> CellFinder:
-        """The finder of the same number of centroids, each not far from where it was."""
+        """Return a finder for centroids that have moved a little, with the same candidates."""
         return CellFinder(centroids, self._hubs, self._candidates)
 
     def nearest(self, vectors: Floats, k: int, stretch: float) -> Near:
-        """As ``nearest_of_all``, among the candidates."""
+        """Return the nearest candidates of each vector; see ``nearest_of_all``."""
         hubs = nearest_one(vectors, self._hubs)
         order = np.argsort(hubs, kind="stable")
         bounds = np.searchsorted(hubs[order], np.arange(len(self._hubs) + 1))
@@ -195,11 +193,11 @@ class CellFinder:
 
 
 def make_finder(centroids: Floats, sample: Floats, *, seed: int) -> CellFinder:
-    """Cluster centroids (c, d), and take candidates from a sample (m, d) of what will be looked up."""
+    """Cluster centroids (c, d), and choose candidates by a sample (m, d) of the vectors to be searched for."""
     count = min(len(centroids), _HUBS_PER_ROOT * math.isqrt(len(centroids)))
     hubs = k_means(centroids, count, spherical=False, iterations=8, seed=seed)
     some = sample[:: -(-len(sample) // (_SAMPLES_PER_HUB * count))]
-    # With the hubs and centroids themselves, each hub has a candidate.
+    # The hubs and centroids are included, so that each hub has a candidate.
     vectors = np.concatenate([some, hubs, centroids])
 
     def find(block: Floats) -> Near:

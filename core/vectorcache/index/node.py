@@ -1,4 +1,4 @@
-"""A node searches cells. ``LocalNode`` is a cache with the scan over it; routers call remote ones by HTTP."""
+"""Nodes, which search cells. ``LocalNode`` scans chunks that it loads through a cache."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from vectorcache.vectors.metric import Floats
 
 
 class SearchNode(ABC):
-    """Searches cells of any collection. Ownership is a hint: any node can search any cell."""
+    """A node that searches cells of any collection. Ownership is only a hint: any node can search any cell."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the ring knows the node by; it outlives restarts and changes of address."""
+        """Name of the node on the ring. It does not change with restarts or a new address."""
 
     @abstractmethod
     async def search(self, query: CellQuery) -> CellAnswer:
         """Search the cells of each query, within the timeout of its options.
 
         Raises:
-            Unavailable: the node does not answer, or not in time: ask another.
-            NotFound: the version is not published; other nodes would answer the same.
-            InvalidInput: a query of another dimension, or a cell that the version does not have.
+            Unavailable: the node does not answer, or not in time; another node may.
+            NotFound: the version is not published; no node can search it.
+            InvalidInput: a query has another dimension, or the version does not have a cell.
         """
 
     @abstractmethod
     async def prefetch(self, collection: str, version: int, chunks: Sequence[int], timeout: float) -> int:
-        """Bring chunks into the node's cache; return how many are there now. Raises as ``search`` does."""
+        """Load chunks into the node's cache. Return how many of them are in it now. Raises as ``search`` does."""
 
     @abstractmethod
     async def fetch(
         self, collection: str, version: int, chunk: int, positions: Sequence[int]
     ) -> list[StoredVector]:
-        """Vectors by their place: a chunk, and rows in it. Raises as ``search`` does."""
+        """Return the vectors at some positions of a chunk. Raises as ``search`` does."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Release what is held; a second call does nothing."""
+        """Release all resources. A second call does nothing."""
 
 
 class LocalNode(SearchNode):
@@ -59,7 +59,7 @@ class LocalNode(SearchNode):
         versions: opens manifests.
         chunks: the cache; its last layer is the blob store. ``open`` and ``close`` open and close it.
         scan: compares vectors.
-        offload: runs scans that would block the event loop for long.
+        offload: runs scans that would block the event loop for too long.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class LocalNode(SearchNode):
         return answer
 
     async def search_version(self, version: OpenVersion, query: CellQuery) -> CellAnswer:
-        """Search a version that is open already."""
+        """Search a version that is already open."""
         vectors = _of_shape(query.vectors, len(query.cells), version.manifest.dimension)
         wanted = _distinct_cells(query.cells, version)
         table, failed, reason = await self._load(version, wanted, query)
@@ -148,10 +148,10 @@ class LocalNode(SearchNode):
     async def _load(
         self, version: OpenVersion, wanted: Cells, query: CellQuery
     ) -> tuple[CellTable, list[int], str]:
-        """Return the chunks of cells, the cells whose chunk is missing, and why one is.
+        """Return the chunks of cells, the cells whose chunk is missing, and the reason why one is missing.
 
-        A chunk that contradicts its manifest is dropped from all layers and loaded again, once: the copy on this node
-        may be damaged. If the blob is, its cells count as failed.
+        A chunk that contradicts its manifest is dropped from the cache and loaded again once, because the copy on this
+        node may be damaged. If the blob is damaged too, its cells count as failed.
         """
         numbers = version.chunks_of(wanted)
         mismatches: list[ChunkMismatch] = []
@@ -178,7 +178,7 @@ class LocalNode(SearchNode):
     async def _read(
         self, version: OpenVersion, numbers: list[int], query: CellQuery
     ) -> tuple[list[int], list[Chunk], dict[str, VectorCacheError]]:
-        """Return the numbers of the chunks that could be read, these chunks, and the errors of others by key."""
+        """Return the numbers of the chunks that could be read, these chunks, and the errors of the others by key."""
         keys = [version.keys[n] for n in numbers]
         found = self._chunks.get_cached(keys)
         if len(found) == len(keys):
@@ -195,7 +195,7 @@ class LocalNode(SearchNode):
 
 
 def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:
-    """The vectors, C-contiguous: a scan reads by address. Their values were checked where they came in."""
+    """Check the shape of vectors, and return them C-contiguous, because a scan reads by address."""
     if vectors.shape != (queries, dimension):
         allowed = f"{queries} vectors of dimension {dimension}"
         raise InvalidInput("vectors", "x".join(map(str, vectors.shape)), allowed)
@@ -203,7 +203,7 @@ def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:
 
 
 def _distinct_cells(cells: Sequence[Cells], version: OpenVersion) -> Cells:
-    """All cells that are named, once each, ascending, and checked."""
+    """Check the cells of all queries, and return them without duplicates, ascending."""
     if not cells:
         return no_cells()
     distinct = cells[0] if len(cells) == 1 else np.unique(np.concatenate(cells))

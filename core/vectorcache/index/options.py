@@ -1,6 +1,6 @@
-"""The options of a search: one value that travels from the API to the scan.
+"""The options of a search: one value that is passed from the API to the scan.
 
-A new option is a field of ``SearchOptions``. Clients, routers and nodes pass the value on as it is; only the code that
+A new option is a field of ``SearchOptions``. Clients, routers and nodes pass the value on unchanged; only the code that
 implements an option reads its field.
 """
 
@@ -27,11 +27,11 @@ Probes = Annotated[
     int,
     msgspec.Meta(ge=1, le=_INT32, description="Number of cells to scan; more cells give a higher recall."),
 ]
-Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach; chooses nprobe.")]
+Recall = Annotated[float, msgspec.Meta(gt=0, le=1, description="Recall@10 to reach; it chooses nprobe.")]
 Exact = Annotated[
     bool, msgspec.Meta(description="Compare all vectors of the probed cells instead of their codes first.")
 ]
-Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Seconds.")]
+Timeout = Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT, description="Timeout in seconds.")]
 Version = Annotated[int, msgspec.Meta(ge=1, le=_INT32, description="Number of a version.")]
 
 
@@ -43,11 +43,11 @@ class SearchOptions(
     Attributes:
         k: number of neighbours to return for each query.
         nprobe: number of cells to scan; the number of all cells makes the search exact.
-        recall: recall@10 to reach. Chooses ``nprobe`` by what the build measured, so only one of them may be given.
+        recall: recall@10 to reach. It chooses ``nprobe`` by the build's measurements, so only one of them may be given.
         version: version of the collection; None is the current one.
         payload: whether to return the neighbours' payload.
         exact: whether to compare all vectors of the probed cells, even if the collection has codes.
-        timeout: seconds for the whole search; whatever has not been searched by then makes the answer partial.
+        timeout: seconds for the whole search. The answer is partial if not all cells have been searched by then.
     """
 
     k: K | None = None
@@ -82,11 +82,11 @@ class ResolvedOptions(
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """Defaults and limits of the place that takes searches.
+    """Defaults and limits of a router or index.
 
     Attributes:
-        k, nprobe, timeout: defaults; an ``nprobe`` of None takes what the build measured for its recall target.
-        max_k, max_nprobe: largest values; None allows all.
+        k, nprobe, timeout: defaults; an ``nprobe`` of None takes the one that the build chose for its recall target.
+        max_k, max_nprobe: largest allowed values; None allows all.
         max_probes: largest sum of ``nprobe`` over all queries of a request.
     """
 
@@ -107,7 +107,7 @@ def resolve(
     """Check a search of queries (b, d) against a version and the limits, and fill in the defaults.
 
     Raises:
-        InvalidInput: an option or a query that is not allowed.
+        InvalidInput: an option or a query is not allowed.
     """
     check_queries(queries, manifest)
     if options.version not in (None, manifest.version):
@@ -129,9 +129,11 @@ def resolve(
 
 
 def _nprobe(options: SearchOptions, manifest: Manifest, limits: SearchLimits) -> int:
-    """Number of cells to probe. It may exceed the number of cells, which means all of them."""
+    """Return the number of cells to probe. It may exceed the number of cells, which means all of them."""
     if options.nprobe is not None and options.recall is not None:
-        raise InvalidInput("recall", options.recall, "given without nprobe, since it chooses nprobe")
+        raise InvalidInput(
+            "recall", options.recall, "None together with nprobe, because recall chooses nprobe"
+        )
     if options.nprobe is not None:
         return check_k(options.nprobe, "nprobe", limits.max_nprobe)
     if options.recall is not None:
@@ -144,8 +146,8 @@ def _nprobe(options: SearchOptions, manifest: Manifest, limits: SearchLimits) ->
 
 
 def check_queries(vectors: Floats, manifest: Manifest) -> None:
-    """Raise ``InvalidInput`` where queries (b, d) cannot be searched by the collection's metric."""
+    """Raise ``InvalidInput`` if queries (b, d) cannot be searched by the collection's metric."""
     if manifest.metric == "cosine":
         zero = row_norms(vectors) < SMALLEST_NORM
         if zero.any():
-            raise InvalidInput(f"vectors[{int(zero.argmax())}]", "a zero vector", "one that has a direction")
+            raise InvalidInput(f"vectors[{int(zero.argmax())}]", "a zero vector", "a non-zero vector")

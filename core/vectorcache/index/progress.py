@@ -1,4 +1,4 @@
-"""How a build tells how far it is."""
+"""Progress reports of a build."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 class Progress(ABC):
-    """Hears of stages, one after the other, and of the steps in them. Called from several threads, never at once."""
+    """Receives the stages of a build and their steps. Called from several threads, but never concurrently."""
 
     @abstractmethod
     def stage(self, name: str, steps: int) -> None:
-        """A stage of so many steps begins; the one before is done."""
+        """Report that a stage with a number of steps begins and the previous one is done."""
 
     @abstractmethod
     def advance(self, steps: int = 1) -> None:
-        """So many steps of the present stage are done."""
+        """Report that a number of steps of the current stage are done."""
 
 
 class Silence(Progress):
-    """Tells nobody."""
+    """Progress that is not shown."""
 
     def stage(self, name: str, steps: int) -> None:
-        """Nothing."""
+        """See ``Progress.stage``."""
 
     def advance(self, steps: int = 1) -> None:
-        """Nothing."""
+        """See ``Progress.advance``."""
 
 
 class _Bars(Progress):
@@ -54,7 +54,7 @@ class _Bars(Progress):
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A bar per stage on the terminal, on standard error."""
+    """Show a progress bar per stage on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichBars

@@ -1,4 +1,4 @@
-"""The search of cells: the values that an index, nodes and routers exchange."""
+"""The values that an index, nodes and routers exchange to search cells."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
 
 @dataclass(frozen=True, slots=True)
 class CellQuery:
-    """Search the named cells of one version of a collection.
+    """A request to search some cells of one version of a collection.
 
     Attributes:
-        collection, version: what to search.
+        collection, version: the version to search.
         vectors: (b, d) float32, the queries.
         cells: for each query, the cells to scan.
-        options: ``timeout`` is what is left for this call; cells that are not loaded by then are reported as failed.
+        options: ``timeout`` is the time left for this call. Cells that are not loaded by then are reported as failed.
     """
 
     collection: str
@@ -55,12 +55,12 @@ class Hits(msgspec.Struct, omit_defaults=True):
 
 
 class CellAnswer(msgspec.Struct, omit_defaults=True):
-    """The answer to a ``CellQuery``: the hits of each query, and what could not be searched.
+    """The answer to a ``CellQuery``: the hits of each query, and the cells that could not be searched.
 
     Attributes:
         hits: one per query, from the cells that could be searched.
         failed: cells whose chunk could not be loaded, ascending, over all queries.
-        reason: why one of them failed; empty if none did.
+        reason: the reason why one of them failed; empty if none did.
         scanned: number of rows compared, over all queries.
         load: number of cells of other searches in progress on the node, counted once per query.
     """
@@ -74,13 +74,13 @@ class CellAnswer(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The neighbours of one query, nearest first, and how much of what should have been searched was.
+    """The neighbours of one query, nearest first, and the share of its cells that was searched.
 
     Attributes:
-        ids, distances: as many as were found, at most k; distances float64.
-        payload: payloads, or None where they were not asked for.
-        searched: share of the probed cells that could be searched; 1.0 when nothing is missing.
-        scanned: how many rows were compared.
+        ids, distances: m ids and distances (float64), m <= k.
+        payload: m payloads, or None if they were not requested.
+        searched: share of the probed cells that could be searched; 1.0 if the answer is complete.
+        scanned: number of rows compared.
     """
 
     ids: list[int | str]
@@ -91,13 +91,13 @@ class Answer:
 
     @property
     def partial(self) -> bool:
-        """Whether something that should have been searched was not."""
+        """Whether some of the probed cells could not be searched."""
         return self.searched < 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """A vector of a collection as it stands in a chunk: (d,) float32, with its id and payload."""
+    """A vector of a collection as stored in a chunk: (d,) float32, with its id and payload."""
 
     id: int | str
     vector: Floats
@@ -105,7 +105,7 @@ class StoredVector:
 
 
 def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
-    """The k distinct nearest of several answers to one query."""
+    """Return the k nearest distinct hits of several answers to one query."""
     if len(parts) == 1:
         return parts[0]
     rows = [value for part in parts for value in part.rows]
@@ -122,7 +122,7 @@ def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
 
 
 def answers_of(found: CellAnswer, cells: Sequence[Cells]) -> list[Answer]:
-    """One answer per query, from one place that was asked for all of its cells."""
+    """Return one answer per query, from a node that was asked for all of its cells."""
     return [
         answer_of(hits, searched_share(wanted, found.failed), found.scanned // max(1, len(cells)))
         for hits, wanted in zip(found.hits, cells, strict=True)
@@ -130,17 +130,17 @@ def answers_of(found: CellAnswer, cells: Sequence[Cells]) -> list[Answer]:
 
 
 def answer_of(hits: Hits, searched: float, scanned: int = 0) -> Answer:
-    """What a caller sees of hits."""
+    """Return hits in the form that callers get."""
     return Answer(hits.ids, hits.distances, hits.payload, searched, scanned)
 
 
 def searched_share(wanted: Cells, failed: Sequence[int]) -> float:
-    """Share of the wanted cells that did not fail."""
+    """Return the share of the wanted cells that did not fail."""
     if not len(failed) or not len(wanted):
         return 1.0
     return 1.0 - float(np.isin(wanted, failed).mean())
 
 
 def no_cells() -> Cells:
-    """No cell at all."""
+    """Return an empty array of cells."""
     return np.empty(0, dtype=np.int32)

@@ -1,8 +1,7 @@
-"""The scan: exact search of the probed cells of a request. The one place where vectors are compared on a node.
+"""The scan: search of the probed cells of a request. It is the only code on a node that compares vectors.
 
-``CellScan`` is the whole interface: queries, their cells and where these stand in; nearest rows out. ``NativeScan``
-is one call of the compiled kernel, ``NumpyScan`` one BLAS product per run of rows; another implementation takes
-their place without anything else changing.
+``CellScan`` is the interface: it takes queries, their cells and the places of these, and returns the nearest rows.
+``NativeScan`` calls the compiled kernel once for all queries. ``NumpyScan`` computes one BLAS product per run of rows.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from vectorcache.vectors.topk import Rows, select_nearest
 
 
 class CellTable(NamedTuple):
-    """Some chunks of a version, and where cells stand in them.
+    """Some chunks of a version, and the places of cells in them.
 
     Attributes:
         chunks: ascending by their numbers. The table keeps them alive.
-        cells: the arrays in which the kernel reads; see ``vectorcache.vectors.native.Cells``.
-        rows, largest_norm: upper bounds of how many rows the chunks have, and of their norms.
-        coding: how to compare the chunks' codes; None compares the vectors themselves.
+        cells: the arrays that the kernel reads; see ``vectorcache.vectors.native.Cells``.
+        rows, largest_norm: upper bounds of the chunks' number of rows, and of the norms of these.
+        coding: how to compare the chunks' codes; None compares the vectors.
     """
 
     chunks: Sequence[Chunk]
@@ -48,8 +47,8 @@ class Found:
     Attributes:
         rows: (m,) int64, their numbers in the collection.
         distances: (m,) float64.
-        places: for each, its chunk and its position there.
-        scanned: how many rows were compared, by their codes or their vectors.
+        places: the chunk of each row, and its position in the chunk.
+        scanned: number of rows compared, by their codes or their vectors.
     """
 
     rows: Rows
@@ -59,27 +58,27 @@ class Found:
 
 
 class CellScan(ABC):
-    """Compares queries with rows of chunks. Stateless, so safe to share between threads."""
+    """Comparison of queries with rows of chunks. Stateless, so safe to share between threads."""
 
     @abstractmethod
     def scan(
         self, queries: Floats, probes: Sequence[NDArray[np.int32]], table: CellTable, k: int
     ) -> list[Found]:
-        """The k nearest of each query among the rows of its cells.
+        """Return the k nearest rows of each query among the rows of its cells.
 
         Args:
-            queries: (b, d) float32, checked already.
-            probes: for each query, the cells to compare it with, ascending; a vector may stand in several. Those
-                whose chunk is not in the table are passed over.
-            table: where cells stand.
-            k: how many; fewer come back where there are fewer distinct rows.
+            queries: (b, d) float32, already checked.
+            probes: for each query, the cells to compare it with, ascending. Several may hold the same vector. Cells
+                whose chunk is not in the table are skipped.
+            table: the chunks, and the places of cells in them.
+            k: number of rows; fewer are returned if there are fewer distinct rows.
         """
 
 
 class NumpyScan(CellScan):
-    """One matrix-vector product per run of rows, into one buffer per query. Codes are left alone.
+    """Scan by one matrix-vector product per run of rows, into one buffer per query. It does not use codes.
 
-    A product of float32 takes BLAS less time than numpy needs to look a code's bytes up in tables.
+    BLAS computes a float32 product faster than numpy looks up the bytes of a code in tables.
     """
 
     def scan(
@@ -92,7 +91,7 @@ class NumpyScan(CellScan):
 
 
 class NativeScan(CellScan):
-    """One call of the compiled kernel for all queries, over codes where the chunks have them."""
+    """Scan by one call of the compiled kernel for all queries. It uses codes if the chunks have them."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -103,7 +102,7 @@ class NativeScan(CellScan):
         """See ``CellScan.scan``."""
         chunks = table.chunks
         if not table.rows or not chunks:
-            return [_nothing() for _ in queries]
+            return [_no_rows() for _ in queries]
         nearest = self._kernel.nearest_in_cells(
             metric_of(chunks[0].header.metric),
             queries,
@@ -126,7 +125,7 @@ class NativeScan(CellScan):
 
 
 def best_scan() -> CellScan:
-    """The compiled scan where it was built, else numpy's."""
+    """Return the compiled scan if it was built, else that of numpy."""
     native = kernel()
     return NumpyScan() if native is None else NativeScan(native)
 
@@ -140,7 +139,7 @@ class Run(NamedTuple):
 
 
 def runs_of(cells: NDArray[np.int32], table: CellTable) -> list[Run]:
-    """The rows of cells, ascending, as far as their chunks are here; cells side by side in a chunk are one run."""
+    """Return the runs of rows of ascending cells whose chunk is in the table. Adjacent cells of a chunk are one run."""
     place = table.cells
     runs: list[Run] = []
     for cell, number in zip(cells.tolist(), place.chunk_of_cell[cells].tolist(), strict=True):
@@ -157,7 +156,7 @@ def runs_of(cells: NDArray[np.int32], table: CellTable) -> list[Run]:
 def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
     ends = list(accumulate(run.stop - run.start for run in runs))
     if not ends or not ends[-1]:
-        return _nothing()
+        return _no_rows()
     metric = metric_of(runs[0].chunk.header.metric)
     terms = np.concatenate([run.chunk.measure()[run.start : run.stop] for run in runs])
     prepared = metric.prepare(query)
@@ -187,17 +186,17 @@ def _scan_one(query: Floats, runs: Sequence[Run], k: int) -> Found:
     return Found(top.rows, top.distances, _places(runs, ends, top.positions), len(scores))
 
 
-def _nothing() -> Found:
+def _no_rows() -> Found:
     return Found(rows=np.empty(0, dtype=np.int64), distances=np.empty(0), places=[], scanned=0)
 
 
 def _spare(k: int) -> int:
-    """How many more than k are scored at once: vectors near a boundary stand in several cells."""
+    """Return how many more than k rows are scored at once, because several cells may hold the same vector."""
     return k // 4 + 6
 
 
 def _places(runs: Sequence[Run], ends: list[int], positions: Rows) -> list[tuple[Chunk, int]]:
-    """From positions among the scores of all runs back to chunks and their rows."""
+    """Return the chunk and row of each position among the scores of all runs."""
     places = []
     for position in positions.tolist():
         run = bisect_right(ends, position)

@@ -1,8 +1,8 @@
-"""Where a build's vectors come from: .npy, .fvecs, Parquet, Arrow, arrays, or batches from an iterator.
+"""The input of a build: .npy, .fvecs, Parquet, Arrow, arrays, or batches from an iterator.
 
-Whatever comes in is brought into one form, ``Source``: vectors that can be indexed by row, ids, and payload. A
-float32 .npy and an .fvecs file are mapped as they are. What must be converted is written once to a spool file
-and mapped from there, so that a build never holds the vectors in memory, let alone twice.
+Every input is opened as a ``Source``: vectors that can be indexed by row, ids, and payload. A float32 .npy file and an
+.fvecs file are mapped. Any other input is converted once into a spool file and mapped from there, so that a build
+does not hold all vectors in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vectorcache.vectors.metric import Floats, as_vectors
 BATCH_ROWS = 65_536
 
 Batch: TypeAlias = "NDArray[np.generic] | pa.RecordBatch"
-"""Vectors (n, d) alone, or with an id column and payload columns."""
+"""Vectors (n, d), or a record batch of a vector column, an id column and payload columns."""
 Input: TypeAlias = "str | Path | NDArray[np.generic] | pa.Table | Iterable[Batch]"
 
 FORMATS = ".npy, .fvecs, .parquet, .arrow, .feather"
@@ -36,7 +36,7 @@ FORMATS = ".npy, .fvecs, .parquet, .arrow, .feather"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of the columns that hold the id and the vector, where the input has columns."""
+    """Names of the columns that hold the id and the vector, for input that has columns."""
 
     id: str = "id"
     vector: str = "vector"
@@ -44,7 +44,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Vectors (n, d) float32 that are indexed by row, perhaps on disk; ids; payload columns or None."""
+    """Vectors (n, d) float32, which may be on disk, their ids, and their payload columns or None."""
 
     vectors: Floats
     ids: pa.ChunkedArray
@@ -52,21 +52,21 @@ class Source:
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.vectors):
-            raise InvalidInput("ids", f"{len(self.ids)} ids", f"{len(self.vectors)}, one a vector")
+            raise InvalidInput("ids", f"{len(self.ids)} ids", f"{len(self.vectors)}, one per vector")
         if self.payload is not None and len(self.payload) != len(self.vectors):
-            raise InvalidInput("payload", f"{len(self.payload)} rows", f"{len(self.vectors)}, one a vector")
+            raise InvalidInput("payload", f"{len(self.payload)} rows", f"{len(self.vectors)}, one per vector")
 
     def blocks(self) -> Iterator[tuple[int, Floats]]:
-        """(first row, vectors) of consecutive blocks of at most ``BATCH_ROWS`` rows, in memory."""
+        """Yield the first row and the vectors, in memory, of consecutive blocks of at most ``BATCH_ROWS`` rows."""
         for start in range(0, len(self.vectors), BATCH_ROWS):
             block = np.ascontiguousarray(self.vectors[start : start + BATCH_ROWS])
             _release(self.vectors)
             yield start, block
 
     def read(self, rows: NDArray[np.int64]) -> Floats:
-        """Vectors (m, d) of these rows, in any order, in memory. Safe in any thread.
+        """Return the vectors (m, d) of some rows, in any order, in memory. Thread-safe.
 
-        They are read in ascending order and block by block, since a page fault maps up to 2 MiB around a row: a
+        They are read in ascending order and block by block, because a page fault maps up to 2 MiB around a row: a
         few hundred rows in a random order would map the whole file.
         """
         read = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
@@ -81,7 +81,7 @@ class Source:
 
     @property
     def attribute_bytes(self) -> int:
-        """Bytes of ids and payload together."""
+        """Bytes of ids and payload."""
         payload = int(self.payload.nbytes) if self.payload is not None else 0
         return int(self.ids.nbytes) + payload
 
@@ -93,18 +93,18 @@ def open_source(
     columns: Columns | None = None,
     attributes: str | Path | pa.Table | None = None,
 ) -> Source:
-    """Open whatever holds vectors.
+    """Open the input of a build.
 
     Args:
         data: a path, an array (n, d), a table, or an iterable of batches.
-        spool: an existing folder for what must be converted; needed for as long as the source is.
+        spool: an existing folder for converted vectors. It must exist as long as the source is used.
         columns: names of the id and vector columns, of ``data`` or of ``attributes``.
-        attributes: a Parquet or Arrow file, or a table, with ids and payload for vectors that come without:
-            its rows are the vectors' rows. Without an id column the row's number is the id.
+        attributes: a Parquet or Arrow file, or a table, with the ids and payload of vectors that come without them.
+            Its rows are in the order of the vectors. Without an id column, the row's number is the id.
 
     Raises:
         InvalidInput: an unknown format, no vectors, a wrong shape, NaN or infinity (the field names the row),
-            ids that repeat or are missing, or as many attributes as there are not vectors.
+            duplicate or missing ids, or a number of attributes that differs from that of vectors.
     """
     columns = columns or Columns()
     vectors, table = _open(data, spool, columns)
@@ -113,7 +113,7 @@ def open_source(
     if attributes is not None:
         table = attributes if isinstance(attributes, pa.Table) else _read_table(Path(attributes))
         if len(table) != len(vectors):
-            raise InvalidInput("attributes", f"{len(table)} rows", f"{len(vectors)}, one a vector")
+            raise InvalidInput("attributes", f"{len(table)} rows", f"{len(vectors)}, one per vector")
     return _with_attributes(vectors, table, columns)
 
 
@@ -149,7 +149,7 @@ def _open_npy(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Tab
     except (ValueError, EOFError) as error:
         raise InvalidInput("source", str(path), "a .npy file of numbers") from error
     if array.ndim != 2:
-        raise InvalidInput("source", f"an array of {array.ndim} axes", "one vector a row, two axes")
+        raise InvalidInput("source", f"an array of {array.ndim} axes", "two axes: one vector per row")
     if array.dtype == np.float32:
         return _checked(array), None
     blocks = (array[start : start + BATCH_ROWS] for start in range(0, len(array), BATCH_ROWS))
@@ -157,7 +157,7 @@ def _open_npy(path: Path, spool: Path, columns: Columns) -> tuple[Floats, pa.Tab
 
 
 def _map_fvecs(path: Path) -> Floats:
-    """An .fvecs file repeats (int32 dimension, float32 components) for each vector; mapped, not read."""
+    """Map an .fvecs file, which has the dimension (int32) and the components (float32) of each vector."""
     size = path.stat().st_size
     words = np.memmap(path, dtype="<i4", mode="r") if size and size % 4 == 0 else np.empty(0, "<i4")
     dimension = int(words[0]) if len(words) else 0
@@ -165,13 +165,13 @@ def _map_fvecs(path: Path) -> Floats:
         raise InvalidInput("source", str(path), "an .fvecs file of vectors of one dimension")
     table = words.reshape(-1, dimension + 1)
     if not (table[:, 0] == dimension).all():
-        raise InvalidInput("source", str(path), f"vectors of dimension {dimension}, as the first one is")
+        raise InvalidInput("source", str(path), f"vectors of dimension {dimension}, like the first one")
     vectors: Floats = table[:, 1:].view("<f4")
     return vectors
 
 
 def _checked(vectors: Floats) -> Floats:
-    """Look at every block for NaN, infinity and a bad dimension; the vectors stay where they are."""
+    """Check all vectors for NaN, infinity and a bad dimension, block by block, and return them without a copy."""
     for start in range(0, len(vectors), BATCH_ROWS):
         as_vectors(vectors[start : start + BATCH_ROWS], "vectors", first_row=start)
         _release(vectors)
@@ -179,9 +179,9 @@ def _checked(vectors: Floats) -> Floats:
 
 
 def _release(vectors: Floats) -> None:
-    """Count pages of a mapped file no longer as this process's memory; they stay in the system's page cache.
+    """Remove the pages of a mapped file from this process's memory. They stay in the system's page cache.
 
-    A mapping that can be written is left alone: pages that were copied on a write would be lost.
+    A writable mapping is not touched, because pages that were copied on a write would be lost.
     """
     owner: object = vectors
     while isinstance(owner, np.ndarray):
@@ -212,11 +212,11 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput("source", str(path), "a whole Parquet or Arrow file") from error
+        raise InvalidInput("source", str(path), "a complete Parquet or Arrow file") from error
 
 
 def _spooled(batches: Iterable[Batch], spool: Path, columns: Columns) -> tuple[Floats, pa.Table | None]:
-    """Write vectors of batches one after the other to one file, map it, and keep the other columns."""
+    """Write the vectors of all batches to one file. Return the mapped file, and the other columns or None."""
     path = spool / "vectors.f32"
     dimension: int | None = None
     rows = 0
@@ -263,7 +263,7 @@ def _split(
 
 
 def _list_column(column: pa.ChunkedArray, name: str) -> NDArray[np.generic]:
-    """A column of equally long lists of numbers as an array (n, d)."""
+    """Return a column of equally long lists of numbers as an array (n, d)."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     kind = array.type
     is_list = any(
@@ -298,24 +298,24 @@ def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         try:
             return column.cast(pa.int64())
         except pa.ArrowInvalid as error:
-            raise InvalidInput(f"column {name}", str(error), "integers of 64 bits with a sign") from error
-    raise InvalidInput(f"column {name}", str(kind), "integers or strings, since it holds the ids")
+            raise InvalidInput(f"column {name}", str(error), "signed 64-bit integers") from error
+    raise InvalidInput(f"column {name}", str(kind), "integers or strings, because the column holds the ids")
 
 
 def _check_ids(ids: pa.ChunkedArray) -> None:
     if ids.null_count:
         raise InvalidInput("ids", None, "an id for every vector")
-    if not _differ(ids):
+    if not _are_unique(ids):
         counts = pc.value_counts(ids.combine_chunks())
         repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0].as_py()
         raise InvalidInput(
-            "ids", repeated["values"], f"ids that differ; this one stands {repeated['counts']} times"
+            "ids", repeated["values"], f"unique ids; this one occurs {repeated['counts']} times"
         )
 
 
-def _differ(ids: pa.ChunkedArray) -> bool:
+def _are_unique(ids: pa.ChunkedArray) -> bool:
     if pa.types.is_integer(ids.type):
-        ordered = np.sort(ids.to_numpy())  # in an eighth of the memory that a hash table takes
+        ordered = np.sort(ids.to_numpy())  # takes an eighth of the memory of a hash table
         return not (ordered[1:] == ordered[:-1]).any()
     distinct = pc.count_distinct(ids).as_py()
     pa.default_memory_pool().release_unused()  # the hash table's memory
@@ -323,10 +323,10 @@ def _differ(ids: pa.ChunkedArray) -> bool:
 
 
 def check_payload(payload: pa.Table | None) -> None:
-    """Raise ``InvalidInput`` where a payload column has a name that another has, or that chunks use themselves."""
+    """Raise ``InvalidInput`` if two payload columns have the same name, or one has a name that chunks use."""
     names = payload.column_names if payload is not None else []
     for name in names:
         if names.count(name) > 1:
-            raise InvalidInput("payload column", name, "each name once")
+            raise InvalidInput("payload column", name, "unique names")
         if name in RESERVED_COLUMNS:
             raise InvalidInput("payload column", name, f"any name but {', '.join(sorted(RESERVED_COLUMNS))}")

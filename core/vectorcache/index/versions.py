@@ -1,4 +1,4 @@
-"""Published versions at hand: manifests are immutable, so each is read once and kept."""
+"""Published versions that are open for search. Manifests are immutable, so each is read once and cached."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vectorcache.stores.base import BlobStore
 from vectorcache.vectors import native
 
 QUERY_WORK = 2e5
-"""A query takes as long as so many multiplications, however few rows it is compared with: 60 us measured."""
+"""Fixed cost of a query in multiplications, in addition to its rows: 60 us measured."""
 CODES_WORK = 1 / 4
-"""Codes are compared in about this share of the time that their vectors take: 0.21 with 256 components, 0.33 with 50,
-0.43 with 24."""
+"""Cost of comparing codes, relative to their vectors; measured are 0.21 with 256 components, 0.33 with 50, and 0.43
+with 24."""
 
-_FIELDS = 6  # of a block, see vectorcache.vectors.native.Cells
-_KEPT = 256  # versions; a manifest takes about 100 bytes a chunk
+_FIELDS = 6  # fields of a block, see vectorcache.vectors.native.Cells
+_KEPT = 256  # cached versions; a manifest takes about 100 bytes per chunk
 
 
 class ChunkMismatch(CorruptData):
-    """A chunk decodes, but holds something else than its manifest says. ``chunk`` is its number."""
+    """A chunk that decodes, but contradicts its manifest. ``chunk`` is its number."""
 
     def __init__(self, chunk: int, message: str) -> None:
         super().__init__(message)
@@ -38,20 +38,21 @@ class ChunkMismatch(CorruptData):
 
 
 class OpenVersion:
-    """A version that can be searched: its manifest, and where each cell stands.
+    """A version that can be searched: its manifest, and the place of each cell.
 
     Attributes:
-        chunk_of_cell: (cells,) int32, the number of the chunk of each cell.
-        keys, sizes: of the chunks.
-        code_width: bytes of a row's code; 0 where there are none.
+        manifest: the manifest.
+        chunk_of_cell: (cells,) int32, the number of each cell's chunk.
+        keys, sizes: keys of the chunks, and their sizes in bytes.
+        code_width: bytes of a row's code; 0 if there are no codes.
     """
 
     __slots__ = (
         "_addresses",
         "_blocks",
         "_coding",
+        "_known",
         "_largest_norm",
-        "_learned",
         "_shapes",
         "_starts",
         "_stops",
@@ -71,7 +72,8 @@ class OpenVersion:
         self._starts = np.zeros(manifest.cells, dtype=np.int64)
         self._stops = np.zeros(manifest.cells, dtype=np.int64)
         self._addresses = native.addresses(self.chunk_of_cell, self._starts, self._stops)
-        # Addresses of the chunks as they were last seen, and the objects that told them, known by identity.
+        # The latest addresses of each chunk, as an array for the kernel and as the tuple that they were taken from.
+        # The identity of the tuple shows whether a chunk is still the same.
         self._blocks = np.zeros((len(manifest.chunks), _FIELDS), dtype=np.int64)
         self._largest_norm = 0.0
         codes = manifest.codes
@@ -79,19 +81,19 @@ class OpenVersion:
             None if codes is None else native.Coding(codes.coder(manifest.metric), codes.deviations)
         )
         self.code_width = 0 if self._coding is None else self._coding.width
-        self._learned: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
+        self._known: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
 
     def table(self, numbers: Sequence[int], chunks: Sequence[Chunk], *, exact: bool = False) -> CellTable:
-        """Where cells stand in chunks, whose numbers ascend; ``exact`` leaves their codes out.
+        """Return the places of cells in chunks, whose numbers ascend. ``exact`` omits their codes.
 
-        Where vectors are compared, the chunks must have been measured (``Chunk.measure``).
+        If vectors are compared, the chunks must have been measured (``Chunk.measure``).
 
         Raises:
-            ChunkMismatch: a chunk has other cells, rows, dimension or codes than the manifest says.
+            ChunkMismatch: the cells, rows, dimension or codes of a chunk differ from the manifest.
         """
         for number, chunk in zip(numbers, chunks, strict=True):
-            if self._learned[number] is not chunk.addresses:
-                self._learn(number, chunk)
+            if self._known[number] is not chunk.addresses:
+                self._register(number, chunk)
         present = np.array(numbers, dtype=np.int64)
         place = native.Cells(
             *(self.chunk_of_cell, self._starts, self._stops), self._addresses, self._blocks[present], present
@@ -99,13 +101,13 @@ class OpenVersion:
         coding = None if exact else self._coding
         return CellTable(chunks, place, self.manifest.rows, self._largest_norm, coding)
 
-    def _learn(self, number: int, chunk: Chunk) -> None:
-        told = self.manifest.chunks[number]
+    def _register(self, number: int, chunk: Chunk) -> None:
+        info = self.manifest.chunks[number]
         # The kernel reads by address: a chunk of another shape would make it read out of bounds.
         expected = (
             self._shapes[number],
             self.code_width,
-            range(told.first_cell, told.first_cell + told.cells),
+            range(info.first_cell, info.first_cell + info.cells),
         )
         found = (chunk.vectors.shape, chunk.header.code_width, chunk.cells)
         if found != expected:
@@ -116,16 +118,17 @@ class OpenVersion:
             raise ChunkMismatch(
                 number, f"{self.keys[number]!r} contradicts its manifest: {'; '.join(differ)}"
             )
-        # A scan in another thread may read these right now: the build's chunks are immutable, so they do not change.
-        if self._learned[number] is None:
+        # A scan in another thread may be reading the offsets. They never change, because chunks are immutable, so
+        # they are written only once.
+        if self._known[number] is None:
             self._starts[chunk.cells] = chunk.header.offsets[:-1]
             self._stops[chunk.cells] = chunk.header.offsets[1:]
         self._blocks[number] = chunk.addresses
-        self._learned[number] = chunk.addresses
+        self._known[number] = chunk.addresses
         self._largest_norm = max(self._largest_norm, chunk.largest_norm)
 
     def chunks_of(self, cells: Cells) -> list[int]:
-        """The chunks of cells, ascending, once each; the cells ascend, and so do their chunks."""
+        """Return the distinct chunks of ascending cells, ascending."""
         chunks = self.chunk_of_cell[cells]
         first = np.empty(len(chunks), dtype=bool)
         first[:1] = True
@@ -134,14 +137,14 @@ class OpenVersion:
         return numbers
 
     def work(self, queries: int, cells: int, *, exact: bool = False) -> float:
-        """About how long a scan takes, in multiplications; ``cells`` are those of all queries together."""
+        """Return the approximate cost of a scan, in multiplications. ``cells`` counts those of all queries."""
         rows = cells * self.manifest.rows / self.manifest.cells
         share = CODES_WORK if self._coding is not None and not exact else 1.0
         return queries * QUERY_WORK + rows * self.manifest.dimension * share
 
 
 class Versions:
-    """Opens versions by collection and number; what it opened it keeps, within a bound."""
+    """Cache of open versions, by collection and number."""
 
     def __init__(self, blobs: BlobStore) -> None:
         self._cache = NLayerCache[OpenVersion](
@@ -149,7 +152,7 @@ class Versions:
         )
 
     async def open(self, collection: str, version: int) -> OpenVersion:
-        """The version; ``NotFound`` where it is not published."""
+        """Return a version. Raises ``NotFound`` if it is not published."""
         key = manifest_key(collection, version)
         found = await self._cache.get(key)
         if found is None:
@@ -157,7 +160,7 @@ class Versions:
         return found
 
     async def close(self) -> None:
-        """Wait for what is being read."""
+        """Wait for the reads in progress, and close the cache."""
         await self._cache.close()
 
 

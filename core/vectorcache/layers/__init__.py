@@ -1,7 +1,7 @@
-"""Layers of a cache, each cheaper, larger and slower than the one above, and how they become one.
+"""The layers of a cache, each cheaper, larger and slower than the one above, and the cache made of them.
 
-Here lives what decides where a value is kept, loaded from and dropped. What never does: how bytes reach a
-medium (``vectorcache.stores``), what the values are (a ``Codec`` tells), and anything of a server.
+This package decides where a value is stored, loaded from and dropped. It does not contain the access to a medium
+(``vectorcache.stores``), the format of the values (defined by a ``Codec``), or any server.
 """
 
 from vectorcache.layers.base import LOAD_TIME_BOUNDS, CacheLayer, LayerStats, LoadTimes

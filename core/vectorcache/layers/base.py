@@ -1,4 +1,4 @@
-"""The contract of a cache layer, and its statistics."""
+"""The interface of a cache layer, and its statistics."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LOAD_TIME_BOUNDS = (
     1.0,
     2.5,
 )
-"""Upper bounds in seconds of the load-time histogram's buckets; a last bucket has no bound."""
+"""Upper bounds in seconds of the load-time histogram's buckets. One more bucket has no bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadTimes:
-    """A histogram of how long reads of a layer took that had to wait for it.
+    """A histogram of the times of reads that waited for a layer.
 
-    ``buckets[i]`` counts the reads of at most ``LOAD_TIME_BOUNDS[i]`` seconds (and more than the bound
-    before); the last one counts the rest. Not cumulative.
+    ``buckets[i]`` counts the reads that took at most ``LOAD_TIME_BOUNDS[i]`` seconds and more than the previous
+    bound; the last bucket counts the others. The counts are not cumulative.
     """
 
     count: int = 0
@@ -44,10 +44,10 @@ class LoadTimes:
 
 @dataclass(frozen=True, slots=True)
 class LayerStats:
-    """A snapshot of one layer's counters since it was made, and of what it holds now.
+    """A snapshot of a layer's counters since its creation, and of its current size.
 
-    ``bytes`` and ``capacity_bytes`` include overhead; ``capacity_bytes`` and ``items`` are None where the
-    layer has no bound or does not know.
+    ``bytes`` and ``capacity_bytes`` include overhead. Each size is None if the layer does not know it, and
+    ``capacity_bytes`` is also None if the layer has no bound.
     """
 
     name: str
@@ -63,47 +63,47 @@ class LayerStats:
 
 
 class CacheLayer(ABC, Generic[V]):
-    """One level of a cache. Every layer implements all of it; nothing is asked by reflection.
+    """One level of a cache. Every layer implements all methods.
 
-    Keys are as file names are (see ``FileStore``). All methods run on one event loop, and calls may be
-    concurrent; a layer is opened before its first use and closed once.
+    Keys have the form of file names (see ``FileStore``). All methods run on one event loop, and calls may be
+    concurrent. A layer is opened before its first use and closed once.
     """
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready: a disk layer indexes its survivors here."""
+        """Prepare for use. A disk layer indexes the files of a previous process here."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Release what is held; a second call does nothing."""
+        """Release all resources. A second call does nothing."""
 
     @abstractmethod
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Those of the values that are there without waiting; many at a time, because this is the hot path.
+        """Return the values that are available without awaiting, in the order of the keys.
 
-        In the order of the keys.
-        What is found counts as a hit and as used; the rest counts as nothing, because ``get`` is asked next.
+        Takes many keys, because it is the hot path. A found value counts as a hit and is marked as used. Other keys
+        do not count as misses, because the caller passes them to ``get`` next.
         """
 
     @abstractmethod
     async def get(self, key: str) -> V | None:
-        """The value, marked as used, or None where the layer does not have it."""
+        """Return the value and mark it as used, or return None if the layer does not have it."""
 
     @abstractmethod
     async def put(self, key: str, value: V) -> V:
-        """Keep a value, replacing one of the same key; others may have to leave for it.
+        """Store a value, replacing one of the same key. Other values may be evicted.
 
-        Returns the value as the layer has it, which may take less memory; usually the same object.
+        Returns the value as the layer holds it: usually the same object, or a form that takes less memory.
         """
 
     @abstractmethod
     async def delete(self, key: str) -> bool:
-        """Forget a key; say whether it was there."""
+        """Delete a key. Return whether the layer had it."""
 
     @abstractmethod
     async def contains(self, key: str) -> bool:
-        """Whether ``get`` would find it now. Does not count, and does not mark as used."""
+        """Return whether ``get`` would find the key now. Does not count as a hit, and does not mark as used."""
 
     @abstractmethod
     def stats(self) -> LayerStats:
-        """The layer's counters at this moment."""
+        """Return a snapshot of the layer's counters."""

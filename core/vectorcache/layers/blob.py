@@ -1,4 +1,4 @@
-"""The layer that is the truth: values as blobs in an object store."""
+"""The layer that is the source of truth: values as blobs in an object store."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ V = TypeVar("V")
 
 
 class BlobLayer(CacheLayer[V], Generic[V]):
-    """Values as blobs, through a codec. It has no bound and evicts nothing.
+    """Layer of blobs, encoded by a codec. It has no bound and evicts nothing.
 
-    The store stays its maker's to close: others may use it too. ``clock`` gives seconds for the load times.
-    Errors of the store pass through; ``CorruptData`` does too, since there is nothing below to load from
-    again.
+    The caller closes the store, which may be shared. ``clock`` returns seconds, for the load times. Errors of the
+    store are raised unchanged. So is ``CorruptData``, because there is no layer below to load the value from.
     """
 
     def __init__(
@@ -38,21 +37,21 @@ class BlobLayer(CacheLayer[V], Generic[V]):
         self._counters = Counters()
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """See ``CacheLayer.open``."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """See ``CacheLayer.close``."""
 
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Nothing: a blob is never at hand."""
+        """Return an empty dict: a blob is never available without awaiting."""
         return {}
 
     async def get(self, key: str) -> V | None:
-        """The value, or None where there is no blob.
+        """Return the value, or None if there is no blob.
 
         Raises:
-            Unavailable: the store did not answer; try again.
-            CorruptData: the blob is not what was written, or not what the codec writes.
+            Unavailable: the store did not answer; a retry may succeed.
+            CorruptData: the checksum of the blob is wrong, or the codec cannot decode it.
         """
         start = self._clock()
         value = await self._read(key)
@@ -66,15 +65,15 @@ class BlobLayer(CacheLayer[V], Generic[V]):
         return value
 
     async def delete(self, key: str) -> bool:
-        """Delete the blob; say whether there was one."""
+        """Delete the blob. Return whether there was one."""
         return await self._blobs.delete(key)
 
     async def contains(self, key: str) -> bool:
-        """Whether there is a blob."""
+        """Return whether there is a blob."""
         return await self._blobs.head(key) is not None
 
     def stats(self) -> LayerStats:
-        """The layer's counters at this moment; what the store holds is not known."""
+        """Return a snapshot of the layer's counters. The size of the store is not known."""
         return self._counters.stats(self._name)
 
     async def _read(self, key: str) -> V | None:

@@ -1,4 +1,4 @@
-"""A bound on what is being loaded at once, in number and in bytes."""
+"""A bound on the number and the bytes of concurrent loads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vectorcache.errors import InvalidInput
 
 
 class Budget:
-    """Admits loads in the order of their asking while both bounds hold.
+    """Admission of loads, first come first served, within both bounds.
 
-    A load that is larger than the whole budget is admitted alone. One event loop; a waiter that is cancelled
-    leaves the queue and holds up nobody.
+    A load that is larger than the whole budget is admitted alone. A waiter that is cancelled leaves the queue and
+    does not delay the others. For use by one event loop.
     """
 
     def __init__(self, max_loads: int, max_bytes: int) -> None:
@@ -29,14 +29,14 @@ class Budget:
 
     @asynccontextmanager
     async def reserve(self, size: int) -> AsyncIterator[None]:
-        """Hold one load of ``size`` bytes for the length of the block, waiting for its turn first."""
-        await self._admitted(size)
+        """Wait until a load of ``size`` bytes is admitted, and count it while the block runs."""
+        await self._admit(size)
         try:
             yield
         finally:
             self._release(size)
 
-    async def _admitted(self, size: int) -> None:
+    async def _admit(self, size: int) -> None:
         if not self._waiting and self._fits(size):
             self._take(size)
             return
@@ -46,9 +46,9 @@ class Budget:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._admit_next()  # it may have been the head of the queue, too large for now
+                self._admit_next()  # it may have been the head of the queue and blocked smaller loads
             else:
-                self._release(size)  # admitted and cancelled in the same moment
+                self._release(size)  # it was admitted before the cancellation arrived
             raise
 
     def _fits(self, size: int) -> bool:

@@ -1,4 +1,4 @@
-"""How values become bytes and come back."""
+"""The encoding of values as bytes."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ V = TypeVar("V")
 
 
 class Codec(ABC, Generic[V]):
-    """Turns values into bytes for the layers that store bytes. Pure: no I/O, no state that changes."""
+    """Encoding of values for the layers that store bytes. Pure: it does no I/O and has no mutable state."""
 
     @abstractmethod
     def encode(self, key: str, value: V) -> bytes:
-        """The value as bytes."""
+        """Return the value as bytes."""
 
     @abstractmethod
     def decode(self, key: str, data: bytes) -> V:
-        """The value that these bytes stand for.
+        """Return the value that the bytes encode.
 
         Raises:
-            CorruptData: the bytes are not what ``encode`` makes; ``key`` belongs into the message.
+            CorruptData: the bytes are not valid. The message should name ``key``.
         """
 
     mappable: ClassVar[bool] = False
-    """Whether values can be made over a mapped file, by ``map``."""
+    """Whether values can be views of a mapped file, made by ``map``."""
 
     def map(self, key: str, data: memoryview) -> V:
-        """The value over bytes that stay where they are, as those of a mapped file.
+        """Return the value as a view of the bytes of a mapped file, without a copy.
 
-        They were decoded before, so nothing about them is checked again.
+        The bytes were decoded before, so they are not validated again.
         """
         return self.decode(key, bytes(data))
 
     def prefers_mapping(self, value: V) -> bool:
-        """Whether a value that is in memory whole is used as fast over a mapped file."""
+        """Return whether a value is as fast as a view of a mapped file as it is in memory."""
         return False
 
     def check_blob(self, key: str, data: bytes) -> None:
-        """Compare what a blob store returned with the checksum that was recorded for it, where one was.
+        """Verify the bytes of a blob by the checksum that was recorded for it, if there is one.
 
-        Other layers need not: their files carry checksums of their own.
+        Only the blob layer calls this: the files of the disk layer have their own checksums.
 
         Raises:
-            CorruptData: the bytes are not those that were written.
+            CorruptData: the checksum differs.
         """
 
 
 class BytesCodec(Codec[bytes]):
-    """Values that are bytes already."""
+    """Codec of values that are bytes."""
 
     def encode(self, key: str, value: bytes) -> bytes:
-        """The value itself."""
+        """Return the value unchanged."""
         return value
 
     def decode(self, key: str, data: bytes) -> bytes:
-        """The data itself."""
+        """Return the data unchanged."""
         return data

@@ -8,7 +8,7 @@ from vectorcache.layers.base import LOAD_TIME_BOUNDS, LayerStats, LoadTimes
 
 
 class Counters:
-    """What one layer counts. Its owner adds to the fields and takes snapshots."""
+    """The counters of one layer. The layer increments them and takes snapshots."""
 
     __slots__ = (
         "_buckets",
@@ -39,7 +39,7 @@ class Counters:
             self.hits += 1
 
     def waited(self, seconds: float) -> None:
-        """Count a read that took so long."""
+        """Count a read that took a number of seconds."""
         self._buckets[bisect_left(LOAD_TIME_BOUNDS, seconds)] += 1
         self._total_seconds += seconds
         self._max_seconds = max(self._max_seconds, seconds)
@@ -52,7 +52,7 @@ class Counters:
         bytes: int | None = None,  # noqa: A002 - as the field is called
         capacity_bytes: int | None = None,
     ) -> LayerStats:
-        """A snapshot, together with what the layer holds now."""
+        """Return a snapshot of the counters, with the current size of the layer."""
         buckets = tuple(self._buckets)
         return LayerStats(
             name,

@@ -20,34 +20,39 @@ from vectorcache.stores.base import FileInfo, FileStore
 V = TypeVar("V")
 
 MAX_WRITES = 4
-"""Files being written at once. A file is indexed, and drives others out, once it is whole: so many files are
-how far the disk may exceed the layer's capacity."""
+"""Maximum number of files written at a time. A file is indexed, and others are evicted for it, after it has been
+written, so the disk usage may exceed the layer's capacity by this number of files."""
 MAX_TOUCHED = 4096
-"""Keys that are used before all of them are marked in the LRU, which takes some milliseconds."""
+"""Number of used keys that are collected before they are marked in the LRU, which takes a few milliseconds."""
 
 
 class DiskLayer(CacheLayer[V], Generic[V]):
-    """Values as files of a ``FileStore``, through a codec; an LRU of file names and sizes is the index.
+    """Layer of files in a ``FileStore``, encoded by a codec. An LRU of file names and sizes is the index.
 
-    What a file's key is, and whether it is whole, is verified at each read (see ``diskfile``): a file that
-    is not right is deleted, counted as corrupt, and a miss. ``open`` indexes the files that a former
-    process left, in the order of their last use, and deletes those that are foreign or beyond the capacity.
+    Each read verifies that the file is complete and belongs to the key (see ``diskfile``). A bad file is deleted and
+    counted as corrupt, and the read is a miss. ``open`` indexes the files of a previous process in the order of their
+    last use, and deletes foreign files and those beyond the capacity.
 
-    Concurrency: reads, writes and deletions of one file follow one another (a lock per name), so that the
-    index and the files agree whenever no call is under way; those of different files run side by side. The
-    files that a ``put`` drives out are deleted before it returns, unless their key has been put again.
-    Writes and deletions go on to their end when their caller is cancelled, since a half-known file is worse
-    than a late return. A file whose writing failed is deleted; one whose deletion failed is not served, and
-    deleted with the next ``put`` or at ``close``.
+    Reads, writes and deletions of one file hold the lock of its name, so the index and the files agree whenever no
+    call is in progress. Calls for different files run concurrently. A ``put`` that evicts another file:
+
+    1. ``put(A)`` holds the lock of A, writes the file and indexes it. The LRU evicts B, and B is marked for deletion:
+       its file still exists, but it is no longer served.
+    2. ``put(A)`` releases its lock. Another task may put B again now.
+    3. The sweep at the end of ``put(A)`` takes the lock of B and looks for B in the index. If B was put again, its
+       file is current and is kept. Otherwise the file is deleted.
+
+    Writes and deletions run to completion if their caller is cancelled, because a file in an unknown state is worse
+    than a late return. If a write fails, its file is deleted. If a deletion fails, the file is not served, and it is
+    deleted by a later call or at ``close``.
 
     Values of a codec that is ``mappable`` are returned as views of their memory-mapped files. The kernel reads pages
     on first use and drops them when memory is short. Such a file is verified once, when it is written or first read.
     The disk space of a deleted file is released only when its last view is gone, so ``on_unmapped`` is called with
     the key when a mapped file is removed. A file that cannot be mapped is read whole.
 
-    The LRU (``LRU[str, int]``; ``file_weight`` is its natural ``weigh``) belongs to this layer from now on,
-    its removal callback too. The store stays its maker's to close. ``clock`` gives seconds for the load
-    times.
+    The layer takes ownership of the LRU (``LRU[str, int]``, usually with ``file_weight`` as ``weigh``) and of its
+    removal callback. The caller closes the store. ``clock`` returns seconds, for the load times.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._codec = codec
         self._name = name
         self._on_unmapped = on_unmapped
-        self._mapped: dict[str, str] = {}  # names of verified files whose values are mapped, and their keys
+        self._mapped: dict[str, str] = {}  # name -> key of verified files whose values are mapped
         self._clock = clock
         self._counters = Counters()
         self._opened = False
@@ -74,31 +79,31 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._writers = asyncio.Semaphore(MAX_WRITES)
         self._tasks = Tasks()
         self._touched: dict[str, None] = {}  # keys used since the last write, the most recent last
-        self._marked: dict[str, None] = {}  # files that are to be deleted, in the order of their leaving
+        self._marked: dict[str, None] = {}  # names of files to delete, the oldest mark first
 
     async def open(self) -> None:
-        """Index the survivors of a former process.
+        """Index the files of a previous process.
 
         Raises:
-            Unavailable: the files cannot be listed; the layer then finds nothing and takes nothing.
+            Unavailable: the files cannot be listed. The layer then finds no value and stores none.
         """
         for info in sorted(await self._files.list(), key=attrgetter("used_at")):
-            self._index_survivor(info)
+            self._index_file(info)
         self._opened = True
         await self._tasks.complete(self._sweep())
 
     async def close(self) -> None:
-        """Wait for writes and deletions that are under way. The files stay, for the next ``open``."""
+        """Wait for the writes and deletions in progress. The files are kept for the next ``open``."""
         self._opened = False
         await self._tasks.drain()
         await self._tasks.complete(self._sweep())
 
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Nothing: a file is never at hand."""
+        """Return an empty dict: a file is never available without awaiting."""
         return {}
 
     async def get(self, key: str) -> V | None:
-        """The value, or None where there is no file, or none that is right.
+        """Return the value, or None if there is no valid file.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -116,10 +121,10 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return value
 
     async def put(self, key: str, value: V) -> V:
-        """Keep a value; one whose file outweighs the whole capacity is not kept, and an older one is gone.
+        """Store a value. If its file is larger than the whole capacity, only an older value is deleted.
 
         Raises:
-            Unavailable: the file cannot be written, or the layer is not open; an older value is gone.
+            Unavailable: the file cannot be written, and an older value is deleted; or the layer is not open.
         """
         if not self._opened:
             raise Unavailable(f"the {self._name} layer is not open")
@@ -128,21 +133,21 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return await self._mapped_value(name, key, value) if self._codec.prefers_mapping(value) else value
 
     async def delete(self, key: str) -> bool:
-        """Delete a key's file; say whether there was one.
+        """Delete the file of a key. Return whether there was one.
 
         Raises:
-            Unavailable: the file cannot be deleted now; it is not found any more all the same.
+            Unavailable: the file cannot be deleted now. It is no longer served.
         """
         return await self._tasks.complete(self._delete(file_name(key)))
 
     async def contains(self, key: str) -> bool:
-        """Whether there is a file; whether it is right is seen when it is read."""
+        """Return whether there is a file. It is verified only when it is read."""
         return file_name(key) in self._index
 
     def touch(self, keys: Iterable[str]) -> None:
         """Mark keys as recently used, for values that were served by another layer.
 
-        Marked in the LRU when it may have to evict, since searches touch the same keys again and again.
+        The LRU is updated only when it may have to evict, because searches use the same keys again and again.
         """
         for key in keys:
             self._touched.pop(key, None)
@@ -155,7 +160,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._touched.clear()
 
     def stats(self) -> LayerStats:
-        """The layer's counters at this moment. ``bytes`` are the files', as the LRU weighs them."""
+        """Return a snapshot of the layer's counters. ``bytes`` is the size of the files as weighed by the LRU."""
         return self._counters.stats(
             self._name, items=len(self._index), bytes=self._index.bytes, capacity_bytes=self._index.max_bytes
         )
@@ -168,7 +173,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             self._counters.evictions += 1
             self._marked[name] = None
 
-    def _index_survivor(self, info: FileInfo) -> None:
+    def _index_file(self, info: FileInfo) -> None:
         if not is_file_name(info.name):
             self._counters.corrupt += 1
             self._marked[info.name] = None
@@ -176,7 +181,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             self._marked[info.name] = None
 
     async def _read(self, name: str, key: str) -> V | None:
-        """Under the name's lock: only evictions happen meanwhile."""
+        """Read a file. The caller holds the lock of its name, so only an eviction can change the index meanwhile."""
         if self._index.peek(name) is None:
             return None
         self.touch((key,))
@@ -185,7 +190,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
             if value is not None:
                 return value
         content = await self._files.read(name)
-        if content is None:  # somebody else deleted it
+        if content is None:  # the file was deleted from outside
             self._index.delete(name)
             return None
         try:
@@ -197,7 +202,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return await self._mapped_value(name, key, value)
 
     async def _mapped_value(self, name: str, key: str, value: V) -> V:
-        """The value as a view of its mapped file, which was verified; ``value`` itself if it cannot be mapped."""
+        """Return the value as a view of its verified, mapped file, or ``value`` itself if it cannot be mapped."""
         if not self._codec.mappable or name not in self._index:
             return value
         mapped = await self._map(name, key)
@@ -207,7 +212,7 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         return mapped
 
     async def _map(self, name: str, key: str) -> V | None:
-        """The value as a view of its mapped file; None if the file cannot be mapped."""
+        """Return the value as a view of its mapped file, or None if the file cannot be mapped."""
         try:
             view = await self._files.map(name)
             return None if view is None else self._codec.map(key, unpack(key, view, verify=False))
@@ -249,16 +254,16 @@ class DiskLayer(CacheLayer[V], Generic[V]):
         self._marked[name] = None
 
     async def _sweep(self) -> None:
-        """Delete what is doomed; after a failure the rest waits for the next call: the disk may be broken."""
+        """Delete the marked files. After a failure the others are left for the next call: the disk may be broken."""
         while self._marked:
             name = next(iter(self._marked))
             del self._marked[name]
             async with self._locks[name]:
                 if name in self._index:
-                    continue  # put again since
+                    continue  # it was put again
                 try:
                     await self._files.delete(name)
-                except Exception:  # noqa: BLE001 - whatever is wrong with the medium, the caller's work is done
+                except Exception:  # noqa: BLE001 - the medium may fail in any way, and the caller's work is done
                     self._counters.errors += 1
                     self._marked[name] = None
                     return

@@ -8,9 +8,9 @@
         16    16  MurmurHash3 x64 128 of the payload (Appleby 2011)
         32     -  the key, zeros up to a multiple of 64, then the payload, to the end of the file
 
-The key tells a file that belongs to another one (a hash collision, a file copied by hand); the length tells a
-torn file; the checksum tells the rest. MurmurHash3 is as fast as CRC-32 here (0.2 ms per MiB) and lets fewer
-errors pass.
+The key detects a file that belongs to another key (a hash collision, or a file copied by hand). The length detects a
+truncated file, and the checksum detects all other damage. MurmurHash3 is as fast as CRC-32 here (0.2 ms per MiB) and
+misses fewer errors.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ Content = TypeVar("Content", bytes, memoryview)
 
 @lru_cache(maxsize=1 << 16)
 def file_name(key: str) -> str:
-    """The name of a key's file: a hash, as a key may be longer than a name may be, or a folder of others."""
+    """Return the name of a key's file: a hash, because a key may be too long for a name, or a folder of other keys."""
     return mmh3.mmh3_x64_128_digest(key.encode()).hex()
 
 
 def is_file_name(name: str) -> bool:
-    """Whether ``file_name`` can have made this name."""
+    """Return whether a name has the form that ``file_name`` returns."""
     return _NAME.fullmatch(name) is not None
 
 
 def file_weight(size: int) -> int:
-    """The bytes that a file of this size takes on a volume: whole blocks of 4 KiB."""
+    """Return the bytes that a file of this size takes on a volume: whole blocks of 4 KiB."""
     return -(-size // _BLOCK) * _BLOCK
 
 
 def pack(key: str, payload: bytes) -> bytes:
-    """The content of a key's file."""
+    """Return the content of a key's file."""
     key_bytes = key.encode()
     checksum = mmh3.mmh3_x64_128_digest(payload)
     header = _HEADER.pack(_MAGIC, _VERSION, len(key_bytes), len(payload), checksum)
@@ -59,29 +59,29 @@ def pack(key: str, payload: bytes) -> bytes:
 
 
 def unpack(key: str, content: Content, *, verify: bool = True) -> Content:
-    """The payload of a key's file; ``verify`` compares its checksum.
+    """Return the payload of a key's file. ``verify`` compares its checksum.
 
     Raises:
-        CorruptData: this is not the whole and unchanged content of this key's file.
+        CorruptData: the content is damaged, truncated, or that of another key.
     """
     key_bytes = key.encode()
     padded = _padded(key_bytes)
     start = _HEADER.size + len(padded)
     if len(content) < start:
-        raise CorruptData(f"file of {key!r}: {len(content)} bytes are less than a header")
+        raise CorruptData(f"file of {key!r} is truncated: it has {len(content)} bytes, less than a header")
     magic, version, key_length, length, checksum = _HEADER.unpack_from(content)
     if (magic, version) != (_MAGIC, _VERSION):
-        raise CorruptData(f"file of {key!r}: magic {magic!r}, version {version} is not of this format")
+        raise CorruptData(f"file of {key!r} has an unknown format: magic {magic!r}, version {version}")
     if key_length != len(key_bytes) or content[_HEADER.size : start] != padded:
         raise CorruptData(f"file of {key!r} belongs to another key")
     payload = content[start:]
     if len(payload) != length:
-        raise CorruptData(f"file of {key!r}: {len(payload)} bytes of {length}")
+        raise CorruptData(f"file of {key!r} has {len(payload)} bytes of payload, not {length}")
     if verify and mmh3.mmh3_x64_128_digest(payload) != checksum:
-        raise CorruptData(f"file of {key!r}: the checksum is wrong")
+        raise CorruptData(f"file of {key!r} is damaged: its checksum differs")
     return payload
 
 
 def _padded(key: bytes) -> bytes:
-    """The key with zeros, so that the payload begins with a line of the processor's cache, as mapped codes want."""
+    """Pad the key with zeros, so that the payload begins on a cache line: mapped codes must be aligned."""
     return key.ljust(-(-(_HEADER.size + len(key)) // _LINE) * _LINE - _HEADER.size, b"\0")

@@ -1,7 +1,7 @@
-"""A blob store with kept copies: what was read from the store is served from a copy while the store fails.
+"""A blob store with local copies: it keeps copies of the blobs that it reads, and serves them while the store fails.
 
-For metadata: pointers, manifests, centroids, id lookups. Chunks have the layers of a cache, where a value that is at
-hand is never compared with the store; here the store is asked first, since it is the truth.
+It is for metadata: pointers, manifests, centroids and id lookups. Chunks are served by the layers of a cache, which do
+not ask the store if they have a value. Here the store is asked first, because it is the source of truth.
 """
 
 from __future__ import annotations
@@ -17,36 +17,43 @@ from vectorcache.errors import NotFound, Unavailable
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore
 
 PAUSE = 2.0
-"""Seconds after a failure of the store for which copies are served without asking it again."""
+"""Seconds after a failure of the store during which copies are served without asking the store."""
 
 T = TypeVar("T")
 
 
 class Memory(Protocol):
-    """Where copies are kept, on a best effort: no call fails, and what could not be kept is not found."""
+    """Best-effort storage of copies: no call raises, and a copy that could not be stored is not found."""
 
     async def get(self, key: str) -> bytes | None:
-        """The copy of a blob, or None."""
+        """Return the copy of a blob, or None."""
 
     async def put(self, key: str, data: bytes, /) -> object:
-        """Keep a copy."""
+        """Store a copy."""
 
     async def delete(self, key: str) -> object:
-        """Forget a copy."""
+        """Delete a copy."""
 
     async def contains(self, key: str) -> bool:
-        """Whether ``get`` is likely to find it."""
+        """Return whether ``get`` is likely to find a copy."""
 
 
 class KeptBlobs(BlobStore):
-    """Reads from a blob store and keeps copies of what it read.
+    """Blob store that keeps copies of the blobs that it reads.
 
-    While the store is ``Unavailable``, copies answer ``get`` of whole blobs, ``head`` and ``list_folders``. The store
-    alone does everything else. A copy has an empty ETag.
+    While the store is ``Unavailable``, copies answer ``get`` of whole blobs, ``head`` and ``list_folders``. All other
+    calls need the store. A copy has an empty ETag.
+
+    Reads and deletions of one blob hold a lock, so that an older copy cannot replace a newer one. Without it:
+
+    1. Reader A reads version 1 of a pointer from the store.
+    2. A writer publishes version 2.
+    3. Reader B reads version 2 and stores its copy.
+    4. A stores its copy of version 1, which would be served while the store fails.
 
     Args:
-        blobs: the store; stays its maker's to close.
-        kept: the copies; stays its maker's to close.
+        blobs: the store. The caller closes it.
+        kept: the copies. The caller closes them.
         clock: monotonic seconds.
     """
 
@@ -57,14 +64,14 @@ class KeptBlobs(BlobStore):
         self._kept = kept
         self._clock = clock
         self._down_until = -PAUSE
-        self._locks = KeyLocks()  # reads of one blob follow one another: the last one is kept
+        self._locks = KeyLocks()
 
     async def recall(self, key: str) -> bytes | None:
-        """The copy of a blob, or None; the store is not asked."""
+        """Return the copy of a blob, or None, without asking the store."""
         return await self._kept.get(key)
 
     async def is_kept(self, key: str) -> bool:
-        """Whether there is a copy of a blob."""
+        """Return whether there is a copy of a blob."""
         return await self._kept.contains(key)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
@@ -96,10 +103,10 @@ class KeptBlobs(BlobStore):
         return deleted
 
     async def close(self) -> None:
-        """Nothing: it holds nothing of its own."""
+        """See ``BlobStore.close``. The store and the copies stay open."""
 
     async def _either(self, key: str, ask: Callable[[], Awaitable[T]], of_copy: Callable[[bytes], T]) -> T:
-        """The store's answer, or that of the copy while the store fails."""
+        """Return the store's answer, or that of the copy while the store fails."""
         if self._clock() < self._down_until:
             kept = await self._kept.get(key)
             if kept is not None:
@@ -124,9 +131,10 @@ class KeptBlobs(BlobStore):
             return blob
 
     async def _head(self, key: str) -> BlobInfo | None:
-        info = await self._blobs.head(key)
-        if info is None:
-            await self._kept.delete(key)
+        async with self._locks[key]:
+            info = await self._blobs.head(key)
+            if info is None:
+                await self._kept.delete(key)
         return info
 
     async def _list_folders(self, prefix: str, key: str) -> list[str]:
@@ -140,5 +148,5 @@ class KeptBlobs(BlobStore):
 
 
 def folders_key(prefix: str) -> str:
-    """The key of the copy of a list of folders; no blob's key ends in a slash."""
+    """Return the key of the copy of a list of folders. It ends in a slash, which no blob's key does."""
     return f"{prefix}/"

@@ -13,10 +13,10 @@ V = TypeVar("V")
 
 
 class MemoryLayer(CacheLayer[V], Generic[V]):
-    """Values as they are, in an LRU. Nothing here waits: ``get_cached`` finds whatever ``get`` finds.
+    """Layer of decoded values in an LRU. ``get_cached`` finds every value that ``get`` finds.
 
-    The LRU belongs to this layer from now on, its removal callback too. A value that outweighs the whole
-    capacity is not kept, and an older value of its key is gone.
+    The layer takes ownership of the LRU and of its removal callback. A value that is larger than the whole capacity
+    is not stored, and an older value of its key is removed.
     """
 
     def __init__(self, lru: LRU[str, V], *, name: str = "memory") -> None:
@@ -26,39 +26,39 @@ class MemoryLayer(CacheLayer[V], Generic[V]):
         self._counters = Counters()
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """See ``CacheLayer.open``."""
 
     async def close(self) -> None:
-        """Drop everything."""
+        """Drop all values."""
         self._lru.clear()
 
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Those that are there."""
+        """See ``CacheLayer.get_cached``."""
         found = self._lru.get_many(keys)
         self._counters.hits += len(found)
         return found
 
     async def get(self, key: str) -> V | None:
-        """The value, or None."""
+        """See ``CacheLayer.get``."""
         value = self._lru.get(key)
         self._counters.found(value)
         return value
 
     async def put(self, key: str, value: V) -> V:
-        """Keep a value, unless it outweighs the whole capacity."""
+        """Store a value, unless it is larger than the whole capacity."""
         self._lru.put(key, value)
         return value
 
     async def delete(self, key: str) -> bool:
-        """Forget a key; say whether it was there."""
+        """See ``CacheLayer.delete``."""
         return self._lru.delete(key)
 
     async def contains(self, key: str) -> bool:
-        """Whether ``get`` would find it now."""
+        """See ``CacheLayer.contains``."""
         return key in self._lru
 
     def stats(self) -> LayerStats:
-        """The layer's counters at this moment; no load times, as nothing waits."""
+        """Return a snapshot of the layer's counters. There are no load times, because no read waits."""
         return self._counters.stats(
             self._name, items=len(self._lru), bytes=self._lru.bytes, capacity_bytes=self._lru.max_bytes
         )

@@ -1,4 +1,4 @@
-"""Any number of layers as one cache."""
+"""A cache made of any number of layers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 MAX_LOADS = 32
-"""Default bound on loads under way."""
+"""Default bound on the number of concurrent loads."""
 
 MAX_LOAD_BYTES = 256 << 20
-"""Default bound on the bytes of the loads under way: 256 MiB."""
+"""Default bound on the bytes of concurrent loads: 256 MiB."""
 
 EXPECTED_BYTES = 1 << 20
-"""Default for the size of a value that the caller does not tell: 1 MiB."""
+"""Default for the expected size of a value: 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[V]):
-    """What ``get_many`` brought. A key in neither of the two is in no layer."""
+    """Result of ``get_many``: values and errors by key. A key in neither of the two does not exist."""
 
     found: dict[str, V]
     failed: dict[str, VectorCacheError]
 
 
 class NLayerCache(CacheLayer[V], Generic[V]):
-    """Layers of one cache, fastest first. The last one is the source of truth: a key missing there does not exist.
+    """Cache of layers, fastest first. The last one is the source of truth: a key missing there does not exist.
 
     A read tries each layer from the top and copies the value into every layer above the one that had it: into the
     first layer before it returns, into the others afterwards. If one of those layers returns a more compact form of
@@ -53,7 +53,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
     of truth reach the caller. If an upper layer fails to store a value, the key is deleted from it, so that it cannot
     serve an older one.
 
-    The layers are opened and closed by this object. ``clock`` gives seconds for the load times.
+    The cache opens and closes its layers. ``clock`` returns seconds, for the load times.
     """
 
     def __init__(
@@ -80,32 +80,32 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         self._budget = Budget(max_loads, max_load_bytes)
         self._tasks = Tasks()
         self._locks = KeyLocks()
-        self._flights: SingleFlight[V | None] = SingleFlight(self._load, self._tasks)
+        self._flights: SingleFlight[str, V | None] = SingleFlight(self._load, self._tasks)
 
     async def open(self) -> None:
-        """Open every layer. An upper one that fails is passed over; the source of truth's error is raised."""
-        await self._trust(self._origin.open())
+        """Open every layer. An error of the source of truth is raised; errors of other layers are only counted."""
+        await self._count_errors(self._origin.open())
         for layer in self._uppers:
             await layer.open()
 
     async def close(self) -> None:
-        """Wait for the loads, copies and writes that are under way, then close every layer."""
+        """Wait for the loads, copies and writes in progress, then close every layer."""
         await self._tasks.drain()
         for layer in self._uppers:
             await layer.close()
-        await self._trust(self._origin.close())
+        await self._count_errors(self._origin.close())
 
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Those that the first layer has at hand, in the order of the keys."""
+        """Return the values that the first layer has available without awaiting, in the order of the keys."""
         found = self._first.get_cached(keys)
         self._counters.hits += len(found)
         return found
 
     async def get(self, key: str, size: int | None = None) -> V | None:
-        """The value, or None where no layer has it. ``size`` is the expected bytes of it, to bound loads by.
+        """Return the value, or None if no layer has it. ``size`` is its expected size in bytes, to bound the loads.
 
         Raises:
-            VectorCacheError: the source of truth failed (``Unavailable``: try again).
+            VectorCacheError: the source of truth failed; after ``Unavailable`` a retry may succeed.
         """
         value = self.get_cached((key,)).get(key)
         if value is None:
@@ -116,38 +116,39 @@ class NLayerCache(CacheLayer[V], Generic[V]):
     async def get_many(
         self, keys: Sequence[str], sizes: Sequence[int] | None = None, *, timeout: float | None = None
     ) -> Loaded[V]:
-        """Many values at once: first what is at hand, without a task; then the rest, side by side.
+        """Return many values. Those available without awaiting need no task; the others are loaded concurrently.
 
-        A key that fails does not fail the others. ``sizes`` are the expected bytes of each key's value. What
-        is not there after ``timeout`` seconds has failed with ``DeadlineExceeded``; its load goes on.
+        A key that fails does not fail the others. ``sizes`` are the expected sizes of the values in bytes. A key that
+        is not loaded after ``timeout`` seconds fails with ``DeadlineExceeded``, but its load continues.
         """
         if sizes is not None and len(sizes) != len(keys):
-            raise InvalidInput("sizes", sizes, f"as many as keys, {len(keys)}")
+            raise InvalidInput("sizes", sizes, f"{len(keys)} sizes, one per key")
         found = self.get_cached(keys)
         if len(found) == len(keys):
             return Loaded(found, {})
         expected: Sequence[int | None] = [None] * len(keys) if sizes is None else sizes
         missing = {key: size for key, size in zip(keys, expected, strict=True) if key not in found}
-        if not missing:  # a key was named twice
+        if not missing:  # a key was given twice
             return Loaded(found, {})
         failed = await self._load_many(missing, found, timeout)
         return Loaded(found, failed)
 
     async def put(self, key: str, value: V) -> V:
-        """Write a value to the origin, then to every layer above.
+        """Write a value to the source of truth, then to every layer above.
 
         Raises:
-            VectorCacheError: the source of truth failed. It may have taken the value or not, so the layers above
-                forget the key.
+            VectorCacheError: the source of truth failed. It may or may not have stored the value, so the key is
+                deleted from the layers above.
         """
         await self._tasks.complete(self._write(key, lambda layer: layer.put(key, value)))
         return value
 
     async def delete(self, key: str) -> bool:
-        """Delete a key in every layer; say whether one had it.
+        """Delete a key from every layer. Return whether one had it.
 
         Raises:
-            VectorCacheError: the source of truth failed, and may have the key or not; the layers above forget it.
+            VectorCacheError: the source of truth failed, and may or may not have the key. The layers above no longer
+                have it.
         """
         return any(await self._tasks.complete(self._write(key, lambda layer: layer.delete(key))))
 
@@ -164,7 +165,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         if await layer.contains(key):
             return True
         async with self._budget.reserve(size):
-            value = await self._trust(self._origin.get(key))
+            value = await self._count_errors(self._origin.get(key))
             if value is not None:
                 await layer.put(key, value)
         return await layer.contains(key)
@@ -175,18 +176,18 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         await self._tasks.complete(self._discard(key))
 
     async def contains(self, key: str) -> bool:
-        """Whether a layer has it now."""
+        """Return whether a layer has the key now."""
         for layer in self._uppers:
             if await layer.contains(key):
                 return True
-        return await self._trust(self._origin.contains(key))
+        return await self._count_errors(self._origin.contains(key))
 
     def stats(self) -> LayerStats:
-        """The whole: keys found anywhere, keys found nowhere, failures of the origin, times of loads."""
+        """Return the counters of the whole cache. ``errors`` are those of the source of truth."""
         return self._counters.stats(self._name)
 
     def layer_stats(self) -> tuple[LayerStats, ...]:
-        """Each layer's counters, the fastest first; the errors that were passed over are in them."""
+        """Return the counters of each layer, fastest first, including the errors that were skipped."""
         origin = self._origin.stats()
         last = replace(
             origin,
@@ -240,7 +241,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         This looks into the first layer again, although the caller has just missed there:
 
         1. Reader A misses in the first layer.
-        2. Reader B, whose load of the same key is in flight, copies the value into the first layer; its flight ends.
+        2. The load of reader B, which is in flight for the same key, copies the value into the first layer and ends.
         3. A finds no flight to join and starts a new one.
 
         Without the second look A would read the blob store for a value that is in memory.
@@ -249,7 +250,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
             value = await layer.get(key)
             if value is not None:
                 return depth, value
-        return len(self._uppers), await self._trust(self._origin.get(key))
+        return len(self._uppers), await self._count_errors(self._origin.get(key))
 
     async def _copy(
         self, key: str, value: V | None, layers: Iterable[CacheLayer[V]], flight: Flight[V | None]
@@ -257,7 +258,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """Put a value into layers. Returns the value as the last of them holds it."""
         for layer in layers:
             lock = self._locks[key]
-            if value is None or lock.locked():  # a write holds it and will invalidate this flight
+            if value is None or lock.locked():  # a write holds the lock and will invalidate this flight
                 break
             async with lock:
                 if not flight.invalidated:
@@ -276,7 +277,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         """
         async with self._locks[key]:
             try:
-                results = [await self._trust(step(self._origin))]
+                results = [await self._count_errors(step(self._origin))]
                 results += [await step(layer) for layer in reversed(self._uppers)]
             except Exception:
                 for layer in self._uppers:
@@ -292,7 +293,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
                 await layer.delete(key)
             self._flights.invalidate(key)
 
-    async def _trust(self, call: Awaitable[T]) -> T:
+    async def _count_errors(self, call: Awaitable[T]) -> T:
         try:
             return await call
         except Exception:

@@ -18,24 +18,24 @@ from vectorcache.stores.base import BlobStore, FileStore
 V = TypeVar("V")
 
 DISK_TIMES_MEMORY = 10
-"""How much larger than the memory layer the disk layer is by default."""
+"""Default capacity of the disk layer, as a multiple of that of the memory layer."""
 
 ENTRY_BYTES = 256
-"""What an entry of the memory layer takes beside its value: the key and its place in the LRU (230 measured)."""
+"""Overhead of an entry of the memory layer: the key and its node in the LRU (230 bytes measured)."""
 
 
 class EfficientVectorStorage(NLayerCache[V], Generic[V]):
-    """Three layers: ``memory`` (decoded values), ``disk`` (files), ``blob`` (the origin).
+    """Cache of three layers: ``memory`` (decoded values), ``disk`` (files) and ``blob`` (the source of truth).
 
     Args:
-        blobs: the truth; stays its maker's to close.
-        files: the local disk; stays its maker's to close.
-        codec: how values become blobs and files.
-        memory_bytes: capacity of the memory layer, overhead of its entries included.
+        blobs: the source of truth. The caller closes it.
+        files: the local disk. The caller closes it.
+        codec: encodes values as blobs and files.
+        memory_bytes: capacity of the memory layer, including the overhead of its entries.
         disk_bytes: capacity of the disk layer in whole blocks; ten times ``memory_bytes`` by default.
-        weigh: bytes of a value in memory.
-        max_loads, max_load_bytes, expected_bytes: bounds on loads, as ``NLayerCache`` says.
-        clock: seconds, for the load times.
+        weigh: returns the bytes of a value in memory.
+        max_loads, max_load_bytes, expected_bytes: bounds on loads, see ``NLayerCache``.
+        clock: returns seconds, for the load times.
 
     Raises:
         InvalidInput: a capacity or a bound is not positive.
@@ -74,7 +74,7 @@ class EfficientVectorStorage(NLayerCache[V], Generic[V]):
         )
 
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Those in memory. Their files are in use as well: what is mapped is read there."""
+        """Return the values in memory. Their files are marked as used too, because mapped values are read from them."""
         found = super().get_cached(keys)
         self._disk.touch(found)
         return found

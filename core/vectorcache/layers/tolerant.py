@@ -1,4 +1,4 @@
-"""A layer that may break without anybody above noticing more than misses."""
+"""A wrapper that turns the failures of a layer into misses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ V = TypeVar("V")
 
 
 class TolerantLayer(CacheLayer[V], Generic[V]):
-    """Passes over every failure of a layer (a miss, nothing to delete) and counts it in its ``errors``.
+    """Wrapper of a layer that treats every failure as a miss, and counts it in ``errors``.
 
-    A failed ``put`` is followed by a ``delete``, so that the layer does not go on serving an older value.
+    After a failed ``put`` the key is deleted, so that the layer cannot serve an older value.
     """
 
     def __init__(self, layer: CacheLayer[V]) -> None:
@@ -31,7 +31,7 @@ class TolerantLayer(CacheLayer[V], Generic[V]):
         await self._tolerate(self._layer.close(), None)
 
     def get_cached(self, keys: Iterable[str]) -> dict[str, V]:
-        """Those that are at hand."""
+        """See ``CacheLayer.get_cached``."""
         try:
             return self._layer.get_cached(keys)
         except Exception:  # noqa: BLE001 - as in _tolerate
@@ -39,11 +39,11 @@ class TolerantLayer(CacheLayer[V], Generic[V]):
             return {}
 
     async def get(self, key: str) -> V | None:
-        """The value, or None."""
+        """See ``CacheLayer.get``."""
         return await self._tolerate(self._layer.get(key), None)
 
     async def put(self, key: str, value: V) -> V:
-        """Keep a value, or at least no older one."""
+        """Store a value, or delete the key if that fails."""
         try:
             return await self._layer.put(key, value)
         except Exception:  # noqa: BLE001 - as in _tolerate
@@ -52,21 +52,21 @@ class TolerantLayer(CacheLayer[V], Generic[V]):
             return value
 
     async def delete(self, key: str) -> bool:
-        """Forget a key; False also where that failed."""
+        """Delete a key. Return False also if that failed."""
         return await self._tolerate(self._layer.delete(key), False)
 
     async def contains(self, key: str) -> bool:
-        """Whether ``get`` would find it now."""
+        """See ``CacheLayer.contains``."""
         return await self._tolerate(self._layer.contains(key), False)
 
     def stats(self) -> LayerStats:
-        """The layer's own, with the failures passed over added to its errors."""
+        """Return the layer's counters, with the failures added to its errors."""
         stats = self._layer.stats()
         return replace(stats, errors=stats.errors + self._errors)
 
     async def _tolerate(self, call: Awaitable[T], otherwise: T) -> T:
         try:
             return await call
-        except Exception:  # noqa: BLE001 - a layer may be anybody's; what is below it still has the answer
+        except Exception:  # noqa: BLE001 - the layer may raise anything, and a layer below has the value
             self._errors += 1
             return otherwise

@@ -1,5 +1,5 @@
-"""Which node searches what: the hash ring, nodes, and searches spread over them.
+"""Routing: the hash ring, the placement of chunks on nodes, and searches that are spread over nodes.
 
-What lives here: ``HashRing``, the ``SearchNode`` and ``Router`` interfaces, nodes in this process, scatter and
-gather. What never does: HTTP, processes, Kubernetes; those bring nodes that implement ``SearchNode``.
+This package holds ``HashRing``, the ``Router`` interface, routing over nodes in this process, batching, and scatter
+and gather. It does not contain HTTP, processes or Kubernetes: other packages implement ``SearchNode`` for these.
 """

@@ -50,7 +50,7 @@ class _Queue:
 
 
 class Batcher(Generic[K]):
-    """Batches searches of the same kind, that is, with the same version and options.
+    """Batching of searches of the same kind, that is, with the same version and options.
 
     Args:
         search: answers the queries (b, d) of a kind, one answer per query.
@@ -79,7 +79,7 @@ class Batcher(Generic[K]):
             finally:
                 self._returned(kind, queue)
         if len(queue.waiting) >= MAX_WAITING:
-            raise Overloaded(f"{MAX_WAITING} searches wait already")
+            raise Overloaded(f"{MAX_WAITING} searches are already queued")
         loop = asyncio.get_running_loop()
         waiting = _Waiting(vectors, loop.create_future())
         queue.waiting.append(waiting)
@@ -112,7 +112,7 @@ class Batcher(Generic[K]):
     async def _send(self, kind: K, queue: _Queue, batch: list[_Waiting]) -> None:
         try:
             answers = await self._search(kind, np.concatenate([one.vectors for one in batch]))
-        except Exception as error:  # noqa: BLE001 - every caller of the batch gets it
+        except Exception as error:  # noqa: BLE001 - it is raised to every caller of the batch
             for one in batch:
                 if not one.answers.done():
                     one.answers.set_exception(error)

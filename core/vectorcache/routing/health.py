@@ -1,4 +1,4 @@
-"""Which nodes failed lately, so that requests need not find out again one by one."""
+"""The nodes that failed recently. All requests avoid them, so that not every request has to fail first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 
 class NodeHealth:
-    """Remembers failures for a while. A suspect is asked last, and again first once its time is over.
+    """Record of recent failures. A node is a suspect for some time after a failure, and is then asked last.
 
     Args:
         clock: monotonic seconds.
-        cooldown: seconds that the first failure counts; each further one doubles it, up to ``longest``.
+        cooldown: seconds for which a node is a suspect after its first failure. Each further failure doubles them.
+        longest: maximum of these seconds.
     """
 
     def __init__(
@@ -24,27 +25,27 @@ class NodeHealth:
         self._pauses: dict[str, float] = {}
 
     def failed(self, name: str) -> None:
-        """The node did not do its work, or not in time."""
+        """Record that a node failed, or did not answer in time."""
         if name in self.suspects():
-            return  # one of many requests that were under way when it failed
+            return  # the request was in progress when the node failed: this is the same failure
         pause = self._pauses[name] = min(self._pauses.get(name, self._cooldown / 2) * 2, self._longest)
         self._until[name] = self._clock() + pause
 
     def worked(self, name: str) -> None:
-        """The node did its work."""
+        """Record that a node answered, which clears its failures."""
         if name in self._until or name in self._pauses:
             self._until.pop(name, None)
             self._pauses.pop(name, None)
 
     def suspects(self) -> frozenset[str]:
-        """Names of nodes whose failure still counts."""
+        """Return the names of the nodes that are suspects now."""
         if not self._until:
             return frozenset()
         now = self._clock()
         return frozenset(name for name, until in self._until.items() if until > now)
 
     def keep(self, names: frozenset[str]) -> None:
-        """Forget nodes that are gone for good."""
+        """Forget all nodes except these."""
         for gone in (self._until.keys() | self._pauses.keys()) - names:
             self._until.pop(gone, None)
             self._pauses.pop(gone, None)

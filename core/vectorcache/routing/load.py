@@ -1,4 +1,4 @@
-"""How much each node has in hand, as far as one router can tell."""
+"""The load of each node, as known to one router."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 FRESH = 1.0
-"""Seconds for which what a node said of its load counts."""
+"""Seconds for which the load that a node reported is valid."""
 
 
 class NodeLoads:
-    """Cells in hand by node: those that this router waits for, or, where that is more, what the node said last.
+    """Number of cells in progress on each node: those that this router waits for, or the reported load if it is higher.
 
-    A node's load counts what all routers have asked of it, so that routers which do not know of each other see the
+    The load that a node reports includes the requests of all routers. So routers that do not know each other see the
     same nodes as busy.
 
     Args:
@@ -22,31 +22,31 @@ class NodeLoads:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._asked: dict[str, int] = {}
-        self._told: dict[str, tuple[int, float]] = {}
+        self._reported: dict[str, tuple[int, float]] = {}
 
     def asked(self, name: str, cells: int) -> None:
-        """The node was asked to search so many cells."""
+        """Record that a node was asked to search a number of cells."""
         self._asked[name] = self._asked.get(name, 0) + cells
 
     def done(self, name: str, cells: int) -> None:
-        """It answered, or nobody waits for it any more."""
+        """Record that a node answered, or that this router no longer waits for it."""
         left = self._asked.pop(name, 0) - cells
         if left:
             self._asked[name] = left
 
-    def told(self, name: str, cells: int) -> None:
-        """The node said that it has so many cells in hand."""
+    def reported(self, name: str, cells: int) -> None:
+        """Record the number of cells in progress that a node reported."""
         if cells:
-            self._told[name] = (cells, self._clock() + FRESH)
+            self._reported[name] = (cells, self._clock() + FRESH)
         else:
-            self._told.pop(name, None)
+            self._reported.pop(name, None)
 
     def now(self) -> dict[str, int]:
-        """Cells in hand of the nodes that have any."""
+        """Return the number of cells in progress, for the nodes that have any."""
         loads = dict(self._asked)
-        if self._told:
+        if self._reported:
             now = self._clock()
-            self._told = {name: told for name, told in self._told.items() if told[1] > now}
-            for name, (cells, _) in self._told.items():
+            self._reported = {name: report for name, report in self._reported.items() if report[1] > now}
+            for name, (cells, _) in self._reported.items():
                 loads[name] = max(cells, loads.get(name, 0))
         return loads

@@ -1,10 +1,10 @@
-"""Placement: which node searches which cells. Few nodes for each query, and no node loaded far beyond the others.
+"""Placement: the assignment of cells to nodes. A query needs few nodes, and no node is loaded far beyond the others.
 
-- Neighbouring chunks form *shards*, which have their place on the ring together. A query probes neighbouring
-  cells, so it needs few shards, and few nodes; a collection that is not larger than a shard needs one.
+- Neighbouring chunks form a *shard*, which is placed on the ring as a unit. A query probes neighbouring cells, so it
+  needs few shards and few nodes. A collection that is not larger than a shard needs one node.
 - *Bounded loads* (Mirrokni, Thorup & Zadimoghaddam, "Consistent hashing with bounded loads", 2018): a shard is
   searched by the first node in the ring's order that is not loaded beyond 1.25 times the mean. A hot shard is spread
-  over as many nodes as its load needs; a cold one stays on one node.
+  over as many nodes as its load needs; a cold shard stays on one node.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from vectorcache.routing.load import NodeLoads
 from vectorcache.routing.ring import HashRing
 
 SHARD_BYTES = 512 << 20
-"""Bytes of the chunks that form a shard, by default: half of the memory of a node with 1 GiB."""
+"""Default size of a shard in bytes: half of the memory of a node with 1 GiB."""
 
 EPSILON = 0.25
-"""How far a node may be loaded beyond the mean before others take over."""
+"""Share by which the load of a node may exceed the mean before other nodes are asked."""
 
 SLACK = 4
-"""Queries that a node may have in hand before others help, who may have to load the shard first."""
+"""Number of queries that a node may have in progress, whatever the mean. Other nodes may have to load the shard."""
 
-_VERSIONS_BYTES = 64 << 20  # of what placement knows of versions
+_VERSIONS_BYTES = 64 << 20  # capacity of the cache of versions
 
 
 class Shards(NamedTuple):
@@ -40,7 +40,7 @@ class Shards(NamedTuple):
     keys: list[str]
 
     def owners(self, ring: HashRing) -> list[NDArray[np.intp]]:
-        """For each place among the replicas, (shards,) the index in ``ring.nodes`` of the node that holds each."""
+        """Return, for each replica, the index in ``ring.nodes`` of the node that holds each shard: (shards,)."""
         index = {name: at for at, name in enumerate(ring.nodes)}
         replicas = min(ring.replication, len(ring.nodes))
         others = [
@@ -51,10 +51,10 @@ class Shards(NamedTuple):
 
 
 def shards_of(manifest: Manifest, shard_bytes: int) -> Shards:
-    """Cut a version into as few shards as ``shard_bytes`` allows, all of about the same size.
+    """Divide a version into as few shards as ``shard_bytes`` allows, all of about the same size.
 
-    Chunks that are near in their order are near in space, so a shard is a run of them. Shards are known by their
-    number: those of a new version stand where those of the old one did.
+    Consecutive chunks are near in space, so a shard is a run of chunks. The key of a shard is its number, so the shards
+    of a new version are placed on the same nodes as those of the old one.
     """
     sizes = np.array([chunk.bytes for chunk in manifest.chunks], dtype=np.float64)
     middles = np.cumsum(sizes) - sizes / 2
@@ -65,12 +65,12 @@ def shards_of(manifest: Manifest, shard_bytes: int) -> Shards:
 
 
 def shard_key(collection: str, shard: int) -> str:
-    """What a shard is called on the ring."""
+    """Return the key of a shard on the ring."""
     return f"{collection}/{shard}"
 
 
 class _Version(NamedTuple):
-    """What placement knows of a version: shard of each cell, keys of shards, their owners by place."""
+    """The shards of a version: the shard of each cell, the keys of the shards, and their owners by replica."""
 
     manifest: Manifest
     shard_of_cell: NDArray[np.intp]
@@ -84,12 +84,12 @@ class _Version(NamedTuple):
 
 
 class Placement:
-    """Chooses nodes on one ring. Made anew when the membership changes.
+    """Choice of nodes on one ring. A new object is created when the membership changes.
 
     Args:
-        ring: says in which order nodes are to hold a shard.
+        ring: defines the order of the nodes for each shard.
         shard_bytes: see ``SHARD_BYTES``.
-        loads: of the nodes now.
+        loads: current loads of the nodes.
     """
 
     def __init__(self, ring: HashRing, shard_bytes: int, loads: NodeLoads) -> None:
@@ -103,7 +103,7 @@ class Placement:
         self._turn = 0
 
     def preference(self, manifest: Manifest, chunk: int) -> tuple[str, ...]:
-        """Every node, in the order to ask for a chunk."""
+        """Return all nodes in the order to ask for a chunk."""
         shards = self._version(manifest).shards
         return self.ring.preference(shards.keys[shards.of_chunk[chunk]])
 
@@ -115,17 +115,17 @@ class Placement:
         tried: Sequence[str] = (),
         suspects: Set[str] = frozenset(),
     ) -> NDArray[np.intp] | None:
-        """For all cells of some queries, one query after the other, (n,) the index of the node to ask.
+        """Choose the node to ask for each of the n cells of some queries, one query after the other.
 
         With ``replication`` above 1, calls take turns among a shard's owners.
 
         Args:
-            cells: of each query; no query without any.
+            cells: the cells of each query, at least one.
             tried: nodes not to ask.
-            suspects: nodes to ask only where no other is left.
+            suspects: nodes to ask only if no other node is left.
 
         Returns:
-            The indices in ``ring.nodes``, or None where no node is left.
+            Indices in ``ring.nodes`` (n,), or None if no node is left.
         """
         version = self._version(manifest)
         self._turn += not tried
@@ -181,10 +181,10 @@ class Placement:
 def _shares(
     order: Sequence[str], query_of: NDArray[np.intp], loads: Mapping[str, float], most: float
 ) -> Iterator[tuple[str, slice]]:
-    """Divide cells, given by the query of each (n,), among nodes: whole queries, for as long as a node has room.
+    """Divide cells, given by the query of each (n,), among nodes. A node gets whole queries as long as it has room.
 
-    A node that has any room takes half of them at least, so that one request brings a shard to two nodes at most: who
-    comes next in the order may have to load it first. What has no room goes to the node that is loaded least.
+    A node that has any room gets at least half of the cells, so that one request brings a shard to at most two nodes:
+    the next node may have to load the shard first. Cells for which no node has room go to the least loaded node.
     """
     half = -(-len(query_of) // 2)
     ends = np.append(np.flatnonzero(np.diff(query_of)) + 1, len(query_of))

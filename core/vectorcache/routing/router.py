@@ -1,4 +1,4 @@
-"""The router: which node searches what, while nodes come and go."""
+"""The router: it assigns keys to nodes while nodes are added and removed."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ VIRTUAL_NODES = 10_000
 
 
 class Router(ABC):
-    """Leads every key to the node that owns it, and lets the number of nodes change."""
+    """Assignment of every key to the node that owns it, for a number of nodes that can change."""
 
     @abstractmethod
     def get_search(self, key: str | bytes) -> SearchNode:
-        """The node that owns a key: a chunk's key, or the bytes of a centroid."""
+        """Return the node that owns a key: a chunk's key, or the bytes of a centroid."""
 
     @abstractmethod
     def get_number_of_real_nodes(self) -> int:
-        """How many nodes there are."""
+        """Return the number of nodes."""
 
     @abstractmethod
     async def increase_real_nodes_count(self, by: int = 1) -> None:
-        """Add nodes; the nodes that stay keep their caches.
+        """Add nodes. The other nodes keep their caches.
 
         Raises:
             InvalidInput: ``by`` is less than 1.
@@ -49,7 +49,7 @@ class Router(ABC):
 
     @abstractmethod
     async def decrease_real_nodes_count(self, by: int = 1) -> None:
-        """Remove the nodes that came last; the others keep their caches.
+        """Remove the nodes that were added last. The others keep their caches.
 
         Raises:
             InvalidInput: ``by`` is less than 1, or no node would be left.
@@ -57,19 +57,19 @@ class Router(ABC):
 
 
 class RingRouter(Router):
-    """Nodes in this process on a consistent-hash ring.
+    """Router over nodes in this process, on a consistent-hash ring.
+
+    Use it as an async context manager, which opens and closes the caches. Searches may run during a resize, but two
+    resizes must not run concurrently.
 
     Args:
-        make_cache: makes the cache of a new node, given the node's name. Every node has its own.
+        make_cache: creates the cache of a new node, given the node's name. Nodes do not share caches.
         versions: opens the versions of collections for all nodes.
-        real_nodes: how many nodes to begin with; they are named ``node-0``, ``node-1``, ...
-        virtual_nodes: slots of the ring.
-        replication: how many nodes own a slot.
+        real_nodes: initial number of nodes, which are named ``node-0``, ``node-1``, ...
+        virtual_nodes: number of slots of the ring.
+        replication: number of nodes that own a slot.
         shard_bytes: see ``SHARD_BYTES``.
         offload: runs long work of all nodes.
-
-    Use it by ``async with``, which opens the caches and closes them. Concurrent searches go on during a resize;
-    resizes must not be concurrent with each other.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class RingRouter(Router):
 
     @property
     def ring(self) -> HashRing:
-        """The ring as it is now."""
+        """The current ring."""
         return self._ring
 
     def get_search(self, key: str | bytes) -> SearchNode:
@@ -113,7 +113,7 @@ class RingRouter(Router):
             name = f"node-{number}"
             node = self._make_node(name)
             await node.open()
-            self._adopt({**self._nodes, name: node}, self._ring.with_node(name))
+            self._replace_nodes({**self._nodes, name: node}, self._ring.with_node(name))
 
     async def decrease_real_nodes_count(self, by: int = 1) -> None:
         """See ``Router.decrease_real_nodes_count``."""
@@ -121,10 +121,10 @@ class RingRouter(Router):
             raise InvalidInput("by", by, f"at most {len(self._nodes) - 1}: the last node cannot be removed")
         for _ in range(by):
             name = f"node-{len(self._nodes) - 1}"
-            leaving = self._nodes[name]
-            staying = {kept: node for kept, node in self._nodes.items() if kept != name}
-            self._adopt(staying, self._ring.without_node(name))
-            await leaving.close()
+            removed = self._nodes[name]
+            remaining = {kept: node for kept, node in self._nodes.items() if kept != name}
+            self._replace_nodes(remaining, self._ring.without_node(name))
+            await removed.close()
 
     async def search(
         self,
@@ -133,7 +133,7 @@ class RingRouter(Router):
         k: int | None = None,
         **options: Unpack[SearchKeywords],
     ) -> list[Answer]:
-        """Search over all nodes; see ``ChunkIndex.search`` and ``ScatterSearch.search``."""
+        """Search over all nodes. See ``ChunkIndex.search`` and ``ScatterSearch.search``."""
         vectors, _ = as_queries(queries, coarse.manifest.dimension)
         resolved = resolve(SearchOptions(k=k, **options), vectors, coarse.manifest)
         return await self._scatter.search(coarse, vectors, resolved)
@@ -152,8 +152,8 @@ class RingRouter(Router):
     def _make_node(self, name: str) -> LocalNode:
         return LocalNode(name, self._versions, self._make_cache(name), offload=self._offload)
 
-    def _adopt(self, nodes: dict[str, LocalNode], ring: HashRing) -> None:
-        """Searches that are under way go on with the nodes and the ring that they began with."""
+    def _replace_nodes(self, nodes: dict[str, LocalNode], ring: HashRing) -> None:
+        """Replace the nodes and the ring. Searches in progress continue with the ones that they started with."""
         self._nodes, self._ring = nodes, ring
         self._scatter = self._scatter_over(ring, nodes)
 

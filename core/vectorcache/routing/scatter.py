@@ -1,7 +1,7 @@
-"""Scatter and gather: one search spread over the nodes that own its chunks, and merged.
+"""Scatter and gather: one search is spread over the nodes that own its chunks, and the answers are merged.
 
-A node that fails, is late, or could not load a chunk is replaced by the next one in the ring's order: any node
-can search any cell, because the blob is the truth. What nobody could search in time is told, never hidden.
+If a node fails, is late, or could not load a chunk, the next node in the ring's order is asked. Any node can search any
+cell, because the blob store is the source of truth. An answer states the share of its cells that was searched in time.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from vectorcache.routing.ring import HashRing
 from vectorcache.vectors.metric import Floats
 
 MAX_NODES_TRIED = 3
-"""How many nodes are asked for the same cells, one after the other, before they count as not searched."""
+"""Maximum number of nodes that are asked for the same cells before the cells count as not searched."""
 
-_MERGE_WORK = 1e5  # merging the answers to one query takes as long as so many multiplications
+_MERGE_WORK = 1e5  # cost of merging the answers to one query, in multiplications
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some cells of some queries: numbers of the queries in the request, and the cells of each."""
+    """Some cells of some queries: the numbers of the queries in the request, and the cells of each."""
 
     queries: list[int]
     cells: list[Cells]
@@ -43,7 +43,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What came back for a part: hits by query number, and what could not be searched."""
+    """The result for a part: hits by query number, and the cells of each query that could not be searched."""
 
     hits: list[tuple[int, Hits]] = field(default_factory=list)
     missing: list[tuple[int, Cells]] = field(default_factory=list)
@@ -60,7 +60,7 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What stays the same for all parts of one search."""
+    """The values that all parts of one search share."""
 
     coarse: CoarseQuantizer
     vectors: Floats
@@ -68,17 +68,37 @@ class _Request:
     deadline: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a node, and of the next nodes for its missing cells. ``answered`` is set once the node has answered."""
+
+    name: str
+    part: _Part
+    task: asyncio.Task[_Outcome]
+    answered: asyncio.Event
+
+
 class ScatterSearch:
-    """Searches a collection over the nodes of one ring. Made anew when the membership changes.
+    """Search over the nodes of one ring. A new object is created when the membership changes.
+
+    A request to a node that does not return in time is hedged:
+
+    1. The nodes of a search are asked concurrently, and the search waits up to ``hedge_after`` seconds for them.
+    2. Node A has not returned by then. It is marked as failed, so that other searches ask it last.
+    3. The same cells are asked of the next node in the ring's order, B, while the request to A goes on.
+    4. If A or B returns a complete result, it is taken and the other request is cancelled. If both are incomplete or
+       the deadline passes, the result with the fewest missing cells is taken.
+
+    The requests in step 3 are hedged in the same way. At most ``MAX_NODES_TRIED`` nodes are asked for the same cells.
 
     Args:
-        ring: says which nodes own a chunk. With ``replication`` above 1, requests take turns among the owners.
-        nodes: by name; those that the ring does not name are not asked.
-        shard_bytes: of the chunks that have their place on the ring together.
-        health: remembers nodes that failed lately; they are asked last.
-        loads: counts what nodes have in hand; those with too much are spared.
-        hedge_after: seconds after which the next node is asked too, and the first good answer is taken.
-        offload: runs what would hold the event loop for long.
+        ring: assigns chunks to nodes. With ``replication`` above 1, requests take turns among the owners.
+        nodes: by name. Those that are not on the ring are not asked.
+        shard_bytes: size of the groups of chunks that are placed on the ring together.
+        health: remembers nodes that failed recently. They are asked last.
+        loads: counts the cells that are in progress on each node. Overloaded nodes are avoided.
+        hedge_after: seconds after which a request is hedged.
+        offload: runs work that would block the event loop for too long.
         clock: monotonic seconds.
     """
 
@@ -104,7 +124,7 @@ class ScatterSearch:
         self._clock = clock
 
     def preference(self, manifest: Manifest, chunk: int) -> list[str]:
-        """Every node, in the order to ask for a chunk: those that failed lately come last."""
+        """Return all nodes in the order to ask for a chunk. Nodes that failed recently come last."""
         suspects = self._health.suspects()
         return sorted(self._placement.preference(manifest, chunk), key=lambda name: name in suspects)
 
@@ -115,12 +135,12 @@ class ScatterSearch:
 
         Args:
             coarse: the version to search.
-            vectors: (b, d) float32, checked already.
+            vectors: (b, d) float32, already checked.
             options: an answer that is not complete within their timeout is partial.
 
         Raises:
             NotFound: the version was deleted.
-            Unavailable: no query could be searched at all.
+            Unavailable: none of the cells could be searched.
         """
         if not len(vectors):
             return []
@@ -131,40 +151,37 @@ class ScatterSearch:
         return await self._offload.run(len(cells) * _MERGE_WORK, _answers, outcome, cells, options.k)
 
     async def _ask(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> _Outcome:
-        """Ask the nodes that are next in the ring's order for each chunk of a part."""
+        """Ask the next nodes in the ring's order for the cells of a part, and hedge the calls that are late."""
         total = _Outcome()
         groups = self._group(request, part, tried)
         if not groups:
             total.missing = list(zip(part.queries, part.cells, strict=True))
             return total
-        calls = {
-            self._call(request, name, group, (*tried, name)): (name, group) for name, group in groups.items()
-        }
+        calls = [self._call(request, name, group, tried) for name, group in groups.items()]
         try:
-            _, late = await asyncio.wait(calls, timeout=self._patience(request))
-            outcomes = [call.result() for call in calls if call not in late]
-            hedges = [self._hedged(request, *calls[call], tried, call) for call in late]
+            await asyncio.wait([call.task for call in calls], timeout=self._hedge_timeout(request))
+            outcomes = [call.task.result() for call in calls if call.task.done()]
+            hedges = [self._hedge(request, call, tried) for call in calls if not call.task.done()]
             for outcome in [*outcomes, *(await all_of(hedges) if hedges else ())]:
                 total.add(outcome)
             return total
         finally:
-            _abandon(calls)
+            _cancel_running(call.task for call in calls)
 
-    def _call(
-        self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]
-    ) -> asyncio.Task[_Outcome]:
-        """Ask a node in a task. It counts as loaded from now on, since others are asked before the task begins."""
+    def _call(self, request: _Request, name: str, part: _Part, tried: tuple[str, ...]) -> _Call:
+        """Ask a node in a task. Its load is counted now, because other nodes are chosen before the task begins."""
         cells = sum(map(len, part.cells))
         self._loads.asked(name, cells)
+        answered = asyncio.Event()
 
-        def answered(_: object = None) -> None:
-            nonlocal cells
-            self._loads.done(name, cells)
-            cells = 0
+        def count(_: object = None) -> None:
+            if not answered.is_set():
+                answered.set()
+                self._loads.done(name, cells)
 
-        call = asyncio.create_task(self._ask_node(request, name, part, tried, answered))
-        call.add_done_callback(answered)  # it may be cancelled before it begins
-        return call
+        task = asyncio.create_task(self._ask_node(request, name, part, (*tried, name), count))
+        task.add_done_callback(count)  # it may be cancelled before it begins
+        return _Call(name, part, task, answered)
 
     async def _ask_node(
         self,
@@ -172,42 +189,41 @@ class ScatterSearch:
         name: str,
         part: _Part,
         tried: tuple[str, ...],
-        answered: Callable[[], None],
+        count: Callable[[], None],
     ) -> _Outcome:
-        """Ask one node, and the next ones for what it misses, while nodes and time are left."""
-        outcome = await self._once(request, name, part)
-        answered()
-        if not outcome.missing or len(tried) >= MAX_NODES_TRIED or self._left(request) <= 0:
+        """Ask one node, and then the next ones for its missing cells, while nodes and time are left."""
+        outcome = await self._call_node(request, name, part)
+        count()
+        if not outcome.missing or len(tried) >= MAX_NODES_TRIED or self._remaining(request) <= 0:
             return outcome
         rest = _Part([query for query, _ in outcome.missing], [cells for _, cells in outcome.missing])
         outcome.missing = []
         outcome.add(await self._ask(request, rest, tried))
         return outcome
 
-    async def _hedged(
-        self, request: _Request, name: str, part: _Part, tried: tuple[str, ...], first: asyncio.Task[_Outcome]
-    ) -> _Outcome:
-        """The better answer of a late node and of those that are asked in its place."""
-        self._health.failed(name)
-        waiting = {first}
+    async def _hedge(self, request: _Request, late: _Call, tried: tuple[str, ...]) -> _Outcome:
+        """Return the better result of a late call and of the nodes that are asked in its place."""
+        if not late.answered.is_set():  # otherwise it waits for other nodes, for the cells that it lacks
+            self._health.failed(late.name)
+        waiting = {late.task}
         if len(tried) + 1 < MAX_NODES_TRIED:
-            waiting.add(asyncio.create_task(self._ask(request, part, (*tried, name))))
+            waiting.add(asyncio.create_task(self._ask(request, late.part, (*tried, late.name))))
         calls = tuple(waiting)
-        best = _Outcome(missing=list(zip(part.queries, part.cells, strict=True)))
+        best = _Outcome(missing=list(zip(late.part.queries, late.part.cells, strict=True)))
         try:
-            while waiting and best.missing and self._left(request) > 0:
+            while waiting and best.missing and self._remaining(request) > 0:
                 done, waiting = await asyncio.wait(
-                    waiting, timeout=self._left(request), return_when=asyncio.FIRST_COMPLETED
+                    waiting, timeout=self._remaining(request), return_when=asyncio.FIRST_COMPLETED
                 )
                 best = min([best, *(call.result() for call in done)], key=_Outcome.cells_missing)
             return best
         finally:
-            _abandon(calls)
+            _cancel_running(calls)
 
-    async def _once(self, request: _Request, name: str, part: _Part) -> _Outcome:
-        """One call of one node; a node that fails has searched nothing."""
+    async def _call_node(self, request: _Request, name: str, part: _Part) -> _Outcome:
+        """Call one node once. If it fails, all cells are missing."""
         manifest = request.coarse.manifest
-        left = self._left(request)
+        left = self._remaining(request)
         everything = list(zip(part.queries, part.cells, strict=True))
         if left <= 0:
             return _Outcome(missing=everything)
@@ -224,21 +240,21 @@ class ScatterSearch:
             self._health.failed(name)
             return _Outcome(missing=everything)
         self._health.worked(name)
-        self._loads.told(name, answer.load)
+        self._loads.reported(name, answer.load)
         hits = list(zip(part.queries, answer.hits, strict=True))
         if not len(answer.failed):
             return _Outcome(hits, [], answer.scanned)
         lost = [(query, cells[np.isin(cells, answer.failed)]) for query, cells in everything]
         return _Outcome(hits, [(query, cells) for query, cells in lost if len(cells)], answer.scanned)
 
-    def _patience(self, request: _Request) -> float:
-        return max(0.0, min(self._hedge_after, self._left(request)))
+    def _hedge_timeout(self, request: _Request) -> float:
+        return max(0.0, min(self._hedge_after, self._remaining(request)))
 
-    def _left(self, request: _Request) -> float:
+    def _remaining(self, request: _Request) -> float:
         return request.deadline - self._clock()
 
     def _group(self, request: _Request, part: _Part, tried: tuple[str, ...]) -> dict[str, _Part]:
-        """Cut a part by the node to ask next. Empty when no node is left."""
+        """Divide a part by the node to ask next. Return an empty dict if no node is left."""
         nodes = self._placement.nodes_for(
             request.coarse.manifest, part.cells, tried=tried, suspects=self._health.suspects()
         )
@@ -261,8 +277,8 @@ class ScatterSearch:
         return groups
 
 
-def _abandon(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
-    """Cancel what still runs; nobody looks at what becomes of it."""
+def _cancel_running(calls: Iterable[asyncio.Task[_Outcome]]) -> None:
+    """Cancel the calls that are still running, and ignore their results."""
     for call in calls:
         if not call.done():
             call.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -277,7 +293,7 @@ def _answers(outcome: _Outcome, cells: Sequence[Cells], k: int) -> list[Answer]:
     for query, missing in outcome.missing:
         lost[query] += len(missing)
     if cells and all(count == len(wanted) for count, wanted in zip(lost, cells, strict=True)):
-        raise Unavailable("no node could search anything in time")
+        raise Unavailable("no node could search any cell in time")
     scanned = outcome.scanned // max(1, len(cells))
     return [
         answer_of(merge_hits(found, k), 1.0 - count / len(wanted), scanned)

@@ -1,11 +1,10 @@
-"""Where bytes are kept: named files on a fast local medium, and blobs in an object store.
+"""Storage of bytes: named files on a fast local medium, and blobs in an object store.
 
-Here live the two interfaces, ``FileStore`` and ``BlobStore``, their implementations, and the deadlines and
-retries around them. What never lives here: what the bytes mean (codecs, chunks, manifests), which of them to
-keep (caches), and any reading of the process's environment.
+This package holds the two interfaces, ``FileStore`` and ``BlobStore``, their implementations, and the deadlines and
+retries around them. It does not define the format of the bytes (codecs, chunks, manifests), choose the values to keep
+(caches), or read the environment of the process.
 
-``AzureBlobStore`` is in ``vectorcache.stores.azure``, which alone needs the Azure SDK
-(``vectorcache[azure]``).
+``AzureBlobStore`` is in ``vectorcache.stores.azure``. Only that module needs the Azure SDK (``vectorcache[azure]``).
 """
 
 from vectorcache.stores.base import Blob, BlobInfo, BlobStore, FileInfo, FileStore

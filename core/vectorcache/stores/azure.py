@@ -29,7 +29,7 @@ from vectorcache.stores.names import (
 )
 
 DEFAULT_TIMEOUT = 30.0
-"""Seconds for the service to answer one request; deadlines of whole calls are ``RetryingBlobStore``'s."""
+"""Seconds for the service to answer one request. ``RetryingBlobStore`` sets the deadline of a whole call."""
 
 CONNECT_TIMEOUT = 5.0
 
@@ -37,14 +37,14 @@ CONNECT_TIMEOUT = 5.0
 class AzureBlobStore(BlobStore):
     """Blobs in one container of an Azure storage account, below an optional prefix.
 
-    Made by one of the ``from_`` methods, inside a running event loop. The SDK's own retries are off: put a
-    ``RetryingBlobStore`` around it, and there is one place that counts and bounds them.
+    Create it by one of the ``from_`` methods, inside a running event loop. Retries of the SDK are disabled: wrap the
+    store in a ``RetryingBlobStore``, which counts and bounds all retries.
 
     Args:
-        container: the client; closed with the store.
-        prefix: the folder in the container that all keys are below; empty for the container itself.
+        container: the client, which is closed with the store.
+        prefix: folder in the container that contains all keys; empty for the container itself.
         timeout: seconds for the service to answer one request.
-        credential: closed with the store.
+        credential: the credential to close with the store, if any.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AzureBlobStore(BlobStore):
     def from_connection_string(
         cls, connection_string: str, container: str, *, prefix: str = "", timeout: float = DEFAULT_TIMEOUT
     ) -> Self:
-        """For a connection string, as the portal and the emulator show it."""
+        """Create a store from a connection string, as shown by the portal and the emulator."""
         try:
             client = ContainerClient.from_connection_string(
                 connection_string, container, **_client_options(timeout)
@@ -86,7 +86,7 @@ class AzureBlobStore(BlobStore):
         prefix: str = "",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
-        """For a shared key of the account. ``account_url`` is like ``https://account.blob.core.windows.net``."""
+        """Create a store from the account's key. ``account_url`` is like ``https://account.blob.core.windows.net``."""
         credential = AzureNamedKeyCredential(account, key)
         client = ContainerClient(account_url, container, credential=credential, **_client_options(timeout))
         return cls(client, prefix=prefix, timeout=timeout)
@@ -101,7 +101,7 @@ class AzureBlobStore(BlobStore):
         prefix: str = "",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
-        """For a shared access signature of the account or the container."""
+        """Create a store from a shared access signature of the account or the container."""
         credential = AzureSasCredential(token)
         client = ContainerClient(account_url, container, credential=credential, **_client_options(timeout))
         return cls(client, prefix=prefix, timeout=timeout)
@@ -116,13 +116,13 @@ class AzureBlobStore(BlobStore):
         prefix: str = "",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
-        """For the workload identity of a pod, else what ``DefaultAzureCredential`` finds here."""
+        """Create a store from the workload identity of a pod, or else from ``DefaultAzureCredential``."""
         credential = _identity(environment)
         client = ContainerClient(account_url, container, credential=credential, **_client_options(timeout))
         return cls(client, prefix=prefix, timeout=timeout, credential=credential)
 
     async def create_container(self) -> bool:
-        """Create the container; say whether it was not there before."""
+        """Create the container. Return False if it already exists."""
         with _translated(f"create container {self._container.container_name}"):
             try:
                 await self._container.create_container(timeout=self._timeout)
@@ -133,7 +133,7 @@ class AzureBlobStore(BlobStore):
         return True
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
-        """Read a blob, or the ``length`` bytes from ``offset`` (fewer at its end)."""
+        """See ``BlobStore.get``."""
         check_key(key)
         check_range(offset, length)
         try:
@@ -145,7 +145,7 @@ class AzureBlobStore(BlobStore):
     async def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
-        """Write a blob whole and return its new ETag."""
+        """See ``BlobStore.put``."""
         check_key(key)
         check_conditions(if_match, if_absent)
         condition: dict[str, Any] = {"overwrite": not if_absent}
@@ -159,11 +159,11 @@ class AzureBlobStore(BlobStore):
         except NotFound as error:
             if if_match is None:
                 raise
-            raise Conflict(f"put {key}: there is no such blob to replace") from error
+            raise Conflict(f"put {key}: the blob to replace does not exist") from error
         return _quoted(written["etag"])
 
     async def delete(self, key: str) -> bool:
-        """Delete a blob, with its snapshots; say whether there was one."""
+        """Delete a blob and its snapshots. Return whether there was one."""
         check_key(key)
         try:
             with _translated(f"delete {key}", key):
@@ -175,7 +175,7 @@ class AzureBlobStore(BlobStore):
         return True
 
     async def head(self, key: str) -> BlobInfo | None:
-        """Describe a blob without reading it, or None where there is none."""
+        """See ``BlobStore.head``."""
         check_key(key)
         try:
             with _translated(f"head {key}", key):
@@ -187,7 +187,7 @@ class AzureBlobStore(BlobStore):
         return BlobInfo(key, found.size, _quoted(found.etag))
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        """The names directly below ``prefix`` that have blobs below them, sorted."""
+        """See ``BlobStore.list_folders``."""
         check_folder(prefix)
         start = self._root + prefix
         with _translated(f"list folders of {prefix}"):
@@ -196,7 +196,7 @@ class AzureBlobStore(BlobStore):
         return sorted(name.removeprefix(start).removesuffix("/") for name in names)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every blob whose key begins with ``prefix``, in the order of their keys."""
+        """See ``BlobStore.list``."""
         check_prefix(prefix)
         with _translated(f"list {prefix}"):
             blobs = self._container.list_blobs(self._root + prefix, timeout=self._timeout)
@@ -210,7 +210,7 @@ class AzureBlobStore(BlobStore):
             await self._credential.close()
 
     async def _download(self, key: str, offset: int, length: int | None) -> Blob:
-        # Without a range the SDK reads an empty blob too; with one the service answers 416 for it.
+        # For an empty blob the service answers a range with 416. Without a range the SDK can read it.
         span: dict[str, Any] = {} if not offset and length is None else {"offset": offset, "length": length}
         client = self._container.get_blob_client(self._root + key)
         try:
@@ -222,7 +222,7 @@ class AzureBlobStore(BlobStore):
                 return await self._download(key, 0, None)
             raise _beyond_the_end(offset) from error
         data = await stream.readall()
-        if offset and not data:  # so the emulator answers a range that begins at the end
+        if offset and not data:  # the emulator's answer to a range that begins at the end
             raise _beyond_the_end(offset)
         return Blob(data, _quoted(stream.properties.etag))
 
@@ -236,7 +236,7 @@ def _translated(what: str, key: str = "") -> Iterator[None]:
         yield
     except AzureError as error:
         raise translate(error, what, key) from error
-    except OSError as error:  # the token file of a workload identity; the SDK wraps those of the network
+    except OSError as error:  # from the token file of a workload identity; the SDK wraps network errors
         raise Unavailable(f"{what}: {error}") from error
 
 
@@ -249,14 +249,14 @@ def _beyond_the_end(offset: int) -> InvalidInput:
 
 
 def _send_in_pieces(request: PipelineRequest[Any]) -> None:
-    # aiohttp writes bytes at once, holding up the event loop (and warns of it), but a stream in pieces.
+    # aiohttp writes bytes in one piece, which blocks the event loop (and it warns of it), but a stream in pieces.
     body = request.http_request.data
     if isinstance(body, bytes):
         request.http_request.data = io.BytesIO(body)
 
 
 def _quoted(etag: str) -> str:
-    # Listings give ETags bare, headers give them quoted as HTTP has it.
+    # Listings return ETags without quotes, headers return them with quotes.
     return '"{}"'.format(etag.strip('"'))
 
 

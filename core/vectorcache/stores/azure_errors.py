@@ -1,4 +1,4 @@
-"""What the errors of the Azure SDK mean to us."""
+"""Translation of the errors of the Azure SDK."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CHECK_CREDENTIALS = (
 
 
 def translate(error: AzureError, what: str, key: str = "") -> VectorCacheError:
-    """Our error for one of the SDK's, which goes into ``__cause__``.
+    """Return the ``VectorCacheError`` for an error of the SDK, which the caller sets as ``__cause__``.
 
-    The message is made of ``what`` was done, the HTTP status and the service's error code only: texts and
-    URLs of the SDK may carry signatures.
+    The message contains only the operation (``what``), the HTTP status and the service's error code, because texts and
+    URLs of the SDK may contain signatures.
     """
     if isinstance(error, HttpResponseError) and error.status_code:
         return _of_status(error.status_code, error_code(error), what, key)
@@ -40,23 +40,23 @@ def translate(error: AzureError, what: str, key: str = "") -> VectorCacheError:
 
 
 def error_code(error: HttpResponseError) -> str:
-    """The service's own code, such as ``BlobNotFound``, or nothing where it gave none."""
+    """Return the error code of the service, such as ``BlobNotFound``, or an empty string if there is none."""
     if error.response is None:
         return ""
-    # The SDK's type of a response leaves the headers out, which all of its responses have.
+    # The SDK's type of a response omits the headers, which all of its responses have.
     return str(cast(Any, error.response).headers.get("x-ms-error-code", ""))
 
 
 def _of_status(status: int, code: str, what: str, key: str) -> VectorCacheError:
-    said = f"{what}: {status} {code}".rstrip()
+    message = f"{what}: {status} {code}".rstrip()
     if status in (408, 429) or status >= 500 or code in RETRYABLE_CODES:
-        return Unavailable(said)
+        return Unavailable(message)
     if code in MISSING_CONTAINER_CODES:
-        return VectorCacheError(f"{said}: the container does not exist; create it, or check the URL")
+        return VectorCacheError(f"{message}: the container does not exist; create it, or check the URL")
     if status in (401, 403):
-        return VectorCacheError(f"{said}: access denied; {CHECK_CREDENTIALS}")
+        return VectorCacheError(f"{message}: access denied; {CHECK_CREDENTIALS}")
     if status == 404:
         return NotFound("blob", key)
     if status in (409, 412):
-        return Conflict(said)
-    return VectorCacheError(said)
+        return Conflict(message)
+    return VectorCacheError(message)

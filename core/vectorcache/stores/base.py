@@ -11,7 +11,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """A stored file: its name, size in bytes, and when it was last used (seconds since the epoch)."""
+    """A stored file: its name, size in bytes, and time of last use (seconds since the epoch)."""
 
     name: str
     size: int
@@ -20,7 +20,7 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A stored blob: its key, size in bytes, and the ETag of its present content."""
+    """A stored blob: its key, size in bytes, and the ETag of its current content."""
 
     key: str
     size: int
@@ -29,18 +29,18 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes that were read, and the ETag of the content that they are part of."""
+    """Bytes that were read, and the ETag of their content."""
 
     data: bytes
     etag: str
 
 
 class _Closing(ABC):
-    """A resource that is used by ``async with`` and closed once."""
+    """A resource that is used as an async context manager."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Release what is held; a second call does nothing."""
+        """Release all resources. A second call does nothing."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,78 +54,78 @@ class _Closing(ABC):
 class FileStore(_Closing):
     """Named files on a fast local medium.
 
-    A name is one or more parts of ``[A-Za-z0-9._-]`` joined by ``/``; a part is never ``.`` or ``..`` and
-    does not begin with a dot. Anything else is ``InvalidInput``. Errors of the medium are ``Unavailable``.
-    Calls on different names may run concurrently; writes to one name may too, and the last one wins whole.
+    A name consists of parts of ``[A-Za-z0-9._-]`` joined by ``/``. A part does not begin with a dot. Any other name
+    raises ``InvalidInput``, and errors of the medium raise ``Unavailable``. All calls may run concurrently. If several
+    write the same name, the file has the whole content of the last one.
     """
 
     @abstractmethod
     async def read(self, name: str) -> bytes | None:
-        """Return the whole file and mark it as used now, or None where there is none."""
+        """Return the content of a file and mark it as used now, or return None if there is none."""
 
     @abstractmethod
     async def map(self, name: str) -> memoryview | None:
-        """The whole file, read as it is used, or None where there is none; valid for as long as it is held.
+        """Map a file into memory and mark it as used now. Return a view of it, or None if there is none.
 
-        What was mapped stays as it is when the file is replaced or deleted, and takes its space till it is dropped.
+        The view keeps the content if the file is replaced or deleted. The disk space is released with the last view.
         """
 
     @abstractmethod
     async def write(self, name: str, data: bytes) -> None:
-        """Create or replace a file; a reader sees the old content or the new one, never a mixture."""
+        """Create or replace a file atomically: a reader sees the old content or the new one, never a mixture."""
 
     @abstractmethod
     async def delete(self, name: str) -> bool:
-        """Delete a file; say whether there was one."""
+        """Delete a file. Return whether there was one."""
 
     @abstractmethod
     async def list(self) -> list[FileInfo]:
-        """Every file, in no order. Leftovers of interrupted writes are removed, not listed."""
+        """Return all files, in any order. Remains of interrupted writes are deleted and not listed."""
 
 
 class BlobStore(_Closing):
     """Blobs in an object store, with conditional writes.
 
-    Keys are as file names are. Errors: ``NotFound`` (get), ``Conflict`` (a condition did not hold),
-    ``Unavailable`` (try again), ``VectorCacheError`` (permanent: credentials, a missing container).
+    Keys have the form of file names. Calls raise ``NotFound`` (get), ``Conflict`` (a condition did not hold),
+    ``Unavailable`` (a retry may succeed), or ``VectorCacheError`` (permanent: credentials, a missing container).
     All calls may run concurrently.
     """
 
     @abstractmethod
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
-        """Read a blob, or the ``length`` bytes from ``offset`` (fewer at its end).
+        """Read a blob, or ``length`` bytes of it from ``offset`` (fewer at its end).
 
         Raises:
-            NotFound: there is no such blob.
-            InvalidInput: offset is negative, or at or beyond the end (0 never is), or length is not positive.
+            NotFound: the blob does not exist.
+            InvalidInput: ``offset`` is negative, or not 0 and not before the end, or ``length`` is not positive.
         """
 
     @abstractmethod
     async def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
-        """Write a blob whole and return its new ETag.
+        """Write a blob atomically and return its new ETag. At most one of the two conditions may be given.
 
         Raises:
-            Conflict: ``if_match`` is not the ETag of the present content (or there is none), or
-                ``if_absent`` and there is a blob already. At most one of the two conditions may be given.
+            Conflict: ``if_match`` is not the ETag of the current content, or there is no content; or ``if_absent`` is
+                set and the blob exists.
         """
 
     @abstractmethod
     async def delete(self, key: str) -> bool:
-        """Delete a blob; say whether there was one."""
+        """Delete a blob. Return whether there was one."""
 
     @abstractmethod
     async def head(self, key: str) -> BlobInfo | None:
-        """Describe a blob without reading it, or None where there is none."""
+        """Return the description of a blob without reading it, or None if there is none."""
 
     @abstractmethod
     async def list_folders(self, prefix: str = "") -> list[str]:
-        """The names directly below ``prefix`` that have blobs below them, sorted.
+        """Return the sorted names directly below ``prefix`` that have blobs below them.
 
         ``prefix`` is empty or ends in ``/``.
         """
 
     @abstractmethod
     def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every blob whose key begins with ``prefix``, in the order of their keys."""
+        """Yield all blobs whose key begins with ``prefix``, in the order of their keys."""

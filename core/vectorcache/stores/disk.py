@@ -1,4 +1,4 @@
-"""Files on a disk."""
+"""``DiskFileStore``: files on a disk."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from vectorcache.stores.threads import DEFAULT_THREADS, FileThreads
 
 
 class DiskFileStore(FileStore):
-    """Files below one folder, which belongs to this store and to this process alone.
+    """Files below one folder, which no other store or process may use.
 
-    A write goes to a temporary name and is renamed. It is not forced to the medium (fsync): what a loss of
-    power can tear is a cache entry, its reader verifies a checksum, and the entry is loaded again. Waiting
-    for the medium at each write would cost more than that ever saves.
+    A file is written under a temporary name and renamed. It is not forced to the medium (fsync): a power failure can
+    only damage a cache entry, whose reader verifies a checksum and loads the entry again. Waiting for the medium at
+    each write would cost more time.
 
-    The time of last use is the file's modification time, set by each read in the same hop to a thread; so it
-    survives a restart without an index, on file systems mounted ``noatime`` too.
+    The time of last use is the file's modification time, which each read sets. So it survives a restart without an
+    index, also on file systems mounted with ``noatime``.
 
     Args:
-        folder: where the files are; made by the first write.
-        threads: how many file calls run at once.
+        folder: folder of the files; the first write creates it.
+        threads: maximum number of concurrent file calls.
     """
 
     def __init__(self, folder: str | Path, *, threads: int = DEFAULT_THREADS) -> None:
         self._folder = Path(folder)
         self._threads = FileThreads(threads)
-        # Touched by threads; adding to, removing from and looking into a set are atomic.
+        # Shared by threads; adding to, removing from and testing a set are atomic.
         self._writing: set[str] = set()
 
     async def read(self, name: str) -> bytes | None:
-        """Return the whole file and mark it as used now, or None where there is none."""
+        """See ``FileStore.read``."""
         return await self._threads.run(_read_and_touch, self._path(name))
 
     async def map(self, name: str) -> memoryview | None:
-        """The whole file, read as it is used, or None where there is none; valid for as long as it is held."""
+        """See ``FileStore.map``."""
         return await self._threads.run(_map_and_touch, self._path(name))
 
     async def write(self, name: str, data: bytes) -> None:
-        """Create or replace a file; a reader sees the old content or the new one, never a mixture."""
+        """See ``FileStore.write``."""
         await self._threads.run(self._replace, self._path(name), data)
 
     async def delete(self, name: str) -> bool:
-        """Delete a file; say whether there was one."""
+        """See ``FileStore.delete``."""
         return await self._threads.run(_delete, self._path(name))
 
     async def list(self) -> list[FileInfo]:
-        """Every file, in no order. Leftovers of interrupted writes are removed, foreign files passed over."""
+        """See ``FileStore.list``. Foreign files are ignored."""
         return await self._threads.run(_scan, self._folder, self._writing)
 
     async def close(self) -> None:
-        """Wait for the calls that run, and end the threads."""
+        """Wait for the running calls, and stop the threads."""
         await self._threads.close()
 
     def _path(self, name: str) -> Path:
@@ -84,7 +84,7 @@ def _read_and_touch(path: Path) -> bytes | None:
 def _map_and_touch(path: Path) -> memoryview | None:
     try:
         os.utime(path)
-        # The mapping outlives its file object, which would hold a descriptor.
+        # The mapping remains valid after its file is closed, which releases the descriptor.
         with pa.memory_map(str(path)) as file:
             return memoryview(file.read_buffer())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

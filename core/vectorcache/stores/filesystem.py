@@ -1,4 +1,4 @@
-"""What the two stores on a file system share: files made real by a rename, and walking a tree."""
+"""Code shared by the stores on a file system: files that are published by a rename, and walking a tree."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from uuid import uuid4
 from vectorcache.stores.names import is_part
 
 TEMPORARY_SUFFIX = ".tmp"
-"""Temporary names begin with a dot too, which no name of ours does."""
+"""Suffix of temporary names. These also begin with a dot, which names of files and blobs never do."""
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new temporary name in the folder of ``path``, thus on its file system, as a rename needs."""
+    """Return a new temporary name in the folder of ``path``. A rename needs both on the same file system."""
     return path.parent / f".{uuid4().hex}{TEMPORARY_SUFFIX}"
 
 
 @contextmanager
 def written(temporary: Path, data: bytes, *, sync: bool = False) -> Iterator[None]:
-    """Write a temporary file, through to the medium if ``sync``; it is gone after the block."""
+    """Write a temporary file, which is deleted after the block if it still exists. ``sync`` forces it to the medium."""
     try:
         descriptor = _create(temporary)
         with open(descriptor, "wb", buffering=0) as file:
@@ -44,14 +44,14 @@ def _create(path: Path) -> int:
 
 def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
-    while rest:  # one call writes less than was asked for beyond 2 GiB, and on a disk that fills up
+    while rest:  # a call may write only a part: at most 2 GiB, and less on a full disk
         rest = rest[os.write(descriptor, rest) :]
 
 
 def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every file below a folder, with its name; hidden files too, hidden and foreign folders not.
+    """Yield every file below a folder, with its name. Includes hidden files, but skips hidden and foreign folders.
 
-    What vanishes meanwhile is passed over, and a missing folder is an empty one.
+    Folders that are deleted in the meantime are skipped, and a missing folder counts as empty.
     """
     for entry in _entries(folder):
         if not entry.is_dir(follow_symlinks=False):
@@ -61,7 +61,7 @@ def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]
 
 
 def folders(folder: Path) -> list[str]:
-    """The names of the folders directly in a folder, without hidden and foreign ones."""
+    """Return the names of the folders directly in a folder, without hidden and foreign ones."""
     return [
         entry.name
         for entry in _entries(folder)
@@ -78,7 +78,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def stat_of(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What is known of a file, or None if it vanished meanwhile."""
+    """Return the status of a file, or None if it was deleted in the meantime."""
     try:
         return entry.stat(follow_symlinks=False)
     except FileNotFoundError:

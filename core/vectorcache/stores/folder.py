@@ -1,4 +1,4 @@
-"""Blobs in a folder."""
+"""``FolderBlobStore``: blobs in a folder."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from vectorcache.stores.names import (
 from vectorcache.stores.threads import DEFAULT_THREADS, FileThreads
 
 LOCKS = 64
-"""Keys share this many lock files, so that there is neither one file per key nor one queue for all."""
+"""Number of lock files, which the keys share: a compromise between one file per key and one lock for all keys."""
 
 LOCK_POLL_SECONDS = 0.002
-"""How often a lock is asked for again: a holder only checks and renames, which takes far less."""
+"""Seconds between two attempts to take a lock. Its holder only checks and renames, which takes much less time."""
 
 
 class FolderBlobStore(BlobStore):
-    """Blobs as files below one folder of a local file system, for any number of processes.
+    """Blobs as files below one folder of a local file system, shared by any number of processes.
 
-    Content is written to a temporary name, forced to the medium (this may be the only copy), then renamed, so
-    that readers need no lock. Writers and deleters of a key hold its lock file while they look and rename:
-    conditional writes are atomic between processes too. An ETag is made of modification time, size and
-    inode; the lock's holder sets a time later than the replaced content's, so no ETag ever comes again.
+    Content is written under a temporary name, forced to the medium (it may be the only copy) and renamed, so that
+    readers need no lock. Writers and deleters of a key hold its lock file while they check the condition and rename,
+    so conditional writes are atomic between processes too. An ETag consists of modification time, size and inode. The
+    holder of the lock sets a later time than that of the replaced content, so no ETag is used twice.
 
-    A file system's limit holds: no key is a folder of another one (``InvalidInput``).
+    A limit of file systems applies: a key cannot be a folder of another key (``InvalidInput``).
 
     Args:
-        folder: where the blobs are; made by the first write.
-        threads: how many file calls run at once.
-        lock_seconds: how long a writer waits for another one's lock before ``DeadlineExceeded``.
-        clock_ns: the time for ETags, in nanoseconds since the epoch.
+        folder: folder of the blobs; the first write creates it.
+        threads: maximum number of concurrent file calls.
+        lock_seconds: seconds that a writer waits for a lock before it raises ``DeadlineExceeded``.
+        clock_ns: returns the time for ETags, in nanoseconds since the epoch.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FolderBlobStore(BlobStore):
         self._threads = FileThreads(threads)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
-        """Read a blob, or the ``length`` bytes from ``offset`` (fewer at its end)."""
+        """See ``BlobStore.get``."""
         check_key(key)
         check_range(offset, length)
         return await self._threads.run(self._read, key, offset, length)
@@ -72,35 +72,35 @@ class FolderBlobStore(BlobStore):
     async def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
-        """Write a blob whole and return its new ETag."""
+        """See ``BlobStore.put``."""
         check_key(key)
         check_conditions(if_match, if_absent)
         return await self._threads.run(self._write, key, data, if_match, if_absent)
 
     async def delete(self, key: str) -> bool:
-        """Delete a blob; say whether there was one."""
+        """See ``BlobStore.delete``."""
         check_key(key)
         return await self._threads.run(self._delete, key)
 
     async def head(self, key: str) -> BlobInfo | None:
-        """Describe a blob without reading it, or None where there is none."""
+        """See ``BlobStore.head``."""
         check_key(key)
         status = await self._threads.run(_status, self._folder / key)
         return None if status is None else _info(key, status)
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        """The names directly below ``prefix`` that have blobs below them, sorted."""
+        """See ``BlobStore.list_folders``."""
         check_folder(prefix)
         return await self._threads.run(_folders_below, self._folder / prefix)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every blob whose key begins with ``prefix``, in the order of their keys."""
+        """See ``BlobStore.list``."""
         check_prefix(prefix)
         for info in await self._threads.run(_blobs_below, self._folder, prefix):
             yield info
 
     async def close(self) -> None:
-        """Wait for the calls that run, and end the threads."""
+        """Wait for the running calls, and stop the threads."""
         await self._threads.close()
 
     def _read(self, key: str, offset: int, length: int | None) -> Blob:
@@ -123,7 +123,9 @@ class FolderBlobStore(BlobStore):
                 _check(key, present, if_match, if_absent)
                 return self._publish(temporary, path, present)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise InvalidInput("key", key, "a key that is no folder of another key, nor below one") from error
+            raise InvalidInput(
+                "key", key, "a key that is not a folder of another key, nor below one"
+            ) from error
 
     def _publish(self, temporary: Path, path: Path, present: os.stat_result | None) -> str:
         now = self._clock_ns()
@@ -151,7 +153,7 @@ class FolderBlobStore(BlobStore):
             self._acquire(descriptor, key)
             yield
         finally:
-            os.close(descriptor)  # which releases it; so does the end of the process
+            os.close(descriptor)  # releases the lock, as does the end of the process
 
     def _acquire(self, descriptor: int, key: str) -> None:
         deadline = time.monotonic() + self._lock_seconds
@@ -160,16 +162,16 @@ class FolderBlobStore(BlobStore):
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
-                    message = f"blob {key!r} is locked by another writer for {self._lock_seconds:g} s"
+                    message = f"blob {key!r} has been locked by another writer for {self._lock_seconds:g} s"
                     raise DeadlineExceeded(message) from error
                 time.sleep(LOCK_POLL_SECONDS)
 
 
 def _check(key: str, present: os.stat_result | None, if_match: str | None, if_absent: bool) -> None:
     if if_absent and present is not None:
-        raise Conflict(f"blob {key!r} exists already")
+        raise Conflict(f"blob {key!r} already exists")
     if if_match is not None and (present is None or _etag(present) != if_match):
-        raise Conflict(f"blob {key!r} is not the one expected")
+        raise Conflict(f"blob {key!r} does not have the expected ETag")
 
 
 def _blobs_below(root: Path, prefix: str) -> list[BlobInfo]:
@@ -183,7 +185,7 @@ def _blobs_below(root: Path, prefix: str) -> list[BlobInfo]:
 
 
 def _folders_below(folder: Path) -> list[str]:
-    # A folder whose last blob was deleted stays behind: only one with a blob counts.
+    # A folder remains after its last blob is deleted, so only folders with a blob count.
     return sorted(
         name for name in folders(folder) if any(is_part(entry.name) for _, entry in walk(folder / name))
     )

@@ -1,4 +1,4 @@
-"""Files and blobs in memory: for tests, and for a laptop that needs nothing to last."""
+"""Files and blobs in memory, for tests and for local trials without persistent data."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vectorcache.stores.names import (
 
 
 class MemoryFileStore(FileStore):
-    """Files in memory. ``clock`` gives the time of use in seconds since the epoch."""
+    """Files in memory. ``clock`` returns the time of use in seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._files: dict[str, tuple[bytes, float]] = {}
 
     async def read(self, name: str) -> bytes | None:
-        """Return the whole file and mark it as used now, or None where there is none."""
+        """See ``FileStore.read``."""
         check_name(name)
         if name not in self._files:
             return None
@@ -37,37 +37,37 @@ class MemoryFileStore(FileStore):
         return data
 
     async def map(self, name: str) -> memoryview | None:
-        """The whole file, or None where there is none."""
+        """See ``FileStore.map``."""
         data = await self.read(name)
         return None if data is None else memoryview(data)
 
     async def write(self, name: str, data: bytes) -> None:
-        """Create or replace a file."""
+        """See ``FileStore.write``."""
         check_name(name)
         self._files[name] = (data, self._clock())
 
     async def delete(self, name: str) -> bool:
-        """Delete a file; say whether there was one."""
+        """See ``FileStore.delete``."""
         check_name(name)
         return self._files.pop(name, None) is not None
 
     async def list(self) -> list[FileInfo]:
-        """Every file, in no order."""
+        """See ``FileStore.list``."""
         return [FileInfo(name, len(data), used_at) for name, (data, used_at) in self._files.items()]
 
     async def close(self) -> None:
-        """Nothing is held that needs it."""
+        """See ``FileStore.close``."""
 
 
 class MemoryBlobStore(BlobStore):
-    """Blobs in memory. No call waits for anything, so each is atomic on its event loop."""
+    """Blobs in memory. No call awaits anything, so each is atomic on its event loop."""
 
     def __init__(self) -> None:
         self._blobs: dict[str, Blob] = {}
         self._versions = itertools.count(1)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
-        """Read a blob, or the ``length`` bytes from ``offset`` (fewer at its end)."""
+        """See ``BlobStore.get``."""
         check_key(key)
         check_range(offset, length)
         blob = self._blobs.get(key)
@@ -80,37 +80,37 @@ class MemoryBlobStore(BlobStore):
     async def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
-        """Write a blob whole and return its new ETag."""
+        """See ``BlobStore.put``."""
         check_key(key)
         check_conditions(if_match, if_absent)
         present = self._blobs.get(key)
         if if_absent and present is not None:
-            raise Conflict(f"blob {key!r} exists already")
+            raise Conflict(f"blob {key!r} already exists")
         if if_match is not None and (present is None or present.etag != if_match):
-            raise Conflict(f"blob {key!r} is not the one expected")
+            raise Conflict(f"blob {key!r} does not have the expected ETag")
         etag = f'"{next(self._versions)}"'
         self._blobs[key] = Blob(data, etag)
         return etag
 
     async def delete(self, key: str) -> bool:
-        """Delete a blob; say whether there was one."""
+        """See ``BlobStore.delete``."""
         check_key(key)
         return self._blobs.pop(key, None) is not None
 
     async def head(self, key: str) -> BlobInfo | None:
-        """Describe a blob without reading it, or None where there is none."""
+        """See ``BlobStore.head``."""
         check_key(key)
         blob = self._blobs.get(key)
         return None if blob is None else BlobInfo(key, len(blob.data), blob.etag)
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        """The names directly below ``prefix`` that have blobs below them, sorted."""
+        """See ``BlobStore.list_folders``."""
         check_folder(prefix)
         below = (key.removeprefix(prefix) for key in self._blobs if key.startswith(prefix))
         return sorted({rest.partition("/")[0] for rest in below if "/" in rest})
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every blob whose key begins with ``prefix``, in the order of their keys."""
+        """See ``BlobStore.list``."""
         check_prefix(prefix)
         found = [
             BlobInfo(key, len(blob.data), blob.etag)
@@ -121,4 +121,4 @@ class MemoryBlobStore(BlobStore):
             yield info
 
     async def close(self) -> None:
-        """Nothing is held that needs it."""
+        """See ``BlobStore.close``."""

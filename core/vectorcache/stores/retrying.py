@@ -17,22 +17,22 @@ from vectorcache.stores.base import Blob, BlobInfo, BlobStore
 T = TypeVar("T")
 
 LIST_PAGE = 1000
-"""Blobs that one call of a listing collects; a failure repeats at most this much."""
+"""Number of blobs in one page of a listing. A retry repeats at most one page."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often to try, and how long.
+    """Bounds on the number of attempts and on their time.
 
-    After attempt n comes a random wait between 0 and ``min(max_wait, first_wait * 2 ** (n - 1))`` seconds:
-    exponential back-off with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS, 2015).
+    Attempt n is followed by a random wait between 0 and ``min(max_wait, first_wait * 2 ** (n - 1))`` seconds:
+    exponential backoff with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS, 2015).
 
     Attributes:
-        attempts: tries of one call, the first included.
-        attempt_timeout: seconds for each try.
-        deadline: seconds for the call: all of its tries and waits.
-        first_wait: seconds; the upper bound of the wait after the first try.
-        max_wait: seconds; no upper bound of a wait is larger.
+        attempts: maximum number of attempts of one call, including the first.
+        attempt_timeout: seconds for each attempt.
+        deadline: seconds for the call, including all attempts and waits.
+        first_wait: upper bound in seconds of the wait after the first attempt.
+        max_wait: maximum in seconds of this upper bound after later attempts.
     """
 
     attempts: int = 5
@@ -54,20 +54,20 @@ class RetryPolicy:
                 raise InvalidInput(field, seconds, "more than 0 seconds")
 
     def wait(self, attempt: int, rng: random.Random) -> float:
-        """Seconds to wait after the failure of an attempt, counted from 1."""
-        exponent = min(attempt - 1, 60)  # beyond any use, and within what a float can hold
+        """Return the seconds to wait after a failed attempt, counted from 1."""
+        exponent = min(attempt - 1, 60)  # larger than any useful value, but without an overflow
         return rng.uniform(0.0, min(self.max_wait, self.first_wait * 2.0**exponent))
 
 
 @dataclass(slots=True)
 class RetryCounts:
-    """What a ``RetryingBlobStore`` has been through.
+    """The counters of a ``RetryingBlobStore``.
 
     Attributes:
-        calls: calls made to it; each page of a listing is one.
-        retries: tries after the first one of a call.
-        timeouts: tries and calls whose time ran out.
-        failures: calls that failed with ``Unavailable`` in the end.
+        calls: number of calls; each page of a listing is a call.
+        retries: number of attempts after the first one of a call.
+        timeouts: number of attempts and calls that exceeded their time.
+        failures: number of calls that failed with ``Unavailable`` after all attempts.
     """
 
     calls: int = 0
@@ -77,17 +77,21 @@ class RetryCounts:
 
 
 class RetryingBlobStore(BlobStore):
-    """A blob store that tries again what was ``Unavailable``, within bounds, and nothing else.
+    """A blob store that retries calls that raise ``Unavailable``, within bounds, and no others.
 
-    A try that failed may have been done all the same. So when a later try of a conditional ``put`` meets a
-    ``Conflict``, the blob is read back: if it is what was to be written, that is success. (Another writer of
-    the very same bytes is then taken for ourselves: who loses such a race has lost nothing.) A ``delete``
-    that was tried again may say that there was none because an earlier try removed it.
+    An attempt that failed may still have taken effect:
+
+    1. The first attempt of a conditional ``put`` writes the blob, but its answer is lost.
+    2. The second attempt raises ``Conflict``, because the blob has a new ETag.
+    3. The blob is read back. If its content is the one to write, the call succeeds.
+
+    In step 3 another writer may have written the same bytes. The call succeeds in that case too, which is harmless. A
+    retried ``delete`` may return False because an earlier attempt deleted the blob.
 
     Args:
-        inner: the store to call; closed with this one.
-        policy: bounds of attempts and time.
-        sleep: waits for the seconds given.
+        inner: the store to call. It is closed with this one.
+        policy: bounds on attempts and time.
+        sleep: waits for a number of seconds.
         rng: source of the jitter.
     """
 
@@ -106,13 +110,13 @@ class RetryingBlobStore(BlobStore):
         self.counts = RetryCounts()
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Blob:
-        """Read a blob, or the ``length`` bytes from ``offset`` (fewer at its end)."""
+        """See ``BlobStore.get``."""
         return await self._call(f"get {key}", lambda: self._inner.get(key, offset=offset, length=length))
 
     async def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
-        """Write a blob whole and return its new ETag."""
+        """See ``BlobStore.put``."""
         tries = 0
 
         async def attempt() -> str:
@@ -123,26 +127,26 @@ class RetryingBlobStore(BlobStore):
             except Conflict as conflict:
                 if tries == 1:
                     raise
-                return await self._etag_if_ours(key, data, conflict)
+                return await self._etag_if_written(key, data, conflict)
 
         return await self._call(f"put {key}", attempt)
 
     async def delete(self, key: str) -> bool:
-        """Delete a blob; say whether there was one."""
+        """See ``BlobStore.delete``."""
         return await self._call(f"delete {key}", lambda: self._inner.delete(key))
 
     async def head(self, key: str) -> BlobInfo | None:
-        """Describe a blob without reading it, or None where there is none."""
+        """See ``BlobStore.head``."""
         return await self._call(f"head {key}", lambda: self._inner.head(key))
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        """The names directly below ``prefix`` that have blobs below them, sorted."""
+        """See ``BlobStore.list_folders``."""
         return await self._call(f"list folders of {prefix}", lambda: self._inner.list_folders(prefix))
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        """Every blob whose key begins with ``prefix``, in the order of their keys.
+        """See ``BlobStore.list``.
 
-        Deadlines are for each page of ``LIST_PAGE`` blobs; the time that the caller takes does not count.
+        The deadline applies to each page of ``LIST_PAGE`` blobs, without the time that the caller takes.
         """
         listing = _Listing(self._inner, prefix)
         while page := await self._call(f"list {prefix}", listing.next_page):
@@ -167,7 +171,7 @@ class RetryingBlobStore(BlobStore):
             raise
 
     def _retrying(self) -> AsyncRetrying:
-        # One for each call: it keeps the state of the call.
+        # A new object for each call, because it holds the state of the call.
         return AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             stop=stop_after_attempt(self._policy.attempts),
@@ -189,9 +193,9 @@ class RetryingBlobStore(BlobStore):
             if not scope.expired():
                 raise
             self.counts.timeouts += 1
-            raise DeadlineExceeded(f"{what}: not done within {seconds:g} s") from error
+            raise DeadlineExceeded(f"{what}: not finished within {seconds:g} s") from error
 
-    async def _etag_if_ours(self, key: str, data: bytes, conflict: Conflict) -> str:
+    async def _etag_if_written(self, key: str, data: bytes, conflict: Conflict) -> str:
         try:
             present = await self._inner.get(key)
         except NotFound:
@@ -202,7 +206,7 @@ class RetryingBlobStore(BlobStore):
 
 
 class _Listing:
-    """A listing in pages; after a failure the next page begins behind the last blob that was handed out."""
+    """A listing in pages. After a failure, the next page begins after the last blob of the previous page."""
 
     def __init__(self, store: BlobStore, prefix: str) -> None:
         self._store = store

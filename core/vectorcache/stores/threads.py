@@ -13,31 +13,31 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_THREADS = 8
-"""Enough to keep a disk's queue busy; more only compete for the interpreter."""
+"""Default number of threads. They keep a disk's queue busy; more would only compete for the interpreter."""
 
 
 class FileThreads:
-    """Runs blocking file calls off the event loop, at most ``threads`` at once; others wait."""
+    """A pool of ``threads`` threads that runs blocking file calls. Further calls wait."""
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="files")
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call in a thread; an error of the operating system becomes ``Unavailable``.
+        """Call a function in a thread. An ``OSError`` becomes ``Unavailable``.
 
-        A caller that is cancelled does not wait on; the call itself ends undisturbed.
+        If the caller is cancelled, it returns at once, but a call that is running continues.
         """
 
         def guarded() -> T:
             try:
                 return call(*args, **kwargs)
             except VectorCacheError:
-                raise  # DeadlineExceeded is a TimeoutError, and that is an OSError
+                raise  # DeadlineExceeded is a TimeoutError, which is an OSError
             except OSError as error:
                 raise Unavailable(f"file system: {error}") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, guarded)
 
     async def close(self) -> None:
-        """Wait for the calls that run, and end the threads."""
+        """Wait for the running calls, and stop the threads."""
         await asyncio.to_thread(self._executor.shutdown)

@@ -1,4 +1,4 @@
-"""From a URL and a mapping of credentials to a blob store."""
+"""Opening of a blob store by a URL and a mapping of credentials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CONTAINER = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 def open_blob_store(
     url: str, environment: Mapping[str, str], *, policy: RetryPolicy | None = None
 ) -> RetryingBlobStore:
-    """Open the blob store that a URL names, with deadlines and retries around it.
+    """Open the blob store of a URL, with deadlines and retries.
 
     ==================================== ==================================================================
     ``memory://``                        an empty ``MemoryBlobStore``
@@ -41,18 +41,17 @@ def open_blob_store(
     ``azure://container/prefix``         the same, in the account of the connection string
     ==================================== ==================================================================
 
-    The first part of an ``azure`` URL is the account, with one exception: where
+    The first part of an ``azure`` URL is the account, with one exception: if
     ``AZURE_STORAGE_CONNECTION_STRING`` is set and the part is not its ``AccountName``, the connection string
-    names the account and the part is the container. So a URL that names its account works with every kind of
-    credential.
+    defines the account and the part is the container. So a URL with an account works with every kind of credential.
 
-    Credentials for Azure are the first of these that ``environment`` has:
-    ``AZURE_STORAGE_CONNECTION_STRING``, ``AZURE_STORAGE_KEY``, ``AZURE_STORAGE_SAS_TOKEN``; else the workload
-    identity of the pod (``AZURE_FEDERATED_TOKEN_FILE``, ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID``); else what
-    Azure's ``DefaultAzureCredential`` finds, which looks into the environment of the process itself.
+    The credential for Azure is the first of these that ``environment`` has:
+    ``AZURE_STORAGE_CONNECTION_STRING``, ``AZURE_STORAGE_KEY``, ``AZURE_STORAGE_SAS_TOKEN``, and the workload
+    identity of the pod (``AZURE_FEDERATED_TOKEN_FILE``, ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID``). Otherwise it is
+    Azure's ``DefaultAzureCredential``, which reads the environment of the process.
 
     Raises:
-        InvalidInput: the URL is none of these.
+        InvalidInput: the URL has none of these forms.
         VectorCacheError: the extra ``vectorcache[azure]`` is missing, or a credential is malformed.
     """
     return RetryingBlobStore(_open(url, environment), policy)
@@ -75,7 +74,7 @@ def _open(url: str, environment: Mapping[str, str]) -> BlobStore:
 
 @dataclass(frozen=True, slots=True)
 class _AzureLocation:
-    """``account`` is None where a connection string names it."""
+    """A place in Azure. ``account`` is None if the connection string defines it."""
 
     account: str | None
     container: str
@@ -122,6 +121,6 @@ def _account_of(connection_string: str) -> str | None:
 
 
 def _without_secrets(url: str) -> str:
-    """The URL without query and user, where secrets would be, for messages."""
+    """Return the URL without query and user, which may contain secrets, for messages."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -1,4 +1,4 @@
 """Vectors in memory: metrics, exact search, top-k, codes, and the kernels in C.
 
-Nothing here knows a file, a cache or a collection.
+This package does not depend on files, caches or collections.
 """

@@ -1,19 +1,20 @@
 """Quantized codes of 1, 2 or 4 bits per component, from which distances are estimated with a known error.
 
 A code represents the residual of a vector: the difference between it and the centroid of its cell. The residual is
-rotated at random, so that its components look normally distributed whatever the data, and each component is
+rotated at random, so that its components are about normally distributed for any data, and each component is
 replaced by the nearest of a few levels (RaBitQ, Gao & Long 2024, with the levels of Max 1960). With a unit residual
 ``r`` and its levels ``l``, ``<l, q> / <l, r>`` estimates ``<r, q>`` without bias; the standard error of the estimate
-is ``|q| sqrt(1 / cos(l, r)^2 - 1) / sqrt(d - 1)``. This gives a lower bound of
-the distance of each vector, and only vectors whose bound is low enough are compared exactly.
+is ``|q| sqrt(1 / cos(l, r)^2 - 1) / sqrt(d - 1)``. This gives a lower bound of the distance of each vector, and only
+vectors whose bound is low enough are compared exactly.
 
-For all metrics the scan orders by one *value*: the squared distance, less ``|x|^2`` for the inner product and cosine.
+For all metrics the scan orders by one *value*: the squared distance, minus ``|x|^2`` for the inner product and cosine.
 
     value = |r|^2 + |q - c|^2 - 2 <r, q - c>  [- |x|^2]
 
-``<r, q - c>`` is split into ``<r, q - m> - <r, c - m>``, where ``m`` is a centre of the whole collection: the second
-part belongs to the row, so that one set of tables per query serves all cells, and the centre keeps the numbers small
-where all vectors lie far from the origin. See ``docs/decisions/0011-codes.md`` for what was measured.
+``<r, q - c>`` is split into ``<r, q - m> - <r, c - m>``, where ``m`` is a centre of the whole collection. The second
+part does not depend on the query and is stored with the row, so that all cells share one set of tables per query. The
+centre keeps the numbers small if all vectors are far from the origin. See ``docs/decisions/0011-codes.md`` for the
+measurements.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ from vectorcache.vectors.metric import Doubles, Floats, comparable
 
 Bytes = NDArray[np.uint8]
 
-# The levels above zero that stand for a standard normal distribution with the least square error.
+# The positive levels that quantize a standard normal distribution with the least squared error.
 LEVELS = {
     1: np.array([0.7979], dtype=np.float32),
     2: np.array([0.4528, 1.5104], dtype=np.float32),
     4: np.array([0.1284, 0.3881, 0.6568, 0.9424, 1.2562, 1.6181, 2.0690, 2.7326], dtype=np.float32),
 }
 TWO_BITS_FROM = 96
-"""Number of components from which 2 bits of each need so few candidates that 4 bits would not pay."""
+"""Number of components from which 2 bits leave so few candidates that 4 bits would be slower."""
 FOUR_BITS_FROM = 24
 """Number of components below which codes save less than a fifth of the time."""
 ROUNDS = 4
 _BLOCK_ROWS, _FACTORS = 32, 3
-_ROUNDING = 2.0**-21  # of sums in float32, relative to their largest term
+_ROUNDING = 2.0**-21  # rounding error of sums in float32, relative to their largest term
 
 
 def bits_for(codes: str, dimension: int) -> int | None:
-    """Bits per component for a build's setting: "auto", "none", "1", "2" or "4"; None is no codes.
+    """Return the bits per component for a build's setting: "auto", "none", "1", "2" or "4". None means no codes.
 
     Raises:
-        InvalidInput: another setting.
+        InvalidInput: the setting has another value.
     """
     if codes == "auto":
         if dimension >= TWO_BITS_FROM:
@@ -61,13 +62,13 @@ def bits_for(codes: str, dimension: int) -> int | None:
 
 
 class Encoded(NamedTuple):
-    """Codes of rows, and the numbers from which their distances are estimated.
+    """Codes of rows, and the factors for estimates of their distances.
 
     Attributes:
-        codes: (n, w) uint8, two nibbles a byte; see ``Coder.width``.
+        codes: (n, w) uint8, two nibbles per byte; see ``Coder.width``.
         base, scale, error: (n,) float32. With ``s`` the inner product of the levels and the rotated query, and
-            ``gap`` the squared distance of query and centroid, the value is about ``base + gap - 2 scale s``, and the
-            standard error of that is ``2 error sqrt(gap)``.
+            ``gap`` the squared distance of query and centroid, the estimated value is ``base + gap - 2 scale s``, and
+            its standard error is ``2 error sqrt(gap)``.
     """
 
     codes: Bytes
@@ -78,7 +79,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Coder:
-    """Encodes the vectors of one collection.
+    """Encoder of the vectors of one collection.
 
     Attributes:
         bits: bits per component: 1, 2 or 4.
@@ -92,7 +93,7 @@ class Coder:
 
     @property
     def width(self) -> int:
-        """Bytes of a code: two nibbles each, the lower first; a nibble is 1, 2 or 4 components, the first lowest."""
+        """Bytes of a code. A byte is two nibbles, the lower first; a nibble is 1, 2 or 4 components, lowest first."""
         return code_width(len(self.centre), self.bits)
 
     def encode(self, vectors: Floats, centroids: Floats, cells: NDArray[np.integer]) -> Encoded:
@@ -105,7 +106,7 @@ class Coder:
         directions = residuals @ _rotation(dimension)
         directions /= np.maximum(norms, np.finfo(np.float32).tiny)[:, None].astype(np.float32)
         steps, levels = _nearest_levels(directions, self.bits)
-        # Never zero but for a vector that is its own centroid: there all factors are.
+        # Zero only for a vector that equals its centroid, for which all factors are zero.
         along = np.maximum(np.einsum("nd,nd->n", directions, levels, dtype=np.float64), 1e-9)
         lengths = np.einsum("nd,nd->n", levels, levels, dtype=np.float64)
         scale = norms / along
@@ -132,7 +133,7 @@ class Coder:
         cells: NDArray[np.integer],
         limits: Doubles,
     ) -> Doubles:
-        """How wide, in standard errors, the bound must be to keep each vector, for pairs of query and vector (n, d).
+        """Return the bound's width, in standard errors, that keeps each vector, for pairs of query and vector (n, d).
 
         A vector is lost if its lower bound exceeds ``limits`` (n,), the value of the k-th nearest vector.
         """
@@ -145,7 +146,7 @@ class Coder:
         return np.asarray(beyond / np.maximum(2 * encoded.error * np.sqrt(gaps), np.finfo(np.float32).tiny))
 
     def values(self, queries: Floats, vectors: Floats) -> Doubles:
-        """Exact values (n,) float64 by which the scan orders, for pairs of a query and a vector (n, d)."""
+        """Return the exact values (n,) float64 by which the scan orders, for pairs of query and vector (n, d)."""
         vectors, queries = comparable(vectors, self.metric), comparable(queries, self.metric)
         values = np.square(np.subtract(vectors, queries, dtype=np.float64)).sum(axis=1)
         if self.metric != "euclidean":
@@ -154,18 +155,18 @@ class Coder:
 
 
 def code_width(dimension: int, bits: int) -> int:
-    """Bytes of a code; each byte holds two nibbles."""
+    """Return the bytes of a code."""
     components = 8 // bits
     return -(-dimension // components)
 
 
 def row_code_bytes(dimension: int, bits: int) -> int:
-    """Bytes that a row takes in a ``section``: its code, and base, scale and error."""
+    """Return the bytes of a row in a ``section``: its code, base, scale and error."""
     return code_width(dimension, bits) + 4 * _FACTORS
 
 
 def signs(dimension: int) -> Floats:
-    """Signs (rounds, d) float32, 1 or -1, identical on every machine: SplitMix64 (Steele et al. 2014)."""
+    """Return signs (rounds, d) float32, 1 or -1, identical on every machine, by SplitMix64 (Steele et al. 2014)."""
     state = np.arange(1, ROUNDS * dimension + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -174,10 +175,10 @@ def signs(dimension: int) -> Floats:
 
 
 def rotated(vectors: Floats) -> Floats:
-    """Apply the fixed pseudo-random rotation to vectors (n, d); returns float32.
+    """Apply the fixed pseudo-random rotation to vectors (n, d), and return them as float32.
 
-    Each round changes signs and transforms (Walsh-Hadamard) as many components as the largest power of two, from
-    the first in one round, up to the last in the next: d log d steps for any d.
+    Each round changes signs and applies a Walsh-Hadamard transform to p components, where p is the largest power of two
+    up to d: the first p components in one round, and the last p in the next. This takes d log d steps for any d.
     """
     out = np.array(vectors, dtype=np.float32)
     dimension = out.shape[1]
@@ -191,20 +192,20 @@ def rotated(vectors: Floats) -> Floats:
 
 @lru_cache(maxsize=2)
 def _rotation(dimension: int) -> Floats:
-    """The rotation as a matrix (d, d): for many vectors, one product is faster than the separate steps."""
+    """Return the rotation as a matrix (d, d). For many vectors, one product is faster than the separate steps."""
     return np.ascontiguousarray(rotated(np.eye(dimension, dtype=np.float32)))
 
 
 def section_bytes(rows: int, cells: int, dimension: int, width: int) -> int:
-    """Bytes of a ``section``."""
+    """Return the bytes of a ``section``."""
     return 4 * cells * dimension + -(-rows // _BLOCK_ROWS) * _BLOCK_ROWS * (4 * _FACTORS + width)
 
 
 def section(encoded: Encoded, centroids: Floats) -> bytes:
-    """The bytes of a chunk that the scan reads: the centroids (c, d) of its cells, then blocks of 32 rows.
+    """Return the bytes that a scan by codes reads: the centroids (c, d) of a chunk's cells, then blocks of 32 rows.
 
-    A block is base, scale and error of its rows, float32, then for each byte of a code the rows' bytes. Rows that
-    only fill the last block have an infinite base.
+    A block has the base, scale and error of its rows, float32, and then, for each byte of a code, that byte of each
+    row. Rows that only pad the last block have an infinite base.
     """
     rows, width = encoded.codes.shape
     count = -(-rows // _BLOCK_ROWS)
@@ -234,7 +235,7 @@ def unpacked(codes: Bytes, bits: int, dimension: int) -> Floats:
 
 
 def _nearest_levels(directions: Floats, bits: int) -> tuple[Bytes, Floats]:
-    """For components (n, d) of vectors of length one: numbers of the nearest levels, ascending, and the levels."""
+    """Return, for components (n, d) of unit vectors, the numbers of the nearest levels, and the levels."""
     positive = LEVELS[bits]
     sizes = np.abs(directions)
     steps = np.zeros(directions.shape, dtype=np.uint8)

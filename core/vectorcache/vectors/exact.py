@@ -22,23 +22,23 @@ from vectorcache.vectors.metric import (
 from vectorcache.vectors.native import kernel
 from vectorcache.vectors.topk import Rows, select_nearest
 
-_SPARE = 4  # candidates beyond k: room for near ties
-_CACHED_BYTES = 1 << 20  # of vectors that stay in a processor's own cache
-_BLOCK_BYTES = 32 << 20  # of float32 scores that a batch holds at a time
+_SPARE = 4  # candidates in addition to k, for near ties
+_CACHED_BYTES = 1 << 20  # size of vectors that stay in the processor's cache
+_BLOCK_BYTES = 32 << 20  # size of the float32 scores of a batch that are held at a time
 
 
 class SearchResult(NamedTuple):
-    """Indices int64 and distances float64 of the nearest, nearest first: (m,) of one query, (b, m) of a batch."""
+    """Indices int64 and distances float64, nearest first: (m,) for one query, (b, m) for a batch."""
 
     indices: Rows
     distances: Doubles
 
 
 class VectorSearch(ABC):
-    """Finds the vectors nearest to a query. Safe to share between threads.
+    """Search for the vectors nearest to a query. Safe to share between threads.
 
     Args:
-        k: how many a search returns unless it says otherwise.
+        k: default number of neighbours.
     """
 
     def __init__(self, k: int) -> None:
@@ -47,21 +47,21 @@ class VectorSearch(ABC):
     @property
     @abstractmethod
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of vectors."""
+        """Return the number of vectors."""
 
     def search(self, queries: ArrayLike, k: int | None = None) -> SearchResult:
-        """The k nearest of one query (d,) or of each of a batch (b, d).
+        """Return the k nearest vectors of one query (d,) or of each query of a batch (b, d).
 
         Args:
             queries: finite numbers.
-            k: how many; None takes the search's own setting. More than there are vectors gives them all.
+            k: number of neighbours; None takes the default. All vectors are returned if there are fewer.
 
         Raises:
-            InvalidInput: ``k`` is less than 1, or the queries are of a wrong shape, NaN or infinite.
+            InvalidInput: ``k`` is less than 1, or the queries have a wrong shape, NaN or infinity.
         """
         k = min(self._k if k is None else check_k(k), len(self))
         batch, single = as_queries(queries, self.dimension)
@@ -70,26 +70,26 @@ class VectorSearch(ABC):
 
     @abstractmethod
     def search_checked(self, queries: Floats, k: int) -> SearchResult:
-        """``search`` of a batch (b, d), float32 and C-contiguous, that was checked already; k from 1 to all."""
+        """Search a checked batch (b, d), float32 and C-contiguous; k is from 1 to the number of vectors."""
 
     def chosen(self, queries: Floats, k: int) -> NDArray[np.int32]:
-        """The indices (b, k) of ``search_checked`` in ascending order."""
+        """Return the indices (b, k) of ``search_checked`` in ascending order."""
         return np.sort(self.search_checked(queries, k).indices, axis=1).astype(np.int32)
 
     def work(self) -> float:
-        """About how long the search of one query takes, in multiplications."""
+        """Return the approximate cost of one query, in multiplications."""
         return float(len(self) * self.dimension)
 
 
 class ExactVectorSearch(VectorSearch):
-    """Compares each query with every vector; its answers equal brute force in float64, order and distance.
+    """Search that compares each query with all vectors. Order and distances equal those of brute force in float64.
 
-    Equal distances come in the order of the vectors' indices.
+    Equal distances are in the order of the vectors' indices.
 
     Args:
-        vectors: (n, d), n >= 1; held as float32, and not copied where they are that already and aligned.
+        vectors: (n, d), n >= 1. They are held as float32, without a copy if they are aligned float32.
         metric: "euclidean", "cosine" (distance ``1 - cos``) or "dot" (distance ``-x.q``).
-        k: how many a search returns unless it says otherwise.
+        k: default number of neighbours.
     """
 
     def __init__(self, vectors: ArrayLike, metric: str = "euclidean", k: int = 10) -> None:
@@ -104,7 +104,7 @@ class ExactVectorSearch(VectorSearch):
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
@@ -119,7 +119,7 @@ class ExactVectorSearch(VectorSearch):
         return SearchResult(indices, np.array([one.distances for one in found]).reshape(len(queries), k))
 
     def chosen(self, queries: Floats, k: int) -> NDArray[np.int32]:
-        """See ``VectorSearch.chosen``: in half the time, since most rows are told apart in float32."""
+        """See ``VectorSearch.chosen``. Takes half the time of ``search_checked``: float32 decides most rows."""
         chosen = [self._chosen(block, k) for block in self._blocks(queries)]
         return chosen[0] if len(chosen) == 1 else np.concatenate([np.empty((0, k), dtype=np.int32), *chosen])
 
@@ -134,7 +134,7 @@ class ExactVectorSearch(VectorSearch):
         )
 
     def _blocks(self, batch: Floats) -> list[Floats]:
-        """Cut a batch so that the scores of one block stay within bounds."""
+        """Divide a batch so that the size of the scores of each block is bounded."""
         size = max(1, _BLOCK_BYTES // (4 * len(self)))
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
@@ -158,21 +158,20 @@ class ExactVectorSearch(VectorSearch):
         return [self._nearest(row, query, k) for row, query in zip(scores, queries, strict=True)]
 
     def _dots_of_many(self, queries: Floats) -> Floats | None:
-        """Inner products, where the kernel would take longer for them.
+        """Return inner products computed by BLAS, or None if the kernel computes them faster.
 
-        One query waits for memory whoever multiplies, and the kernel selects on its way. Many share what BLAS
-        reads, except where vectors stay in the processor's cache.
+        A single query is bound by memory bandwidth in both cases, and the kernel also selects in the same pass. For
+        many queries BLAS reads each vector only once. This saves nothing if the vectors stay in the processor's cache.
         """
         if len(queries) == 1 or self._vectors.nbytes <= _CACHED_BYTES:
             return None
         return self._dots(self._metric.prepare(queries))
 
     def _dots(self, prepared: Floats) -> Floats:
-        """Inner products (b, n) of prepared queries with all vectors."""
+        """Return the inner products (b, n) of prepared queries with all vectors."""
         with multiplying():
-            if (
-                len(prepared) == 1
-            ):  # a product of matrix and vector is faster than one with a matrix of one row
+            # A product of matrix and vector is faster than one with a matrix of one row.
+            if len(prepared) == 1:
                 return np.asarray(np.dot(self._vectors, prepared[0])[None])
             return np.asarray(prepared @ self._vectors.T)
 
@@ -188,7 +187,7 @@ class ExactVectorSearch(VectorSearch):
 
 
 def check_k(k: int, field: str = "k", most: int | None = None) -> int:
-    """Return ``k``, or raise ``InvalidInput`` where it is not a whole number from 1 (to ``most``)."""
+    """Return ``k``. Raises ``InvalidInput`` if it is not a whole number from 1 (to ``most``)."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 or (most is not None and k > most):
         allowed = "a whole number of at least 1" if most is None else f"a whole number from 1 to {most}"
         raise InvalidInput(field, k, allowed)
@@ -196,7 +195,7 @@ def check_k(k: int, field: str = "k", most: int | None = None) -> int:
 
 
 def as_queries(queries: ArrayLike, dimension: int, field: str = "query") -> tuple[Floats, bool]:
-    """Check queries and bring them to (b, d) float32; also say whether it was a single one, (d,)."""
+    """Check queries and return them as (b, d) float32, and whether the input was a single query (d,)."""
     array = as_floats(queries, field)
     single = array.ndim == 1
     return as_vectors(array[None] if single else array, field, dimension=dimension), single

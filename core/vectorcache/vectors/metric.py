@@ -1,8 +1,9 @@
-"""What "near" means: Euclidean distance, cosine distance and dot product.
+"""Metrics: Euclidean distance, cosine distance and dot product. Checks and conversions of vectors.
 
-Each metric has two forms. The *fast form* is float32, one BLAS product for all rows, and good enough to say
-which rows may be among the nearest. The *direct form* is float64 on those few rows, and is what callers see.
-``Metric.slack`` bounds how far the two can be apart, so that a caller can prove that it missed nothing.
+Each metric has two forms. The *fast form* is computed in float32, by one BLAS product for all rows. It is accurate
+enough to find the rows that may be among the nearest. The *direct form* is computed in float64 for these few rows, and
+is the distance that callers get. ``Metric.slack`` bounds the difference of the two, so that a caller can prove that no
+row is missing.
 """
 
 from __future__ import annotations
@@ -23,62 +24,62 @@ MAX_MAGNITUDE = 1e16
 """Largest allowed absolute value of a component: squares and their sums stay finite in float32."""
 MAX_DIMENSION = 65_536
 SMALLEST_NORM = 1e-25
-"""Under cosine a shorter vector counts as zero: float32 keeps too little of its direction."""
+"""Under cosine a shorter vector counts as zero, because float32 does not represent its direction well enough."""
 
-_NUMBERS = "numbers, as many in each vector"
+_NUMBERS = "vectors of numbers, all of the same length"
 _CACHE_LINE = 64
 _UNIT_ROUNDOFF = 2.0**-24
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
 class Metric(ABC):
-    """One notion of distance; smaller is nearer. Stateless, so safe to share between threads."""
+    """A distance; smaller is nearer. Stateless, so safe to share between threads."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def row_terms(self, vectors: Floats) -> Floats:
-        """What the fast form needs to know of each row, (n, d) float32 -> (n,) float32."""
+        """Return the term of each row in the fast form: (n, d) float32 -> (n,) float32."""
 
     @abstractmethod
     def prepare(self, queries: Floats) -> Floats:
-        """Bring queries, (..., d) float32, into the form whose inner products ``fast`` takes."""
+        """Convert queries, (..., d) float32, into the form whose inner products ``fast`` takes."""
 
     def widen(self, queries: Floats) -> Doubles:
-        """Queries (b, d) as a direct form that compares row by row takes them, float64."""
+        """Return queries (b, d) as float64, in the form that a row-by-row direct form takes."""
         return queries.astype(np.float64)
 
     @abstractmethod
     def fast(self, dots: Floats, terms: Floats) -> Floats:
-        """Turn inner products, (..., n) float32, in place into values that order rows as the distance does."""
+        """Convert inner products, (..., n) float32, in place into values with the same order as the distances."""
 
     @abstractmethod
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
-        """Distances of rows (m, d) from one query (d,), computed in float64 without cancellation.
+        """Return the distances of rows (m, d) from one query (d,), computed in float64 without cancellation.
 
-        A row's distance is the same to the last bit whatever rows stand beside it, which a BLAS product of a
-        matrix and a vector does not promise: copies of a row are known by that.
+        The distance of a row does not depend on the other rows, even in the last bit, so copies of a row have equal
+        distances. A BLAS product of a matrix and a vector does not guarantee this.
         """
 
     @abstractmethod
     def _fast_of(self, distance: float, length: float) -> float:
-        """What the fast form would be, without rounding, of a row at ``distance`` from a query of this length."""
+        """Return the exact fast form of a row at ``distance`` from a query of norm ``length``."""
 
     @abstractmethod
     def _scale(self, length: float, largest_norm: float) -> float:
-        """The size of the numbers that the fast form adds up: its rounding error is relative to this."""
+        """Return the magnitude of the terms of the fast form, to which its rounding error is relative."""
 
     def bound(self, distance: float, query: Floats, largest_norm: float) -> float:
-        """The largest fast value that a row at ``distance`` or nearer can have got, rounding included."""
+        """Return the largest fast value, including rounding, of a row at ``distance`` or nearer."""
         length = norm(query)
         return self._fast_of(distance, length) + self._slack(len(query), length, largest_norm)
 
     def slack(self, query: Floats, largest_norm: float) -> float:
-        """A bound of the fast form's absolute error for rows of norm at most ``largest_norm``.
+        """Return a bound on the fast form's absolute error, for rows of norm at most ``largest_norm``.
 
-        An inner product loses at most d roundings in whatever order it is summed (Jeannerod & Rump, "Improved
-        error bounds for inner products in floating-point arithmetic", 2013), and a matrix product does sum one
-        by one; 8 are for what is done before and after. The second term is underflow.
+        The error of an inner product is at most d roundings, in any order of summation (Jeannerod & Rump, "Improved
+        error bounds for inner products in floating-point arithmetic", 2013), and a matrix product may sum one by one.
+        8 more roundings are for the steps before and after. The second term is for underflow.
         """
         return self._slack(len(query), norm(query), largest_norm)
 
@@ -93,50 +94,50 @@ class Euclidean(Metric):
     name = "euclidean"
 
     def row_terms(self, vectors: Floats) -> Floats:
-        """Half of each row's squared norm."""
+        """Return half of each row's squared norm."""
         return np.asarray(np.einsum("ij,ij->i", vectors, vectors) * np.float32(0.5))
 
     def prepare(self, queries: Floats) -> Floats:
-        """Queries as they are."""
+        """Return the queries unchanged."""
         return queries
 
     def fast(self, dots: Floats, terms: Floats) -> Floats:
-        """``terms - dots``."""
+        """Return ``terms - dots``."""
         return np.subtract(terms, dots, out=dots)
 
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
-        """Square root of the summed squares of the differences."""
+        """Return the square roots of the summed squares of the differences."""
         difference = np.subtract(vectors, query, dtype=np.float64)
         return np.asarray(np.sqrt(np.vecdot(difference, difference)))
 
     def _fast_of(self, distance: float, length: float) -> float:
-        """``(distance^2 - |q|^2) / 2``."""
+        """Return ``(distance^2 - |q|^2) / 2``."""
         return 0.5 * (distance * distance - length * length)
 
     def _scale(self, length: float, largest_norm: float) -> float:
-        """``|x|^2 / 2 + |x| |q|``."""
+        """Return ``|x|^2 / 2 + |x| |q|``."""
         return largest_norm * (0.5 * largest_norm + length)
 
 
 class Cosine(Metric):
-    """``1 - cos(x, q)``; 1 from and to a vector that is zero. Fast form: ``-x.q / |x|`` with q of length one."""
+    """``1 - cos(x, q)``, or 1 if x or q is zero. Fast form: ``-x.q / |x|`` with q of length one."""
 
     name = "cosine"
 
     def row_terms(self, vectors: Floats) -> Floats:
-        """Minus one over each row's norm, 0 for a row that is zero."""
+        """Return ``-1 / |x|`` of each row, or 0 for a row that is zero."""
         norms = row_norms(vectors)
         return np.where(norms < SMALLEST_NORM, 0.0, -1.0 / np.maximum(norms, SMALLEST_NORM)).astype(
             np.float32
         )
 
     def prepare(self, queries: Floats) -> Floats:
-        """Queries scaled to length one."""
+        """Return the queries scaled to length one."""
         norms = row_norms(np.atleast_2d(queries)).reshape(*queries.shape[:-1], 1)
         return (queries / np.where(norms < SMALLEST_NORM, 1.0, norms)).astype(np.float32)
 
     def widen(self, queries: Floats) -> Doubles:
-        """Of length one; all zeros where one is too short to have a direction."""
+        """Return the queries scaled to length one. A query that counts as zero becomes zero."""
         wide = queries.astype(np.float64)
         for row in wide:
             length = norm(row)
@@ -144,11 +145,11 @@ class Cosine(Metric):
         return wide
 
     def fast(self, dots: Floats, terms: Floats) -> Floats:
-        """``dots * terms``."""
+        """Return ``dots * terms``."""
         return np.multiply(dots, terms, out=dots)
 
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
-        """Half the squared distance of the normalised vectors: no cancellation where they are close."""
+        """Return half of the squared distances of the normalized vectors: no cancellation if they are close."""
         length = norm(query)
         if length < SMALLEST_NORM:
             return np.ones(len(vectors))
@@ -159,11 +160,11 @@ class Cosine(Metric):
         return np.where(norms < SMALLEST_NORM, 1.0, 0.5 * np.vecdot(rows, rows))
 
     def _fast_of(self, distance: float, length: float) -> float:
-        """``distance - 1``."""
+        """Return ``distance - 1``."""
         return distance - 1.0
 
     def _scale(self, length: float, largest_norm: float) -> float:
-        """Products of vectors of length one."""
+        """Return 1, the product of two unit lengths."""
         return 1.0
 
 
@@ -173,27 +174,27 @@ class DotProduct(Metric):
     name = "dot"
 
     def row_terms(self, vectors: Floats) -> Floats:
-        """Nothing is needed of a row."""
+        """Return zeros: the fast form has no term."""
         return np.zeros(len(vectors), dtype=np.float32)
 
     def prepare(self, queries: Floats) -> Floats:
-        """Queries as they are."""
+        """Return the queries unchanged."""
         return queries
 
     def fast(self, dots: Floats, terms: Floats) -> Floats:
-        """``-dots``."""
+        """Return ``-dots``."""
         return np.negative(dots, out=dots)
 
     def direct(self, vectors: Floats, query: Floats) -> Doubles:
-        """Minus the inner products."""
+        """Return the negated inner products."""
         return np.asarray(-np.vecdot(vectors, query, dtype=np.float64))
 
     def _fast_of(self, distance: float, length: float) -> float:
-        """The distance itself."""
+        """Return the distance."""
         return distance
 
     def _scale(self, length: float, largest_norm: float) -> float:
-        """``|x| |q|``."""
+        """Return ``|x| |q|``."""
         return largest_norm * length
 
 
@@ -201,7 +202,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (Euclidean(), Co
 
 
 def metric_of(name: str) -> Metric:
-    """The metric of a name; ``InvalidInput`` names those that there are."""
+    """Return the metric with a name. Raises ``InvalidInput`` if there is none."""
     try:
         return METRICS[name]
     except KeyError:
@@ -209,20 +210,21 @@ def metric_of(name: str) -> Metric:
 
 
 def norm(vector: Floats | Doubles) -> float:
-    """Euclidean norm of one vector, in float64."""
+    """Return the Euclidean norm of one vector, in float64."""
     wide = vector.astype(np.float64, copy=False)
     return math.sqrt(np.dot(wide, wide))
 
 
 def row_norms(vectors: Floats) -> Doubles:
-    """Euclidean norms of rows, (n, d) -> (n,) float64, without a float64 copy of all of them."""
+    """Return the Euclidean norms of rows, (n, d) -> (n,) float64, without a float64 copy of all rows."""
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)))
 
 
 def largest_norm(vectors: Floats) -> float:
-    """An upper bound, tight to a millionth, of the Euclidean norms of rows (n, d); 0.0 where there are none.
+    """Return an upper bound, tight to a millionth, of the Euclidean norms of rows (n, d), or 0.0 if there are none.
 
-    In float32, four times as fast as ``row_norms``; the last factor covers its rounding, the floor its underflow.
+    It is computed in float32, four times as fast as ``row_norms``. The last factor allows for rounding, and the lower
+    limit for underflow.
     """
     if not len(vectors):
         return 0.0
@@ -232,17 +234,17 @@ def largest_norm(vectors: Floats) -> float:
 
 
 def comparable(vectors: Floats, metric: str) -> Floats:
-    """Vectors as Euclidean clustering should see them: of length one where the metric is cosine."""
+    """Return vectors in the form for Euclidean clustering: scaled to length one if the metric is cosine."""
     return METRICS["cosine"].prepare(vectors) if metric == "cosine" else vectors
 
 
 def as_floats(value: object, field: str) -> Floats:
-    """Convert to float32, C-contiguous, of any shape; ``InvalidInput`` where it is ragged or not of numbers."""
+    """Convert to float32, C-contiguous, of any shape. Raises ``InvalidInput`` if it is ragged or not numeric."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInput(field, value, _NUMBERS) from error
-    if array.dtype.kind not in "fiu":  # numpy would make numbers of digits in text, of None and of dates
+    if array.dtype.kind not in "fiu":  # numpy would convert texts of digits, None and dates to numbers
         raise InvalidInput(field, value, _NUMBERS)
     if array.dtype == np.float32:
         return np.asarray(array, order="C")
@@ -251,31 +253,30 @@ def as_floats(value: object, field: str) -> Floats:
 
 
 def multiplying() -> np.errstate:
-    """The context of a product of float32 matrices, whose elements are finite.
+    """Return the context for a product of float32 matrices of finite elements.
 
-    BLAS may compute with what stands beside short rows as well, and drop it. Where that was no number, numpy warns of
-    an invalid value though the product is right.
+    BLAS may also compute with memory beside short rows, and drop the result. If this memory contains NaN, numpy warns
+    of an invalid value, although the product is correct.
     """
     return np.errstate(invalid="ignore")
 
 
 def as_vectors(value: object, field: str, *, dimension: int | None = None, first_row: int = 0) -> Floats:
-    """Check and convert to (n, d) float32, C-contiguous; no copy where it is that already.
+    """Check vectors and convert them to (n, d) float32, C-contiguous, without a copy if they have this form.
 
     An error names the row, counted from ``first_row``, and the component.
 
     Raises:
-        InvalidInput: not two-dimensional, of another dimension, NaN, infinite, or beyond ``MAX_MAGNITUDE``.
+        InvalidInput: the value has not two axes, another dimension, NaN, infinity, or numbers above ``MAX_MAGNITUDE``.
     """
     vectors = as_floats(value, field)
     if vectors.ndim != 2:
-        raise InvalidInput(field, f"an array of {vectors.ndim} axes", "one vector a row, two axes")
+        raise InvalidInput(field, f"an array of {vectors.ndim} axes", "two axes: one vector per row")
     _check_dimension(vectors.shape[1], field, dimension)
-    # The sum of squares, in one pass without a temporary, clears nearly everything; NaN fails any comparison.
+    # The sum of squares takes one pass without a temporary array, and is small enough for nearly all valid vectors.
+    # With NaN or infinity it fails the comparison.
     flat = vectors.reshape(-1)
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # infinity is no error here, it fails the comparison too
+    with np.errstate(over="ignore", invalid="ignore"):
         squares = np.dot(flat, flat)
     if squares <= MAX_MAGNITUDE**2:
         return vectors
@@ -285,7 +286,7 @@ def as_vectors(value: object, field: str, *, dimension: int | None = None, first
 
 
 def aligned(vectors: Floats) -> Floats:
-    """The same values where rows begin on cache lines, as BLAS reads them fastest; a copy where they do not."""
+    """Return vectors that begin on a cache line, where BLAS reads them fastest. Copies them if necessary."""
     if vectors.ctypes.data % _CACHE_LINE == 0:
         return vectors
     raw = np.empty(vectors.nbytes + _CACHE_LINE, dtype=np.uint8)

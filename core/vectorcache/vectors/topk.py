@@ -1,4 +1,4 @@
-"""The k nearest of many rows: candidates by the fast form, scores by the direct form, proof that none is missing."""
+"""Selection of the k nearest of many rows: by the fast form, then the direct form, with a proof of completeness."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Rows: TypeAlias = NDArray[np.int64]
 
 
 _FOLDS = (32, 8)
-"""Values that a column may have when minima are taken, best first: measured from 2 000 to 100 000 values."""
+"""Numbers of values per column when minima are taken, fastest first, measured with 2,000 to 100,000 values."""
 
 
 class TopK(NamedTuple):
-    """The nearest, nearest first; equal distances in the order of their row numbers.
+    """The nearest rows, nearest first. Ties are in the order of their row numbers.
 
-    ``positions`` (m,) int64 index what was searched, ``rows`` (m,) int64 name the vectors,
-    ``distances`` (m,) float64.
+    ``positions`` (m,) int64 are indices into the searched values, ``rows`` (m,) int64 are row numbers, and
+    ``distances`` (m,) are float64.
     """
 
     positions: Rows
@@ -37,17 +37,18 @@ def select_nearest(
     bound_of: Callable[[float], float],
     spare: int,
 ) -> TopK:
-    """The k distinct rows of smallest distance.
+    """Return the k distinct rows with the smallest distances.
 
-    Takes the most promising by the fast form, scores them directly, and takes four times as many for as long as
-    a row that was left out could still belong to the answer. One round is nearly always enough.
+    The rows with the smallest fast values are scored by the direct form. If a row that was left out could still belong
+    to the answer, four times as many rows are scored. One round is nearly always sufficient.
 
     Args:
         fast: (n,) float32, the fast form at each position.
-        k: how many are wanted; fewer come back where there are fewer distinct rows.
-        score: the row numbers at positions, and their distances by the direct form; a row may stand at several.
-        spare: how many more than k are scored at once: room for near ties and for copies of one row.
-        bound_of: the largest fast value that a row at this distance or nearer can have got, rounding included.
+        k: number of rows; fewer are returned if there are fewer distinct rows.
+        score: returns the row numbers at some positions, and their distances by the direct form. Several positions may
+            have the same row.
+        spare: how many more than k rows are scored, to allow for near ties and copies of a row.
+        bound_of: returns the largest possible fast value of a row at most at a distance, including rounding.
     """
     count = len(fast)
     take = k + spare
@@ -61,9 +62,9 @@ def select_nearest(
 
 
 def merge_nearest(rows: Sequence[int], distances: Sequence[float], k: int) -> list[int]:
-    """Positions of the k distinct nearest among answers put end to end; same order as ``select_nearest``.
+    """Return the positions of the k nearest distinct rows in concatenated answers, in the order of ``select_nearest``.
 
-    The answers may come from machines whose sums differ in the last bit, so copies need not stand side by side.
+    Sums may differ in the last bit between machines, so copies of a row need not have the same distance.
     """
     nearest: dict[int, int] = {}
     for at in sorted(range(len(rows)), key=lambda at: (distances[at], rows[at])):
@@ -73,17 +74,17 @@ def merge_nearest(rows: Sequence[int], distances: Sequence[float], k: int) -> li
 
 
 def _smallest(fast: Floats, take: int) -> tuple[Rows, float]:
-    """Positions of the ``take`` smallest or some more, and a value that none of those left out is below."""
+    """Return the positions of at least the ``take`` smallest values, and a lower bound of all other values."""
     if take >= len(fast):
         return np.arange(len(fast)), np.inf
     fold = next((fold for fold in _FOLDS if len(fast) // fold > 2 * take), 0)
     if fold:
         columns = len(fast) // fold
-        # Minima of interleaved columns vectorise; the (take + 1)-th smallest of them has take values below it.
+        # Minima of interleaved columns vectorize. At least take values are below the (take + 1)-th smallest of them.
         minima = fast[: columns * fold].reshape(fold, columns).min(axis=0)
         limit = np.partition(minima, take)[take]
         positions = np.flatnonzero(fast <= limit)
-        if len(positions) <= 4 * take:  # many equal values would make this a full sort
+        if len(positions) <= 4 * take:  # there may be many more if many values are equal
             return positions, float(limit)
     order = np.argpartition(fast, take)
     return order[:take], float(fast[order[take]])
@@ -92,7 +93,7 @@ def _smallest(fast: Floats, take: int) -> tuple[Rows, float]:
 def _distinct(positions: Rows, rows: Rows, distances: Doubles, k: int) -> TopK:
     order = np.lexsort((rows, distances))
     sorted_rows = rows[order]
-    # Copies of a row have the same distance to the last bit, so they stand side by side.
+    # Copies of a row have exactly the same distance, so they are next to each other.
     first = np.ones(len(order), dtype=bool)
     np.not_equal(sorted_rows[1:], sorted_rows[:-1], out=first[1:])
     kept = order[first][:k]

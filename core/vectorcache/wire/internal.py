@@ -1,4 +1,4 @@
-"""The protocol between routers and nodes. Both are of one release; it may change with each."""
+"""The protocol between routers and nodes. Both must have the same release, because it may change with each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_POSITIONS = 10_000
 
 
 class NodeSearchRequest(Message):
-    """Search named cells of one version: every query has its own list of cells. The answer is a ``CellAnswer``."""
+    """Search cells of one version, with a list of cells for each query. The answer is a ``CellAnswer``."""
 
     collection: Name
     version: Version
@@ -29,7 +29,7 @@ class NodeSearchRequest(Message):
 
 
 class PrefetchRequest(Message):
-    """Bring chunks into the node's cache."""
+    """Load chunks into the node's cache."""
 
     collection: Name
     version: Version
@@ -38,13 +38,13 @@ class PrefetchRequest(Message):
 
 
 class PrefetchResponse(Reply):
-    """How many of the chunks are in the cache now."""
+    """Number of the requested chunks that are in the cache now."""
 
     loaded: int
 
 
 class FetchRequest(Message):
-    """Ask for vectors by their place: a chunk, and rows in it."""
+    """Read vectors by their place: a chunk, and positions in it."""
 
     collection: Name
     version: Version
@@ -59,19 +59,19 @@ class FetchResponse(Reply):
 
 
 class KeptRequest(Message):
-    """Ask for the copy of a metadata blob, or of the list of folders below a prefix that ends in a slash."""
+    """Read the copy of a metadata blob, or of the list of folders below a prefix that ends in a slash."""
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
 class KeptResponse(Reply):
-    """The blob's bytes."""
+    """The bytes of the blob."""
 
     data: bytes
 
 
 class LayerInfo(Reply):
-    """One layer's counters since the node started, and what it holds now."""
+    """The counters of a layer since the node started, and its current size."""
 
     name: str
     hits: int
@@ -87,7 +87,7 @@ class LayerInfo(Reply):
 
 
 class NodeStats(Reply):
-    """What a node holds and has done."""
+    """The counters of a node since it started, and those of its layers."""
 
     name: str
     uptime_seconds: float
@@ -98,7 +98,7 @@ class NodeStats(Reply):
 
 
 def cells_of(value: Sequence[bytes | list[int]], queries: int) -> list[Cells]:
-    """For each query its cells, ascending and distinct, from lists of numbers or raw little-endian int32."""
+    """Return the distinct cells of each query, ascending, from lists of numbers or raw little-endian int32."""
     if len(value) != queries:
         raise InvalidInput("cells", f"{len(value)} lists", f"{queries}, one per query")
     return [_cells(one, f"cells[{place}]") for place, one in enumerate(value)]
@@ -133,7 +133,7 @@ def cell_query(request: NodeSearchRequest, *, most: int) -> CellQuery:
     """Return the query of a message.
 
     Raises:
-        InvalidInput: none or more than ``most`` queries, or vectors and cells that do not fit each other.
+        InvalidInput: there is no query, or more than ``most``, or the numbers of vectors and of lists of cells differ.
     """
     vectors = _vectors(request.vectors, len(request.cells), most)
     cells = cells_of(request.cells, len(vectors))
@@ -141,11 +141,11 @@ def cell_query(request: NodeSearchRequest, *, most: int) -> CellQuery:
 
 
 def _vectors(value: Vectors, queries: int, most: int) -> Floats:
-    """Decode without knowing the collection: the number of queries gives the dimension."""
+    """Return the vectors (queries, d). The dimension of raw bytes follows from the number of queries."""
     if not isinstance(value, bytes):
         return vectors_of(value, len(value[0]) if value else 1, most=most)
     if not queries or not value or len(value) % (4 * queries):
         raise InvalidInput(
-            "vectors", f"{len(value)} bytes", f"{queries} vectors of float32, as there are cells"
+            "vectors", f"{len(value)} bytes", f"{queries} vectors of float32, one per list of cells"
         )
     return vectors_of(value, len(value) // (4 * queries), most=most)

@@ -1,4 +1,4 @@
-"""The public API: what clients send to a router, and what it answers."""
+"""The public API: the requests of clients to a router, and its responses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class SearchRequest(SearchOptions, frozen=True, kw_only=True, omit_defaults=True
 
     vectors: Annotated[
         Vectors,
-        msgspec.Meta(description="One list of numbers a query, or all queries as raw little-endian float32."),
+        msgspec.Meta(
+            description="One list of numbers per query, or all queries as raw little-endian float32."
+        ),
     ]
 
 
 class Hit(Reply):
-    """One neighbour. ``payload`` is there where it was asked for."""
+    """One neighbour. ``payload`` is present if it was requested."""
 
     id: Id
     distance: float
@@ -38,22 +40,22 @@ class QueryResult(Reply):
 
 
 class SearchResponse(Reply):
-    """One result per query. ``partial`` says that some of what should have been searched was not."""
+    """One result per query. ``partial`` is true if some of the cells could not be searched."""
 
     collection: str
     version: int
     partial: bool
     searched: float
-    """The smallest ``searched`` of the results."""
+    """Smallest ``searched`` of the results."""
     results: list[QueryResult]
 
 
 class VectorsRequest(Message):
-    """Ask for vectors by their ids."""
+    """Read vectors by their ids."""
 
     ids: Annotated[
         list[Id],
-        msgspec.Meta(min_length=1, max_length=MAX_IDS, description="Ids of the collection's own type."),
+        msgspec.Meta(min_length=1, max_length=MAX_IDS, description="Ids of the collection's id type."),
     ]
     version: Version | None = None
 
@@ -68,7 +70,7 @@ class VectorsResponse(Reply):
 
 
 class CollectionInfo(Reply):
-    """A collection as it is served now."""
+    """The version of a collection that is served now."""
 
     name: str
     version: int
@@ -78,30 +80,30 @@ class CollectionInfo(Reply):
     cells: int
     chunks: int
     bytes: int
-    """Size of all chunks."""
+    """Total size of the chunks in bytes."""
     nprobe: int
-    """Cells that a search scans unless it says otherwise."""
+    """Default number of cells that a search scans."""
     recall: float
-    """Recall@10 that this was measured to give."""
+    """Recall@10 measured for the default ``nprobe``."""
     built_at: str
 
 
 class UnreadableCollection(Reply):
-    """A collection that cannot be served, because what describes it is damaged."""
+    """A collection that cannot be served because its metadata is damaged."""
 
     name: str
     problem: str
 
 
 class CollectionList(Reply):
-    """All collections, by name."""
+    """All collections, sorted by name."""
 
     collections: list[CollectionInfo]
     unreadable: list[UnreadableCollection] = msgspec.field(default_factory=list)
 
 
 class NodeInfo(Reply):
-    """A node, its share of the slots, and whether it failed lately."""
+    """A node, its number of slots, and whether it failed recently."""
 
     name: str
     address: str
@@ -110,7 +112,7 @@ class NodeInfo(Reply):
 
 
 class RingInfo(Reply):
-    """The ring as this router sees it; routers of the same version and shard size agree on every chunk."""
+    """The ring of this router. Routers with the same ring version and shard size agree on the nodes of every chunk."""
 
     version: str
     virtual_nodes: int
@@ -120,13 +122,13 @@ class RingInfo(Reply):
 
 
 class NodeCountRequest(Message):
-    """The number of nodes that there should be."""
+    """The desired number of nodes."""
 
     count: Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class NodeCount(Reply):
-    """How many nodes there should be and how many there are; they differ while a resize is under way."""
+    """The desired number of nodes, and the number of ready nodes. They differ while a resize is in progress."""
 
     desired: int
     ready: int

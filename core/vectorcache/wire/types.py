@@ -1,4 +1,4 @@
-"""What the messages of both APIs are made of: validated fields, their limits, and vectors."""
+"""Common parts of the messages of both APIs: validated fields, their limits, and vectors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Name = Annotated[
 
 
 class Message(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Base of what clients send: an unknown field is an error, because it is a mistake."""
+    """Base class of requests. An unknown field is an error, because it is a mistake of the client."""
 
 
 class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Base of what servers send: clients ignore fields that they do not know."""
+    """Base class of responses. Clients ignore unknown fields."""
 
 
 class VectorItem(Reply):
@@ -37,10 +37,10 @@ class VectorItem(Reply):
 
 
 def vectors_of(value: Vectors, dimension: int, *, most: int, field: str = "vectors") -> Floats:
-    """Queries (b, d) float32 from lists of numbers or raw little-endian float32.
+    """Return queries (b, d) float32 from lists of numbers or raw little-endian float32.
 
     Raises:
-        InvalidInput: none or more than ``most``, a wrong dimension or length, NaN or infinity.
+        InvalidInput: no queries or more than ``most``, a wrong dimension or length, NaN or infinity.
     """
     if isinstance(value, bytes):
         if not value or len(value) % (4 * dimension):
@@ -59,5 +59,5 @@ def vectors_of(value: Vectors, dimension: int, *, most: int, field: str = "vecto
 
 
 def vector_item(stored: StoredVector) -> VectorItem:
-    """A vector as it travels."""
+    """Return the message for a vector."""
     return VectorItem(id=stored.id, vector=stored.vector.tolist(), payload=stored.payload)

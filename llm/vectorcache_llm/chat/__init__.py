@@ -1,7 +1,7 @@
-"""Chat memory: sessions of turns, and what of them to send to a model within its token limit.
+"""Chat memory: sessions of turns, and the context to send to a model within its token limit.
 
-``tokens`` counts, ``turns`` is what is kept, ``log`` where, ``context`` chooses what to send, ``summaries`` are made
-in the background, ``memory`` is the whole.
+``tokens`` counts tokens, ``turns`` defines the stored values, ``log`` stores them, ``context`` builds the messages to
+send, ``summaries`` runs summaries in the background, and ``memory`` combines them.
 """
 
 from vectorcache_llm.chat.context import Context

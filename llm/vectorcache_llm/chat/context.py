@@ -1,4 +1,4 @@
-"""What to send of a session, within a number of tokens."""
+"""The messages of a session to send to a model, within a number of tokens."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Context:
 
     Attributes:
         messages: each with "role" and "content".
-        tokens: of all of them, as the memory's tokenizer counts; never above the limit.
-        summarised: whether the summary is among them.
-        relevant: how many older turns are.
-        recent: how many recent turns are.
+        tokens: number of tokens of all messages by the memory's tokenizer; never above the limit.
+        summarised: whether the summary is among the messages.
+        relevant: number of older turns among the messages.
+        recent: number of recent turns among the messages.
     """
 
     messages: list[dict[str, str]]
@@ -32,10 +32,10 @@ class Context:
 
 
 class Builder:
-    """Fills a context, piece by piece, the most important first.
+    """Builds a context within the limit, the most important messages first.
 
     Raises:
-        InvalidInput: the system prompt alone is beyond the limit.
+        InvalidInput: the system prompt alone exceeds the limit.
     """
 
     def __init__(self, tokenizer: Tokenizer, limit: int, system: str, system_tokens: int) -> None:
@@ -48,11 +48,11 @@ class Builder:
             raise InvalidInput("system", system, f"a prompt that leaves room in {limit} tokens")
 
     def cost(self, tokens: int) -> int:
-        """What a message of so many tokens takes."""
+        """Return the tokens of a message whose text has this many tokens."""
         return tokens + self._tokenizer.per_message
 
     def add_summary(self, text: str, tokens: int) -> bool:
-        """Take the summary, if there is room; say whether there was."""
+        """Add the summary if it fits, and return whether it did."""
         fits = self.cost(tokens) <= self.left
         if fits:
             self._summary = text
@@ -60,7 +60,7 @@ class Builder:
         return fits
 
     def fitting(self, turns: Iterable[tuple[int, Turn]], room: int) -> dict[int, Turn]:
-        """The first of the turns, by number, up to the first one that no longer fits into ``room`` tokens."""
+        """Return the leading turns by number, up to the first one that exceeds ``room`` tokens."""
         found: dict[int, Turn] = {}
         for number, turn in turns:
             room -= self.cost(turn.tokens)
@@ -70,11 +70,11 @@ class Builder:
         return found
 
     def size(self, turns: Mapping[int, Turn]) -> int:
-        """What turns take."""
+        """Return the tokens of the messages of these turns."""
         return sum(self.cost(turn.tokens) for turn in turns.values())
 
     def build(self, relevant: Mapping[int, Turn], recent: Mapping[int, Turn]) -> Context:
-        """The context of these turns, in the order of their numbers."""
+        """Return the context with these turns, in the order of their numbers."""
         begin = [{"role": "system", "content": self._system}] if self._system else []
         if self._summary:
             begin.append({"role": "system", "content": self._summary})

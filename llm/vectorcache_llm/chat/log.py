@@ -1,4 +1,4 @@
-"""Turns of sessions in a key-value store: numbered from 0, an entry each, so that no turn replaces another."""
+"""The turns of sessions in a key-value store: one entry per turn, numbered from 0, so that no turn is overwritten."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from vectorcache_llm.scope import Scope
 from vectorcache_llm.stored.parts import Opened
 
 PAGE = 64
-"""Turns that are read at once; and how far a head may lag behind."""
+"""Number of turns read at once."""
 
 MAX_RACES = 1_000
-"""Numbers that others may take before us."""
+"""Maximum number of turn numbers that concurrent appends may take before an append fails."""
 
 
 class Session(NamedTuple):
@@ -37,20 +37,20 @@ class Session(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is known of a session before its turns are read. The summary is one of this very session."""
+    """The metadata of a session. The summary is None if it belongs to an earlier session of the same name."""
 
     head: Head | None
     summary: Summary | None
 
 
 class Log:
-    """Appends and reads. There is no lock: a number belongs to whoever puts it first, in any process.
+    """The log of each session. It needs no lock, because ``put_new`` gives each number to one writer of any process.
 
     Args:
-        store: where turns are.
-        ttl: seconds that a turn lives; None for ever.
+        store: the store of the turns.
+        ttl: lifetime of a turn in seconds; None for no expiry.
         clock: seconds since the epoch.
-        token: makes what tells sessions of one name apart.
+        token: returns a unique token, which distinguishes sessions of the same name.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Log:
         self._token = token
 
     async def append(self, session: Session, turns: Sequence[Turn], tags: frozenset[str]) -> list[Entry]:
-        """Put turns at the end, one after another; their entries."""
+        """Append turns in order and return their entries."""
         head = (await self.state(session)).head or Head(0, self._token())
         number = head.next
         entries = []
@@ -77,7 +77,7 @@ class Log:
         return entries
 
     async def state(self, session: Session) -> State:
-        """Head and summary."""
+        """Return the head and the summary."""
         keys = head_key(session.name), summary_key(session.name)
         found = await (await self._store()).get_many(session.scope, keys)
         head, summary = (decode(key, found[key].value) if key in found else None for key in keys)
@@ -85,21 +85,21 @@ class Log:
         return State(head if isinstance(head, Head) else None, summary if ours else None)  # type: ignore[arg-type]
 
     async def end(self, session: Session, head: Head | None) -> int:
-        """The number that the next turn gets: a head may lag behind."""
+        """Return the number of the next turn, which may be larger than that in the head."""
         number = head.next if head else 0
         while turns := await self.read(session, range(number, number + PAGE)):
             number = max(turns) + 1
         return number
 
     async def read(self, session: Session, numbers: Iterable[int]) -> dict[int, Turn]:
-        """Those of the turns that are there, in one round trip."""
+        """Return the turns that exist, in one round trip."""
         keys = {turn_key(session.name, number): number for number in numbers}
         found = await (await self._store()).get_many(session.scope, keys)
         turns = {number: decode(key, found[key].value) for key, number in keys.items() if key in found}
         return {number: turn for number, turn in turns.items() if isinstance(turn, Turn)}
 
     async def summarise(self, session: Session, summary: Summary) -> bool:
-        """Keep a summary, unless its session is gone; say whether it was kept."""
+        """Store a summary unless its session was deleted, and return whether it was stored."""
         await self._keep(session, summary_key(session.name), summary)
         head = (await self.state(session)).head
         if head is not None and head.born == summary.born:
@@ -108,7 +108,10 @@ class Log:
         return False
 
     async def forget_summary(self, session: Session) -> None:
-        """Delete the summary; one that is being made, in whatever process, will be one of another session."""
+        """Delete the summary.
+
+        The head gets a new token, so that a summary in progress, in any process, no longer belongs to this session.
+        """
         head = (await self.state(session)).head
         if head is not None:
             await self._keep(session, head_key(session.name), Head(head.next, self._token()))
@@ -120,7 +123,7 @@ class Log:
             entry = self._entry(session, turn_key(session.name, number + taken), turn, tags)
             if await store.put_new(entry):
                 return entry
-        raise Overloaded(f"session {session.name!r}: {MAX_RACES} numbers were taken by others")
+        raise Overloaded(f"session {session.name!r}: other writers took the next {MAX_RACES} turn numbers")
 
     async def _keep(self, session: Session, key: str, value: Kept) -> None:
         await (await self._store()).put(self._entry(session, key, value, frozenset()))

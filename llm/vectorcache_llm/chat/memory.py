@@ -1,4 +1,4 @@
-"""Sessions of turns, and what to send of them."""
+"""Sessions of turns, and the context to send to a model."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ from vectorcache_llm.stored import Searchable, StoredCache
 
 
 class ChatMemory(StoredCache):
-    """Remembers what was said, for each scope and session.
+    """The turns of each scope and session.
 
-    A turn is one entry that nobody overwrites: appends at the same time, from any number of processes, lose nothing.
-    Unlike a cache, it raises when the store fails: a conversation that forgets in silence is worse than an error.
-    The index, the embedder and the summaries may fail, though: then the recent turns are what is left, and the
-    observer is told.
+    A turn is one entry that is never overwritten, so concurrent appends from any number of processes lose nothing.
+    Unlike a cache, the memory raises if the store fails, because silently losing a conversation is worse than an
+    error. If the index, the embedder or a summary fails, the context has the recent turns only, and the observer is
+    notified.
 
     Args:
-        store: where turns and summaries are.
-        tokenizer: counts.
-        limit: tokens of a context, the system prompt and what messages cost besides their text included.
+        store: store of turns and summaries.
+        tokenizer: counts tokens.
+        limit: maximum tokens of a context, including the system prompt and the overhead of messages.
         embedder, index: for relevant older turns; both or none.
-        summarise: makes summaries, in the background; None for none.
-        summarise_every: turns after which a summary is made.
-        keep_recent: turns at the end that no summary has.
-        summary_timeout: seconds for one.
-        max_summaries: how many may be made at once.
-        max_turns: recent turns that a context has at most, and new turns that one summary takes in at most.
-        relevant_turns: older turns that a context has at most.
-        relevant_share: of the tokens of a context that older turns may take.
-        min_similarity: the least cosine similarity of an older turn with the query.
-        ttl: seconds that a turn lives; None for ever.
-        observer: hears of contexts and failures.
+        summarise: makes summaries in the background; None for no summaries.
+        summarise_every: number of turns after which a summary is made.
+        keep_recent: number of recent turns left out of summaries.
+        summary_timeout: seconds for one summary.
+        max_summaries: maximum number of concurrent summaries.
+        max_turns: maximum recent turns in a context, and maximum new turns in one summary.
+        relevant_turns: maximum older turns in a context.
+        relevant_share: maximum share of a context's tokens for older turns.
+        min_similarity: minimum cosine similarity of an older turn to the query.
+        ttl: lifetime of a turn in seconds; None for no expiry.
+        observer: receives lookups and failures.
         clock: seconds since the epoch.
 
     Raises:
-        InvalidInput: a setting is not allowed.
+        InvalidInput: a setting is invalid.
         FingerprintMismatch: the index is for another embedder.
     """
 
@@ -116,46 +116,48 @@ class ChatMemory(StoredCache):
         self._running = Running(max_summaries)
 
     async def close(self) -> None:
-        """Wait for the summaries under way, as long as one may take, then close store and index."""
+        """Wait up to ``summary_timeout`` for running summaries, then close the store and the index."""
         await self._running.drain(self._summary_timeout)
         await super().close()
 
     async def append(
         self, session: str, *turns: Turn, scope: Scope = EVERYBODY, tags: Iterable[str] = ()
     ) -> None:
-        """Put turns at the end of a session; the first one begins it.
+        """Append turns to a session. The first turn creates it.
 
         Raises:
-            InvalidInput: the session's name or a tag is not allowed.
-            Unavailable: the store failed; turns before the one that failed may have been kept.
+            InvalidInput: the session's name or a tag is invalid.
+            Unavailable: the store failed; turns before the failed one may have been stored.
         """
         check_session(session)
         place = Session(scope, session)
-        counted = [await self._counted(turn) for turn in turns]
-        async with self._locks[f"{scope}{session}"]:  # those of one process need not race for numbers
+        counted = [await self._with_tokens(turn) for turn in turns]
+        async with self._locks[f"{scope}{session}"]:  # avoids races for numbers within one process
             entries = await self._log.append(place, counted, frozenset(tags))
         for entry in entries:
             self._observer.stored(self.name, scope.tenant, "", len(entry.value))
-        await self._find_by_text(entries)
+        await self._add_to_index(entries)
         if entries:
             self._summarise_after(place, number_of(entries[0].key), number_of(entries[-1].key) + 1)
 
     async def context(
         self, session: str, query: str | None = None, *, scope: Scope = EVERYBODY, system: str = ""
     ) -> Context:
-        """What to send, within the limit.
+        """Return the messages to send, within the limit.
 
-        The system prompt is always there; then the summary, if it fits; then the recent turns, from the last one
-        backwards, and older ones that are relevant to the query, which get at most their share. A turn is never cut.
+        The context always has the system prompt, then the summary if it fits. The rest is filled with recent turns,
+        the latest first, and with older turns that are relevant to the query, up to their share. Turns are never
+        truncated.
 
         Args:
-            session: which; one that has no turn yet gives the system prompt alone.
-            query: what older turns should be relevant to; the last turn where it is left out. It is not sent itself.
-            scope: whose session.
+            session: name of the session; without turns, the context has the system prompt only.
+            query: text to which older turns should be relevant, by default the last turn. It is not part of the
+                context.
+            scope: scope of the session.
             system: the system prompt.
 
         Raises:
-            InvalidInput: the session's name is not allowed, or the system prompt is beyond the limit.
+            InvalidInput: the session's name is invalid, or the system prompt exceeds the limit.
             Unavailable: the store failed.
         """
         check_session(session)
@@ -166,17 +168,17 @@ class ChatMemory(StoredCache):
         if state.summary is not None:
             text = SUMMARY + state.summary.text
             fits = builder.add_summary(text, await self._tokenizer.tokens(text))
-            state = state if fits else State(state.head, None)  # the turns themselves stand in for it
+            state = state if fits else State(state.head, None)  # without the summary, its turns may be used
         context = await self._fill(builder, place, state, query)
         outcome = Outcome.EXACT if context.recent else Outcome.MISS
         self._observer.looked_up(self.name, scope.tenant, outcome, time.perf_counter() - begin)
         return context
 
     async def history(self, session: str, *, scope: Scope = EVERYBODY, last: int = 100) -> list[Turn]:
-        """The last turns, the oldest first.
+        """Return the last turns, the oldest first.
 
         Raises:
-            InvalidInput: the session's name is not allowed.
+            InvalidInput: the session's name is invalid.
             Unavailable: the store failed.
         """
         check_session(session)
@@ -188,7 +190,7 @@ class ChatMemory(StoredCache):
         return [turn for _, turn in sorted(turns.items())]
 
     async def sessions(self, scope: Scope = EVERYBODY) -> list[str]:
-        """The names of a scope's sessions.
+        """Return the names of a scope's sessions.
 
         Raises:
             Unavailable: the store failed.
@@ -196,11 +198,11 @@ class ChatMemory(StoredCache):
         return sorted({session_of(entry.key) async for entry in self._selected(Selection.of(scope))})
 
     async def delete_session(self, session: str, scope: Scope = EVERYBODY) -> int:
-        """Delete a session with its summary; say how many turns it had.
+        """Delete a session and its summary, and return the number of its turns.
 
         Raises:
-            InvalidInput: the session's name is not allowed.
-            Unavailable: a backend did not do it.
+            InvalidInput: the session's name is invalid.
+            Unavailable: a backend failed.
         """
         check_session(session)
         await self._running.stop(Selection.of(scope))
@@ -213,15 +215,15 @@ class ChatMemory(StoredCache):
         return sum(key.rpartition("/")[2].isdecimal() for key in keys)
 
     async def delete_user(self, tenant: str, user: str) -> int:
-        """Delete all that is kept of a user: turns, summaries, and what the index has; say how many entries it was.
+        """Delete all turns, summaries and index entries of a user, and return the number of deleted entries.
 
         Raises:
-            Unavailable: a backend did not do it; try again.
+            Unavailable: a backend failed; try again.
         """
         return await self.delete_where(Selection(tenant=tenant, user=user))
 
     async def delete_where(self, selection: Selection) -> int:
-        """See ``ManagedCache``. A summary goes as soon as a turn of its session does: it may repeat what must go."""
+        """See ``ManagedCache``. Deleting a turn deletes its session's summary too, which may repeat the turn."""
         await self._running.stop(selection)
         partial = selection.pattern is not None or selection.tags or selection.created_before is not None
         touched: set[Session] = set()
@@ -229,11 +231,11 @@ class ChatMemory(StoredCache):
             touched = {Session(one.scope, session_of(one.key)) async for one in self._selected(selection)}
         try:
             return await super().delete_where(selection)
-        finally:  # who tries again after the index failed no longer finds the turns
+        finally:  # a retry after a failure of the index would no longer find the turns
             await self._forget_summaries(touched)
 
     async def delete_similar(self, scope: Scope, text: str, min_similarity: float) -> int:
-        """See ``ManagedCache``. Summaries go as in ``delete_where``."""
+        """See ``ManagedCache``. Summaries are deleted as in ``delete_where``."""
         await self._running.stop(Selection.of(scope))
         return await super().delete_similar(scope, text, min_similarity)
 
@@ -258,7 +260,7 @@ class ChatMemory(StoredCache):
         recent = builder.fitting(last_first, builder.left)
         if query is None:
             query = last_first[0][1].content if last_first else ""
-        if not query.strip() or min(recent, default=1) == 0:  # all is there
+        if not query.strip() or min(recent, default=1) == 0:  # all turns fit
             return builder.build({}, recent)
         ranked = await self._relevant(place, query, recent)
         older = builder.fitting(ranked.items(), int(builder.left * self._relevant_share))
@@ -266,19 +268,19 @@ class ChatMemory(StoredCache):
         return builder.build(older, recent)
 
     async def _recent(self, builder: Builder, place: Session, state: State, oldest: int) -> dict[int, Turn]:
-        """The last turns, as many as may fit."""
+        """Return the last turns, at least as many as fit."""
         end = await self._log.end(place, state.head)
         turns: dict[int, Turn] = {}
         oldest = max(oldest, end - self._max_turns)
         while end > oldest and builder.size(turns) <= builder.left:
             first = max(oldest, end - PAGE)
             found = await self._log.read(place, range(first, end))
-            turns |= {number: await self._counted(turn) for number, turn in found.items()}
+            turns |= {number: await self._with_tokens(turn) for number, turn in found.items()}
             end = first
         return turns
 
-    async def _first(self, place: Session, first: int, end: int) -> tuple[dict[int, Turn], int]:
-        """Turns of the first page of ``max_turns`` that still has any, and where it ends."""
+    async def _first_page(self, place: Session, first: int, end: int) -> tuple[dict[int, Turn], int]:
+        """Return the turns of the first page of ``max_turns`` that has any, and the number after that page."""
         turns: dict[int, Turn] = {}
         while first < end and not turns:
             first, begin = min(end, first + self._max_turns), first
@@ -286,40 +288,40 @@ class ChatMemory(StoredCache):
         return turns, first
 
     async def _relevant(self, place: Session, query: str, recent: Collection[int]) -> dict[int, Turn]:
-        """Turns that are not among the recent ones, the most similar first; none where the index fails."""
+        """Return turns other than the recent ones, the most similar first; none if the index fails."""
         if self._index is None:
             return {}
         try:
             partition = Partition(place.scope, place.name)
-            wanted = self._relevant_turns + len(recent)  # some of the recent ones will be found, too
+            wanted = self._relevant_turns + len(recent)  # the results may include recent turns
             found = await self._similar(partition, query, wanted, self._min_similarity)
         except VectorCacheError as error:
             self._failed("similar", error)
             return {}
         numbers = [n for one in found if (n := number_of(one.key)) not in recent][: self._relevant_turns]
         turns = await self._log.read(place, numbers)
-        return {number: await self._counted(turns[number]) for number in numbers if number in turns}
+        return {number: await self._with_tokens(turns[number]) for number in numbers if number in turns}
 
-    async def _counted(self, turn: Turn) -> Turn:
+    async def _with_tokens(self, turn: Turn) -> Turn:
         if turn.tokenizer == self._tokenizer.name:
             return turn
         tokens = await self._tokenizer.tokens(turn.content)
         return msgspec.structs.replace(turn, tokens=tokens, tokenizer=self._tokenizer.name)
 
     def _summarise_after(self, place: Session, first: int, end: int) -> None:
-        """Begin a summary when the turns from ``first`` to ``end`` pass a multiple of how often one is due."""
+        """Start a summary if the turns from ``first`` to ``end`` cross a multiple of ``summarise_every``."""
         if self._summarise is not None and end // self._every > first // self._every:
             self._running.start(place, self._make_summary(self._summarise, place, end - self._keep_recent))
 
     async def _make_summary(self, summarise: Summarise, place: Session, upto: int) -> None:
-        """Take the turns before ``upto`` into the summary. Whatever fails, the turns are there, for the next time."""
+        """Add the turns before ``upto`` to the summary. After a failure, the next summary includes them."""
         try:
             state = await self._log.state(place)
             before = state.summary or Summary("", 0, "")
-            turns, reached = await self._first(place, before.upto, upto)
+            turns, reached = await self._first_page(place, before.upto, upto)
             if state.head is not None and turns:
                 ordered = [turn for _, turn in sorted(turns.items())]
                 text = await call(summarise, before.text, ordered, self._summary_timeout)
                 await self._log.summarise(place, Summary(text, reached, state.head.born))
-        except Exception as error:  # noqa: BLE001 - a callable of somebody else, in a task that nobody waits for
+        except Exception as error:  # noqa: BLE001 - the user's callable, in a background task
             self._failed("summarise", error)

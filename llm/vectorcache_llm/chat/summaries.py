@@ -1,4 +1,4 @@
-"""Summaries, made in the background."""
+"""Summaries in the background."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vectorcache_llm.chat.turns import Turn
 from vectorcache_llm.scope import EVERYTHING, Selection
 
 Summarise: TypeAlias = Callable[[str, Sequence[Turn]], str | Awaitable[str]]
-"""Given the summary so far (empty at first) and the turns after it, gives the summary of both. A plain function runs
-in a thread."""
+"""Returns a new summary, given the previous summary (at first empty) and the turns after it. A plain function runs in
+a thread."""
 
 
 async def call(summarise: Summarise, before: str, turns: Sequence[Turn], timeout: float) -> str:
-    """Ask for a summary.
+    """Return a new summary.
 
     Raises:
-        TimeoutError: it took longer than ``timeout`` seconds.
+        TimeoutError: the callable took longer than ``timeout`` seconds.
         Exception: whatever the callable raises.
     """
     async with asyncio.timeout(timeout):
@@ -32,14 +32,14 @@ async def call(summarise: Summarise, before: str, turns: Sequence[Turn], timeout
 
 
 class Running:
-    """Summaries under way: one for a session, ``limit`` in all; what comes on top is left to a later turn."""
+    """Running summaries: at most one per session and ``limit`` in total. A later turn makes skipped ones."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._tasks: dict[Session, asyncio.Task[None]] = {}
 
     def start(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
-        """Begin, if there is room."""
+        """Start the work unless a limit is reached."""
         if session in self._tasks or len(self._tasks) >= self._limit:
             work.close()
             return
@@ -48,7 +48,7 @@ class Running:
         task.add_done_callback(lambda _: self._tasks.pop(session, None))
 
     async def stop(self, selection: Selection = EVERYTHING) -> None:
-        """Cancel those of the selected scopes, and wait until they have ended."""
+        """Cancel the summaries of the selected scopes, and wait until they have ended."""
         ours = [
             task
             for session, task in self._tasks.items()
@@ -59,7 +59,7 @@ class Running:
         await asyncio.gather(*ours, return_exceptions=True)
 
     async def drain(self, timeout: float) -> None:
-        """Wait for all, at most ``timeout`` seconds, then cancel the rest."""
+        """Wait up to ``timeout`` seconds for all summaries, then cancel the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=timeout)
         await self.stop()

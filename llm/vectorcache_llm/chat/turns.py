@@ -1,4 +1,4 @@
-"""What is kept of a session."""
+"""The values that are stored for a session."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ROLES = ("user", "assistant", "tool")
 
 
 class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="turn"):
-    """What somebody said.
+    """One message of a conversation.
 
     Attributes:
-        role: "user", "assistant" or "tool"; the system prompt is no turn, it goes with each request.
+        role: "user", "assistant" or "tool". The system prompt is not a turn, but part of each request.
         content: the text.
-        tokens: of the content, as ``tokenizer`` counts; the memory sees to both.
-        tokenizer: its name.
+        tokens: number of tokens of the content. The memory sets this and ``tokenizer``.
+        tokenizer: name of the tokenizer that counted them.
 
     Raises:
-        InvalidInput: a role that is not allowed, or a content that is no UTF-8.
+        InvalidInput: the role is unknown, or the content has lone surrogates.
     """
 
     role: str
@@ -40,14 +40,14 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="head"):
-    """Where a session ends, or a little before, and which session it is: one of the same name may come after it."""
+    """The number of a session's next turn, or a smaller one, and a token that is unique to the session."""
 
     next: int
     born: str
 
 
 class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="summary"):
-    """A summary of the turns before number ``upto`` of the session that was ``born`` so."""
+    """A summary of the turns before number ``upto`` of the session whose head has the token ``born``."""
 
     text: str
     upto: int
@@ -60,15 +60,15 @@ _decoder = msgspec.json.Decoder(Turn | Head | Summary)
 
 
 def encode(value: Kept) -> bytes:
-    """A value's bytes."""
+    """Encode a value."""
     return msgspec.json.encode(value)
 
 
 def decode(key: str, value: bytes) -> Kept:
-    """The value of bytes.
+    """Decode a value.
 
     Raises:
-        CorruptData: they are none.
+        CorruptData: the bytes are not an encoded value.
     """
     try:
         found: Kept = _decoder.decode(value)
@@ -77,39 +77,39 @@ def decode(key: str, value: bytes) -> Kept:
     return found
 
 
-# Keys: a session's name and what it is of it, after the last stroke.
+# A key is the session's name, a slash, and a turn's number, "head" or "summary".
 
 
 def turn_key(session: str, number: int) -> str:
-    """The key of a turn."""
+    """Return the key of a turn."""
     return f"{session}/{number:09d}"
 
 
 def head_key(session: str) -> str:
-    """The key of a session's head."""
+    """Return the key of a session's head."""
     return f"{session}/head"
 
 
 def summary_key(session: str) -> str:
-    """The key of a session's summary."""
+    """Return the key of a session's summary."""
     return f"{session}/summary"
 
 
 def session_of(key: str) -> str:
-    """The session that a key belongs to."""
+    """Return the session of a key."""
     return key.rpartition("/")[0]
 
 
 def number_of(key: str) -> int:
-    """The number of a turn's key."""
+    """Return the number in a turn's key."""
     return int(key.rpartition("/")[2])
 
 
 def check_session(session: str) -> None:
-    """See that a session's name is allowed.
+    """Validate a session's name.
 
     Raises:
-        InvalidInput: it is not.
+        InvalidInput: the name is invalid.
     """
     if not session or len(session) > MAX_CHARACTERS or not session.isprintable():
         raise InvalidInput(

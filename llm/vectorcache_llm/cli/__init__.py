@@ -1,7 +1,7 @@
-"""The commands below ``vectorcache llm``. Each module is a group of them; errors become one line in ``vectorcache``.
+"""The commands of ``vectorcache llm``. Each module holds a group of them; ``vectorcache`` prints errors as one line.
 
-``options`` has what they share, ``session`` opens the caches for one command, ``counts`` keeps metrics between
-commands, ``output`` shows answers to people and to programs.
+``options`` holds shared options, ``session`` opens the caches for one command, ``counts`` persists metrics between
+commands, and ``output`` prints results as text or JSON.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import typer
 from vectorcache_llm.cli import demo, manage, reasoning, replies, transfer
 
 app = typer.Typer(
-    help="Caches in front of language models: replies, reasoning, and what is in them.",
-    epilog="Start here: vectorcache llm demo. Exit codes: 0 done, 1 nothing found or not all done, 2 an error.",
+    help="Inspect and manage the caches in front of language models: replies, reasoning, embeddings and chats.",
+    epilog="Start here: vectorcache llm demo. Exit codes: 0 success, 1 not found or only partly done, 2 error.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "import": (transfer.import_, "import caches.jsonl"),
     "demo": (demo.demo, "demo"),
 }
-"""Each command, and an example of its arguments."""
+"""Every command, with an example of its arguments."""
 
 for name, (command, example) in COMMANDS.items():
     app.command(name, epilog=f"Example: vectorcache llm {example}")(command)

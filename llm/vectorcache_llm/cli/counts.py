@@ -1,4 +1,4 @@
-"""Metrics that outlive a command: a file in the data folder, to which each command adds its own."""
+"""Metrics across commands: a file in the data folder to which each command adds its counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "metrics.json"
 
 
 def load_counts(folder: Path, into: Metrics) -> None:
-    """Count what earlier commands counted, too. A file that cannot be read counts as none."""
+    """Add the counts of earlier commands to ``into``. An unreadable file is ignored."""
     try:
         into.load(msgspec.json.decode((folder / FILE).read_bytes()))
     except (OSError, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError):
@@ -23,7 +23,7 @@ def load_counts(folder: Path, into: Metrics) -> None:
 
 
 def add_counts(folder: Path, metrics: Metrics) -> None:
-    """Add what this command counted. Commands that end together wait for one another."""
+    """Add the counts of this command to the file. A lock serialises commands that end at the same time."""
     state = metrics.dump()
     if not (state["latencies"] or any(state["counters"].values())):
         return
@@ -39,7 +39,7 @@ def add_counts(folder: Path, metrics: Metrics) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[Any]:
-    """Hold a lock file, where the platform has such locks; elsewhere the last one to write wins."""
+    """Hold a lock file. On platforms without ``fcntl`` there is no lock, and the last writer wins."""
     with path.open("a") as file:
         try:
             import fcntl

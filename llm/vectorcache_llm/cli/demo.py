@@ -1,4 +1,4 @@
-"""``vectorcache llm demo``: what a semantic cache does, and what it refuses to do, in some seconds."""
+"""``vectorcache llm demo``: a short demonstration of semantic hits and of refused ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vectorcache_llm.demo.narrator import Narrator
 
 
 def demo(json: Json = False) -> None:
-    """Store a few hundred replies, ask again in other words, set traps, and measure; without a network."""
+    """Store several hundred replies, look up paraphrases and traps, and report precision and recall. Runs offline."""
     narrator = Narrator(Console(highlight=False, quiet=json))
     with TemporaryDirectory(prefix="vectorcache-llm-") as folder:
         report = asyncio.run(run_demo(Path(folder), narrator))

@@ -13,44 +13,52 @@ from vectorcache_llm.scope import EVERYBODY
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--config", help="A YAML file of settings.", show_default="VECTORCACHE_LLM_CONFIG, or none"),
+    typer.Option("--config", help="YAML file with settings.", show_default="VECTORCACHE_LLM_CONFIG, or none"),
 ]
 Data: TypeAlias = Annotated[
-    Path | None, typer.Option("--data", help="Folder of files.", show_default="the setting data")
+    Path | None, typer.Option("--data", help="Data folder.", show_default="the data setting")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Tenant: TypeAlias = Annotated[str, typer.Option("--tenant", help="Whose: the customer.")]
+Tenant: TypeAlias = Annotated[str, typer.Option("--tenant", help="Tenant that the entry belongs to.")]
 User: TypeAlias = Annotated[
-    str, typer.Option("--user", help="Whose: a person of the tenant.", show_default="what all share")
+    str, typer.Option("--user", help="User of the tenant.", show_default="shared by all users")
 ]
 ScopeName: TypeAlias = Annotated[
-    str, typer.Option("--scope", help="Whose: an application, a language, ...", show_default="none")
+    str,
+    typer.Option(
+        "--scope", help="Application, language, ... that the entry belongs to.", show_default="none"
+    ),
 ]
-Model: TypeAlias = Annotated[str, typer.Option("--model", help="Name of the model.", show_default="none")]
-System: TypeAlias = Annotated[str, typer.Option("--system", help="The system prompt.", show_default="none")]
-Tags: TypeAlias = Annotated[list[str] | None, typer.Option("--tag", help="For invalidation; repeatable.")]
+Model: TypeAlias = Annotated[str, typer.Option("--model", help="Model name.", show_default="none")]
+System: TypeAlias = Annotated[str, typer.Option("--system", help="System prompt.", show_default="none")]
+Tags: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--tag", help="Tag, for invalidation; repeatable.")
+]
+TagFilter: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--tag", help="Only entries with one of these tags; repeatable.")
+]
 Caches: TypeAlias = Annotated[
     list[str] | None, typer.Option("--cache", help="Only this cache; repeatable.", show_default="all")
 ]
 Ttl: TypeAlias = Annotated[
-    str | None, typer.Option("--ttl", help="How long it lives: 90s, 5m, 2h, 7d.", show_default="the setting")
+    str | None, typer.Option("--ttl", help="Lifetime: 90s, 5m, 2h, 7d.", show_default="the ttl setting")
 ]
 
 TENANT = EVERYBODY.tenant
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
-def seconds(field: str, span: str | None) -> float | None:
-    """Seconds of a span of time such as 90s, 5m, 2h or 7d.
+def seconds(field: str, duration: str | None) -> float | None:
+    """Return the seconds of a duration such as 90s, 5m, 2h or 7d; None for None.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: the text is not a duration.
     """
-    if span is None:
+    if duration is None:
         return None
-    found = _SPAN.fullmatch(span)
+    found = _DURATION.fullmatch(duration)
     if found is None:
-        raise InvalidInput(field, span, "a span such as 90s, 5m, 2h or 7d")
+        raise InvalidInput(field, duration, "a duration such as 90s, 5m, 2h or 7d")
     return float(found[1]) * _UNITS[found[2]]

@@ -1,4 +1,4 @@
-"""Answers for people and for programs."""
+"""Output as text or JSON."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import typer
 from vectorcache_llm.manager import Report
 
 NOTHING = 1
-"""The exit code where nothing was found, or not all was done."""
+"""Exit code of a command that found nothing or was only partly done."""
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output; what is a struct or a dataclass is an object."""
+    """Print one line of JSON to standard output. Structs and dataclasses become objects."""
     typer.echo(msgspec.json.encode(value).decode())
 
 
 def note(text: str) -> None:
-    """A line beside the answer: on standard error, so that the answer may be piped."""
+    """Print a remark to standard error, so that it is not part of a pipe."""
     typer.echo(text, err=True)
 
 
 def print_report(report: Report, done: str, *, json: bool) -> None:
-    """What was done in each cache; ends the command with ``NOTHING`` where not all of it was.
+    """Print the counts of each cache. Exit with ``NOTHING`` if the operation was only partly done.
 
     Args:
-        report: what was done.
-        done: the word for it, such as "deleted".
-        json: for programs.
+        report: result of the operation.
+        done: past participle for the output, such as "deleted".
+        json: whether to print JSON.
     """
     if json:
         print_json({**msgspec.to_builtins(report), "total": report.total, "ok": report.ok})
@@ -39,6 +39,6 @@ def print_report(report: Report, done: str, *, json: bool) -> None:
         for cache, error in report.errors.items():
             note(f"{cache}: {error}")
         if not report.complete:
-            note("the file ends early, or was not whole when it was written; what it has is kept")
+            note("the file ends early or its export was incomplete; its entries were kept")
     if not report.ok:
         raise typer.Exit(NOTHING)

@@ -40,7 +40,8 @@ from vectorcache_llm.scope import Scope
 
 def set_reasoning(
     file: Annotated[
-        str, typer.Argument(help="A chain or a tree as JSON, or - for standard input.", show_default=False)
+        str,
+        typer.Argument(help="JSON file with a chain or a tree, or - for standard input.", show_default=False),
     ],
     tenant: Tenant = TENANT,
     user: User = "",
@@ -53,26 +54,26 @@ def set_reasoning(
 ) -> None:
     """Store a chain ({"kind": "chain", "problem": ..., "steps": [...]}) or a tree ({"kind": "tree", ...})."""
     reasoning = _read(file)
-    whose, lifetime = Scope(tenant, user, scope), seconds("--ttl", ttl)
+    owner, lifetime = Scope(tenant, user, scope), seconds("--ttl", ttl)
 
     async def put(caches: Manager) -> bool:
-        return await caches.reasoning.put(reasoning, whose, ttl=lifetime, tags=tag or ())
+        return await caches.reasoning.put(reasoning, owner, ttl=lifetime, tags=tag or ())
 
     kept = with_caches(config, data, put)
     if json:
         print_json({"kept": kept, "id": reasoning_id(reasoning.problem)})
     else:
-        typer.echo("kept" if kept else "not kept: the store did not take it")
+        typer.echo("kept" if kept else "not kept: the store did not accept it")
     if not kept:
         raise typer.Exit(NOTHING)
 
 
 def get_reasoning(
-    problem: Annotated[str, typer.Argument(help="The problem.", show_default=False)],
-    step: Annotated[int | None, typer.Option("--step", help="Only this step of a chain.")] = None,
-    node: Annotated[str | None, typer.Option("--node", help="Only this node of a tree.")] = None,
+    problem: Annotated[str, typer.Argument(help="Text of the problem.", show_default=False)],
+    step: Annotated[int | None, typer.Option("--step", help="Show only this step of a chain.")] = None,
+    node: Annotated[str | None, typer.Option("--node", help="Show only this node of a tree.")] = None,
     similar: Annotated[
-        bool, typer.Option("--similar", help="Take that of the most similar problem, where there is none.")
+        bool, typer.Option("--similar", help="Fall back to the most similar problem.")
     ] = False,
     tenant: Tenant = TENANT,
     user: User = "",
@@ -81,12 +82,12 @@ def get_reasoning(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show the reasoning about a problem; the exit code is 1 where there is none."""
-    whose = Scope(tenant, user, scope)
+    """Show the reasoning for a problem. The exit code is 1 if there is none."""
+    owner = Scope(tenant, user, scope)
 
     async def find(caches: Manager) -> ChainOfThought | TreeOfThought | None:
-        found = await caches.reasoning.get(problem, whose)
-        near = await caches.reasoning.similar(problem, whose, k=1) if similar and found is None else []
+        found = await caches.reasoning.get(problem, owner)
+        near = await caches.reasoning.similar(problem, owner, k=1) if similar and found is None else []
         return near[0].reasoning if near else found
 
     found = with_caches(config, data, find)
@@ -109,7 +110,7 @@ def _read(file: str) -> ChainOfThought | TreeOfThought:
         text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         found: ChainOfThought | TreeOfThought = msgspec.json.decode(text, type=ChainOfThought | TreeOfThought)
     except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput("FILE", file, f"a chain or a tree as JSON ({error})") from error
+        raise InvalidInput("FILE", file, f"a JSON file with a chain or a tree ({error})") from error
     return found
 
 

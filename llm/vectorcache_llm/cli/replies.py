@@ -1,4 +1,4 @@
-"""``vectorcache llm set``, ``get``, ``similar``: the response cache by hand."""
+"""``vectorcache llm set``, ``get`` and ``similar``: manual access to the response cache."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from vectorcache_llm.response.request import Request
 from vectorcache_llm.scope import Scope
 from vectorcache_tools.cli.options import print_table
 
-Prompt = Annotated[str, typer.Argument(help="What is asked.", show_default=False)]
+Prompt = Annotated[str, typer.Argument(help="Prompt of the user.", show_default=False)]
 
 
 def set_(
     prompt: Prompt,
     reply: Annotated[
-        str, typer.Argument(help="What was answered, or - for standard input.", show_default=False)
+        str, typer.Argument(help="Reply of the model, or - for standard input.", show_default=False)
     ],
     model: Model = "",
     system: System = "",
@@ -49,19 +49,19 @@ def set_(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Store a reply."""
+    """Store the reply to a prompt."""
     text = sys.stdin.read() if reply == "-" else reply
-    request, whose = _request(prompt, system, model), Scope(tenant, user, scope)
+    request, owner = _request(prompt, system, model), Scope(tenant, user, scope)
     lifetime = seconds("--ttl", ttl)
 
     async def put(caches: Manager) -> bool:
-        return await caches.response.put(request, Reply(text, model), whose, ttl=lifetime, tags=tag or ())
+        return await caches.response.put(request, Reply(text, model), owner, ttl=lifetime, tags=tag or ())
 
     kept = with_caches(config, data, put)
     if json:
-        print_json({"kept": kept, "id": request.key(whose)})
+        print_json({"kept": kept, "id": request.key(owner)})
     else:
-        typer.echo("kept" if kept else "not kept: it is empty, or no tier took it")
+        typer.echo("kept" if kept else "not kept: the reply is empty, or no tier stored it")
     if not kept:
         raise typer.Exit(NOTHING)
 
@@ -77,9 +77,9 @@ def get(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Look a reply up; the exit code is 1 where there is none."""
-    request, whose = _request(prompt, system, model), Scope(tenant, user, scope)
-    found = with_caches(config, data, lambda caches: caches.response.get(request, whose))
+    """Look up the reply to a prompt. The exit code is 1 if there is none."""
+    request, owner = _request(prompt, system, model), Scope(tenant, user, scope)
+    found = with_caches(config, data, lambda caches: caches.response.get(request, owner))
     if json:
         print_json(_shown(found))
     elif found.reply is not None:
@@ -93,7 +93,7 @@ def get(
 
 def similar(
     prompt: Prompt,
-    k: Annotated[int, typer.Option("-k", help="How many at most.")] = 5,
+    k: Annotated[int, typer.Option("-k", help="Maximum number of results.")] = 5,
     model: Model = "",
     system: System = "",
     tenant: Tenant = TENANT,
@@ -103,9 +103,9 @@ def similar(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """The stored questions that are most similar, and whether their replies would be served."""
-    request, whose = _request(prompt, system, model), Scope(tenant, user, scope)
-    found = with_caches(config, data, lambda caches: caches.response.similar(request, whose, k=k))
+    """Show the most similar stored prompts, and whether their replies would be served."""
+    request, owner = _request(prompt, system, model), Scope(tenant, user, scope)
+    found = with_caches(config, data, lambda caches: caches.response.similar(request, owner, k=k))
     if json:
         print_json([{**one._asdict(), "reply": one.reply.text} for one in found])
     else:
@@ -136,7 +136,7 @@ def _shown(found: Lookup) -> dict[str, object]:
 
 
 def _about(found: Lookup) -> str:
-    """How a look-up ended, in a line."""
+    """Describe the outcome of a look-up in one line."""
     near = "" if found.similarity is None else f", similarity {found.similarity:.3f}"
     matched = f" to {found.matched!r}" if found.matched else ""
     where = f" in {found.tier}" if found.tier else ""

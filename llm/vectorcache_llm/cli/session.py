@@ -1,4 +1,4 @@
-"""The caches of one command."""
+"""Opening of the caches for one command."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 
 def configuration(config: Path | None, data: Path | None) -> Configuration:
-    """The configuration of a command: its file, the environment, and its folder."""
+    """Load the configuration of a command: its file, the environment, and its data folder."""
     return load(config, os.environ, {} if data is None else {"data": str(data)})
 
 
 def folder_of(settings: Configuration) -> Path:
-    """Where its files are."""
+    """Return the data folder of a configuration."""
     return data_folder(settings.settings.data, os.environ)
 
 
 def with_caches(config: Path | None, data: Path | None, work: Callable[[Manager], Awaitable[T]]) -> T:
-    """Open the caches, do the work, close them, and keep what was counted."""
+    """Open the caches, run ``work``, save the metrics, and close the caches."""
     settings = configuration(config, data)
 
     async def run() -> T:
@@ -43,8 +43,8 @@ def with_caches(config: Path | None, data: Path | None, work: Callable[[Manager]
 
 
 async def _count(folder: Path, metrics: Metrics) -> None:
-    """Keep what was counted; a folder that cannot be written to costs that alone."""
+    """Save the metrics. An unwritable folder is reported but does not fail the command."""
     try:
         await asyncio.to_thread(add_counts, folder, metrics)
     except OSError as error:
-        note(f"what was counted is not kept: {error}")
+        note(f"the metrics were not saved: {error}")

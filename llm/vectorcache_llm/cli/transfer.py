@@ -1,4 +1,4 @@
-"""``vectorcache llm warm``, ``export``, ``import``."""
+"""``vectorcache llm warm``, ``export`` and ``import``."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vectorcache_llm.cli.options import Caches, ConfigFile, Data, Json, Tags, Ttl, seconds
+from vectorcache_llm.cli.options import Caches, ConfigFile, Data, Json, TagFilter, Ttl, seconds
 from vectorcache_llm.cli.output import print_report
 from vectorcache_llm.cli.session import with_caches
 from vectorcache_llm.manager import Manager, Report
 from vectorcache_llm.manager.manager import Progress
 from vectorcache_llm.scope import Selection
 
-File = Annotated[Path, typer.Argument(help="A file of JSON lines.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="JSON Lines file.", show_default=False)]
 
 
 def warm(
     file: Annotated[
-        Path, typer.Argument(help="JSON lines or CSV with prompt, reply, model, ...", show_default=False)
+        Path, typer.Argument(help="JSON Lines or CSV file with prompt, reply, model, ...", show_default=False)
     ],
     ttl: Ttl = None,
     data: Data = None,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Put prompts with their replies into the response cache."""
+    """Load prompts and their replies into the response cache."""
     lifetime = seconds("--ttl", ttl)
 
     async def fill(caches: Manager) -> Report:
@@ -41,15 +41,15 @@ def warm(
 
 def export(
     file: File,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Of this customer.")] = None,
-    user: Annotated[str | None, typer.Option("--user", help="Of this person.")] = None,
-    tag: Tags = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only entries of this tenant.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only entries of this user.")] = None,
+    tag: TagFilter = None,
     cache: Caches = None,
     data: Data = None,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Write entries to a file."""
+    """Export entries to a file."""
     selection = Selection(tenant, user, tags=frozenset(tag or ()))
 
     async def write(caches: Manager) -> Report:
@@ -62,7 +62,7 @@ def export(
 def import_(
     file: File, cache: Caches = None, data: Data = None, config: ConfigFile = None, json: Json = False
 ) -> None:
-    """Keep the entries of an exported file, with their times and ends of life."""
+    """Import the entries of an exported file, with their creation and expiry times."""
 
     async def read(caches: Manager) -> Report:
         with _progress("kept", json) as progress:
@@ -73,7 +73,7 @@ def import_(
 
 @contextmanager
 def _progress(done: str, json: bool) -> Iterator[Progress]:
-    """Shows on a terminal how far it is, and nothing elsewhere."""
+    """Show progress if standard error is a terminal."""
     console = Console(stderr=True, quiet=json)
     with console.status("...") as status:
         yield lambda count: status.update(f"{count:,} {done}")

@@ -1,7 +1,7 @@
-"""Configuration: defaults, then a YAML file, then the environment, then code.
+"""Configuration in layers: defaults, a YAML file, the environment, and code.
 
-``settings`` has every setting with its default and what is allowed, ``kinds`` puts that into words, ``layers`` reads
-the layers, ``secrets`` hides what must not be seen, ``build`` makes the caches.
+``settings`` defines every setting with its default and constraints, ``kinds`` describes them for users, ``layers``
+reads the layers, ``secrets`` masks secrets, and ``build`` constructs the caches.
 """
 
 from vectorcache_llm.config.build import open_caches

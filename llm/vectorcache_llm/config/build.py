@@ -1,4 +1,4 @@
-"""Caches out of a configuration: every part by its name."""
+"""Construction of the caches from a configuration."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ async def open_caches(
     summarise: Summarise | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Manager:
-    """Make the caches of a configuration, and open them; close the manager when done.
+    """Construct and open the caches of a configuration. The caller closes the manager.
 
     Args:
-        configuration: what ``load`` gave.
-        environ: the environment, for the platform's data folder.
-        summarise: makes chat memory's summaries; None for none.
-        clock: seconds since the epoch.
+        configuration: the result of ``load``.
+        environ: the environment, from which the platform's data folder is derived.
+        summarise: function that summarises chat turns; None for no summaries.
+        clock: function that returns seconds since the epoch.
 
     Raises:
-        InvalidInput: a setting does not fit what it is for, such as an option of an embedder.
+        InvalidInput: a component rejects its setting, such as an option of the embedder.
         MissingExtra: an optional dependency is not installed.
     """
     settings = configuration.settings
     folder = data_folder(settings.data, environ or {})
     metrics = metrics_of(settings)
     embedder = await asyncio.to_thread(open_embedder, settings.embedder.name, **settings.embedder.options)
-    async with AsyncExitStack() as stack:  # what cannot be finished leaves nothing open
+    async with AsyncExitStack() as stack:  # closes the embedder if a later step fails
         stack.push_async_callback(embedder.close)
         parts = Parts(settings, folder, embedder, metrics, clock)
         manager = await _manager(settings, parts, summarise)
@@ -138,18 +138,18 @@ def _chat(settings: Settings, parts: Parts, embedder: Embedder, summarise: Summa
 
 
 def metrics_of(settings: Settings) -> Metrics:
-    """What counts, as it is set."""
+    """Return the metrics with the limits and prices of the settings."""
     of = settings.metrics
     return Metrics(of.prices, tenants=of.tenants, models=of.models, hot_keys=of.hot_keys)
 
 
 def tokenizer_of(name: str) -> Tokenizer:
-    """The tokenizer of a setting: "bytes", "tiktoken:NAME", or a path.
+    """Return the tokenizer of a setting: "bytes", "tiktoken:ENCODING", or a path.
 
     Raises:
-        InvalidInput: no tokenizer has this name, or no file is there.
-        MissingExtra: what it needs is not installed.
-        Unavailable: its file could not be fetched.
+        InvalidInput: no tokenizer has this name, or the file does not exist.
+        MissingExtra: an optional dependency is not installed.
+        Unavailable: the file of the encoding could not be downloaded.
     """
     if name == "bytes":
         return byte_tokenizer()
@@ -158,15 +158,17 @@ def tokenizer_of(name: str) -> Tokenizer:
 
 
 async def _threshold(settings: Settings, embedder: Embedder, folder: Path, observer: Observer) -> Threshold:
-    """The one that is set, or measured on our labelled pairs: once for each embedder, since it may cost money."""
+    """Return the configured threshold, or measure it on the bundled labelled pairs.
+
+    The result is saved for each embedder, because embedding the pairs may cost money.
+    """
     if not settings.response.semantic:
         return Fixed(None)
     if settings.response.min_similarity is not None:
         return Fixed(settings.response.min_similarity)
-    stands_on = (
-        f"{embedder.fingerprint} {vectorcache.__version__}"  # the guard and the pairs are of our version
-    )
-    digest = hashlib.sha256(stands_on.encode()).hexdigest()[:16]
+    # The guard and the pairs change with the version, so a saved threshold is valid for one version only.
+    version = f"{embedder.fingerprint} {vectorcache.__version__}"
+    digest = hashlib.sha256(version.encode()).hexdigest()[:16]
     path = folder / f"threshold-{digest}.json"
     try:
         return await asyncio.to_thread(Measured.load, path)
@@ -175,16 +177,14 @@ async def _threshold(settings: Settings, embedder: Embedder, folder: Path, obser
     try:
         measured = await measure(pairs, embedder, Guard())
         await asyncio.to_thread(_save, measured, path)
-    except (
-        Unavailable
-    ) as error:  # an embedder that is away is no error: exact hits do without, and so does this run
+    except Unavailable as error:  # exact hits need no embedder, so this run goes on without semantic hits
         observer.failed("response", "embedder", "measure", error)
         return Fixed(None)
     return measured
 
 
 def _save(measured: Measured, path: Path) -> None:
-    """For the next time; a folder that cannot be written to only means to measure again."""
+    """Save the threshold. If the folder is not writable, the next start measures again."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         measured.save(path)

@@ -1,4 +1,4 @@
-"""Where files are when nobody says."""
+"""The default data folder of each platform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "vectorcache"
 def data_folder(
     given: str, environ: Mapping[str, str], *, platform: str = sys.platform, home: Path | None = None
 ) -> Path:
-    """The folder that was given, or the platform's for a user's data: of XDG on Linux, and its like elsewhere."""
+    """Return the given folder, or the platform's folder for user data (XDG on Linux)."""
     if given:
         return Path(given).expanduser()
     home = home or Path.home()

@@ -1,4 +1,4 @@
-"""The settings as a flat table, and what is allowed for each in words."""
+"""The settings as a flat table, with a description of the values that each accepts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Setting:
     """One setting.
 
     Attributes:
-        key: its section and name, such as "response.ttl".
-        type: as msgspec takes it.
-        default: the value where none is given.
-        about: what it is for.
+        key: section and name, such as "response.ttl".
+        type: type annotation, as msgspec accepts it.
+        default: default value.
+        about: description for users.
     """
 
     key: str
@@ -34,17 +34,17 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """Name of its environment variable."""
         return PREFIX + self.key.replace(".", "_").upper()
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
+        """Description of the accepted values."""
         return allowed(self.type)
 
 
 def settings_of(kind: type[Section], prefix: str = "") -> Iterator[Setting]:
-    """Every setting of a section and of those in it."""
+    """Yield every setting of a section and its subsections."""
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, Section):
@@ -57,30 +57,30 @@ def settings_of(kind: type[Section], prefix: str = "") -> Iterator[Setting]:
 
 
 SETTINGS = {setting.key: setting for setting in settings_of(Settings)}
-"""Every setting by its key, in order."""
+"""Every setting by its key, in the order of definition."""
 
 
 def allowed(kind: Any) -> str:
-    """What a type allows, in words."""
+    """Describe the values that a type accepts."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return allowed(arguments[0]) + _bounds(arguments[1:])
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin in (Union, types.UnionType):
-        return " or ".join("none" if one is type(None) else allowed(one) for one in arguments)
+        return ", or ".join("none" if one is type(None) else allowed(one) for one in arguments)
     if origin is tuple:
-        return f"a list, of each {allowed(arguments[0])}"
+        return f"a list, each item {allowed(arguments[0])}"
     if origin is dict:
-        return "a mapping of names to prices" if arguments[1] is Price else "a mapping"
-    return {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        return "a mapping of model names to prices" if arguments[1] is Price else "a mapping"
+    return {str: "a string", bool: "true or false", int: "an integer", float: "a number"}[kind]
 
 
 def _bounds(metas: tuple[Meta, ...]) -> str:
     words = ""
     for meta in metas:
-        above = {"more than {:g}": meta.gt, "{:g} or more": meta.ge, "{:g} or less": meta.le}
+        above = {"greater than {:g}": meta.gt, "at least {:g}": meta.ge, "at most {:g}": meta.le}
         words += "".join(f", {form.format(bound)}" for form, bound in above.items() if bound is not None)
         words += ", not empty" if meta.min_length else ""
-        words += f", of the form {meta.pattern}" if meta.pattern else ""
+        words += f", matching {meta.pattern}" if meta.pattern else ""
     return words

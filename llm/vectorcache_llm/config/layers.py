@@ -1,4 +1,4 @@
-"""Layers of settings, the later over the earlier, each value with its source."""
+"""Layers of settings: a later layer overrides an earlier one, and each value records its source."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from vectorcache_llm.errors import InvalidSetting
 DEFAULT = "default"
 CODE = "code"
 FILE_VARIABLE = PREFIX + "CONFIG"
-"""Names the YAML file, where the program does not."""
+"""Environment variable with the path of the YAML file, used where the program gives none."""
 
 SECTIONS = {key.partition(".")[0] for key in SETTINGS if "." in key}
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings, and where each came from: "default", a file's path, an environment variable, or "code"."""
+    """Settings, and the source of each: "default", a file's path, an environment variable, or "code"."""
 
     settings: Settings
     sources: Mapping[str, str]
 
     def shown(self) -> dict[str, dict[str, Any]]:
-        """Every setting's value and source, as JSON values; secrets are hidden."""
+        """Return every setting's value and source, as JSON values; secrets are masked."""
         values = dict(_flat(msgspec.to_builtins(self.settings)))
         return {key: {"value": masked(key, values[key]), "source": self.sources[key]} for key in SETTINGS}
 
@@ -47,13 +47,13 @@ def load(
     """Read all layers.
 
     Args:
-        file: a YAML file; VECTORCACHE_LLM_CONFIG of the environment where it is left out, or none.
-        environ: the environment: VECTORCACHE_LLM_RESPONSE_TTL is ``response.ttl``. Lists have commas, mappings are
-            JSON, "none" is none.
-        code: settings by key, or by section and name as in the file.
+        file: a YAML file. Without it, the path in VECTORCACHE_LLM_CONFIG is read, if that is set.
+        environ: the environment. VECTORCACHE_LLM_RESPONSE_TTL sets ``response.ttl``. Lists are separated by commas,
+            mappings are written as JSON, and "none" stands for None.
+        code: settings by key, or nested by section as in the file.
 
     Raises:
-        InvalidSetting: a key is not known, or a value not allowed; says which, from where, and what is allowed.
+        InvalidSetting: a key is unknown, or a value is not allowed; names the key, its source and the allowed values.
         InvalidInput: the file cannot be read.
     """
     environ = environ or {}
@@ -71,7 +71,7 @@ def _file(path: Path) -> Iterator[tuple[str, Any, str]]:
     try:
         content = yaml.safe_load(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
-        raise InvalidInput("config", str(path), f"a YAML file that can be read ({error})") from error
+        raise InvalidInput("config", str(path), f"a readable YAML file ({error})") from error
     if content is not None and not isinstance(content, dict):
         raise InvalidInput("config", str(path), "a mapping of sections")
     return _mapping(content or {}, str(path))
@@ -96,16 +96,16 @@ def _mapping(content: Mapping[str, Any], source: str) -> Iterator[tuple[str, Any
 
 
 def _flat(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Sections' settings by key; what is given by key already stays."""
+    """Yield settings by key; keys that are flat already are passed through."""
     for name, value in content.items():
         if name in SECTIONS and isinstance(value, Mapping):
             yield from ((f"{name}.{inner}", one) for inner, one in value.items())
-        elif not (name in SECTIONS and value is None):  # a section without a setting
+        elif not (name in SECTIONS and value is None):  # an empty section
             yield str(name), value
 
 
 def _parsed(setting: Setting, text: str) -> Any:
-    """The value that a text of the environment stands for."""
+    """Parse the text of an environment variable."""
     kinds = list(_plain(setting.type))
     if type(None) in kinds and text.lower() in ("", "none"):
         return None
@@ -115,12 +115,12 @@ def _parsed(setting: Setting, text: str) -> Any:
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
-            return text  # which is no mapping, and refused as such
+            return text  # not a mapping, so the conversion rejects it
     return text
 
 
 def _plain(kind: Any) -> Iterator[Any]:
-    """The types that a value may have, without their bounds."""
+    """Yield the types that a value may have, without their constraints."""
     origin = get_origin(kind)
     if origin is Annotated:
         yield from _plain(get_args(kind)[0])
@@ -135,20 +135,20 @@ def _converted(setting: Setting, value: Any, source: str, *, strict: bool) -> An
     try:
         found = msgspec.convert(value, setting.type, strict=strict)
         if isinstance(found, tuple) and len(set(found)) < len(found):
-            raise InvalidSetting(setting.key, value, f"{setting.allowed}, once", source)
+            raise InvalidSetting(setting.key, value, f"{setting.allowed}, without duplicates", source)
         return found
     except msgspec.ValidationError as error:
-        raise InvalidSetting(setting.key, _tellable(setting, value), setting.allowed, source) from error
+        raise InvalidSetting(setting.key, _loggable(setting, value), setting.allowed, source) from error
 
 
-def _tellable(setting: Setting, value: Any) -> Any:
-    """A value as an error may show it: what should have been a mapping may be one, with secrets, but for a brace."""
-    torn = dict in _plain(setting.type) and not isinstance(value, Mapping)
-    return MASK if torn else masked(setting.key, value)
+def _loggable(setting: Setting, value: Any) -> Any:
+    """Mask the secrets of a value. A malformed mapping is masked whole, since it may contain secrets."""
+    malformed = dict in _plain(setting.type) and not isinstance(value, Mapping)
+    return MASK if malformed else masked(setting.key, value)
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    """The settings of flat values, which are converted already."""
+    """Build the settings from flat values that have been converted already."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
         section, _, name = key.rpartition(".")
@@ -159,4 +159,4 @@ def _settings(values: Mapping[str, Any]) -> Settings:
 
 def _known(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return f"a known one; did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+    return f"a known key; did you mean {near[0]}?" if near else f"one of {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Stores and indexes by name, each with its cache's place in a file or on a server."""
+"""Construction of stores and indexes by name, each with file or key names of its cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vectorcache_llm.similarity.disk import DiskIndex
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Makes parts. A cache of its own has files and names of its own, so that they never mix."""
+    """Factory of stores and indexes. Each cache gets separate files and key names, so entries never mix."""
 
     settings: Settings
     folder: Path
@@ -32,11 +32,11 @@ class Parts:
     clock: Callable[[], float]
 
     def store(self, name: str, cache: str) -> KeyValueStore:
-        """The store of a name in ``StoreName``."""
+        """Return the store for a name in ``StoreName``."""
         return _STORES[name](self, cache)
 
     def index(self, name: str, cache: str) -> SimilarityIndex:
-        """The index of a name in ``TierName``."""
+        """Return the index for a name in ``TierName``."""
         return _INDEXES[name](self, cache)
 
     def _memory_store(self, cache: str) -> KeyValueStore:

@@ -1,4 +1,4 @@
-"""What must not be seen: keys and passwords in settings."""
+"""Masking of API keys and passwords in settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PASSWORD = re.compile(r"(?<=://)([^/@\s]*):[^/\s]*@")
 
 
 def masked(key: str, value: Any) -> Any:
-    """A value as it may be shown: no secret, and no password in a URL."""
+    """Return a value with its secrets, and passwords in URLs, replaced by ``MASK``."""
     if isinstance(value, dict):
         return {name: masked(str(name), one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,6 +1,6 @@
-"""``vectorcache llm demo``: a cache of real questions, asked anew in other words, and set traps; no network.
+"""``vectorcache llm demo``: a cache of real questions, queried with paraphrases and traps, without a network.
 
-``report`` holds the figures, ``steps`` is the demo itself, ``narrator`` tells it on a terminal.
+``report`` holds the figures, ``steps`` runs the demo, and ``narrator`` prints it on a terminal.
 """
 
 from vectorcache_llm.demo.report import DemoReport

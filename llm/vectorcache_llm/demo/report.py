@@ -1,4 +1,4 @@
-"""The figures of a demo, and what is wrong with them."""
+"""The figures of a demo, and the checks on them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import msgspec
 
 
 class Pass(msgspec.Struct, kw_only=True):
-    """Questions asked one by one, one caller.
+    """Result of one pass of questions, asked sequentially.
 
     Attributes:
-        asked: how many.
-        exact, semantic, refused, missed: how they ended.
-        wrong: how many of the semantic ones were given the reply to another question.
+        asked: number of questions.
+        exact, semantic, refused, missed: number of questions by outcome.
+        wrong: number of questions that were served the reply to a different question.
         tiers: hits by tier.
-        p50_ms, p99_ms: of all look-ups, the embedding included.
+        p50_ms, p99_ms: latency of all look-ups, including the embedding, in milliseconds.
     """
 
     asked: int = 0
@@ -28,7 +28,7 @@ class Pass(msgspec.Struct, kw_only=True):
 
 
 class Example(msgspec.Struct):
-    """What was asked, what is stored, how similar they are, and, of a trap that was refused, what told them apart."""
+    """A question, the stored question it matched, their similarity, and for a refused trap the reason."""
 
     kind: str
     asked: str
@@ -38,21 +38,24 @@ class Example(msgspec.Struct):
 
 
 class DemoReport(msgspec.Struct, kw_only=True):
-    """What a demo measured.
+    """Measurements of a demo.
 
     Attributes:
-        prompts: how many are stored.
-        embedder: its fingerprint.
-        min_similarity: the threshold, measured on the tuning half of the pairs; None where they cannot carry one.
-        cold: the stored questions again, memory empty: replies come from disk. warm: once more, from memory.
-        paraphrases: held-out questions in other words; traps: held-out ones that look alike and are not.
-        paraphrase_kinds, trap_kinds: by kind of change, how many were asked and how many served.
-        examples: traps that the guard refused, the most similar ones.
-        wrong: what was served wrongly, and the question whose reply it was.
-        precision: share of right ones among what was served of both; recall: share of the paraphrases that were
-            served rightly. The reply to a third question counts as wrong, though some of these mean the same.
-        spared_tokens: of calls that were not made, as estimated from the texts.
-        seconds: of the whole.
+        prompts: number of stored questions.
+        embedder: fingerprint of the embedder.
+        min_similarity: threshold, measured on the tuning half of the pairs; None if no threshold is good enough.
+        cold: pass over the stored questions with empty memory, so replies come from disk.
+        warm: the same pass again, from memory.
+        paraphrases: pass over held-out paraphrases.
+        traps: pass over held-out questions that look similar and are different.
+        paraphrase_kinds, trap_kinds: numbers of asked and served questions, by kind of change.
+        examples: most similar traps that the guard refused.
+        wrong: questions that were served a wrong reply, with the question that the reply belongs to.
+        precision: share of right replies among those served to paraphrases and traps. The reply to a third question
+            counts as wrong, though some of these mean the same.
+        recall: share of paraphrases that were served the right reply.
+        spared_tokens: completion tokens of the calls that were saved, estimated from the texts.
+        seconds: duration of the demo.
     """
 
     prompts: int = 0
@@ -73,15 +76,17 @@ class DemoReport(msgspec.Struct, kw_only=True):
 
     @property
     def faults(self) -> list[str]:
-        """What should not be; empty where all is well."""
+        """Failed checks; empty if all passed."""
         checks = {
             "a stored question was not found again": self.warm.exact < self.warm.asked,
-            "memory was not filled from disk": self.warm.tiers.get("memory", 0) < 0.95 * self.warm.exact,
-            "nothing was served in other words": not self.paraphrases.semantic,
-            f"precision {self.precision:.3f} is below {LEAST_PRECISION}": self.precision < LEAST_PRECISION,
+            "replies from disk were not promoted to memory": self.warm.tiers.get("memory", 0)
+            < 0.95 * self.warm.exact,
+            "no paraphrase was served": not self.paraphrases.semantic,
+            f"precision {self.precision:.3f} is below {MIN_PRECISION}": self.precision < MIN_PRECISION,
         }
         return [fault for fault, there in checks.items() if there]
 
 
-LEAST_PRECISION = 0.8
-"""Of a threshold that promises 0.95 for pairs: here all stored questions compete, and a third one counts as wrong."""
+MIN_PRECISION = 0.8
+"""Required precision. It is below the 0.95 that the threshold ensures for pairs, because here all stored questions
+compete, and the reply to a third one counts as wrong."""

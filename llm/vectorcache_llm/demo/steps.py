@@ -1,4 +1,4 @@
-"""The demo: store, ask again, ask in other words, ask what only looks alike."""
+"""The steps of the demo: store, ask again, ask paraphrases, ask traps."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHOWN = 8
 
 
 async def run_demo(folder: Path, narrator: Narrator) -> DemoReport:
-    """Run it all, with the files in ``folder``, which is empty.
+    """Run the demo with its files in ``folder``, which must be empty.
 
     Raises:
-        VectorCacheError: a part did not do its work.
+        VectorCacheError: a component failed.
     """
     begin = time.perf_counter()
-    # A long deadline: on a machine that has other things to do, a late look-up is no fault of the cache.
+    # The deadline is long so that a slow look-up on a busy machine does not fail the demo.
     given = {"data": str(folder), "response.tiers": ["memory", "disk"], "response.deadline": 10.0}
     settings = load(code=given)
     pairs = load_pairs()
@@ -37,11 +37,11 @@ async def run_demo(folder: Path, narrator: Narrator) -> DemoReport:
     report = DemoReport(prompts=len(stored))
     async with await open_caches(settings) as caches:
         await _store(caches, stored, report, narrator)
-    async with await open_caches(settings) as caches:  # as a new process would: memory is empty
+    async with await open_caches(settings) as caches:  # like a new process: memory is empty
         narrator.again()
         report.cold = await _ask_again(caches, stored, "cold", narrator)
         report.warm = await _ask_again(caches, stored, "warm", narrator)
-        await _ask_alike(caches, pairs, report, narrator)
+        await _ask_held_out(caches, pairs, report, narrator)
         report.spared_tokens = caches.metrics.as_dict()["saved"]["completion_tokens"]
     report.seconds = time.perf_counter() - begin
     narrator.end(report)
@@ -69,15 +69,15 @@ async def _ask_again(caches: Manager, questions: Sequence[str], name: str, narra
     return score.result()
 
 
-async def _ask_alike(
+async def _ask_held_out(
     caches: Manager, pairs: Sequence[LabelledPair], report: DemoReport, narrator: Narrator
 ) -> None:
-    """Held-out pairs: the threshold was measured on the others."""
+    """Ask the held-out pairs; the threshold was measured on the others."""
     stored = {pair.a for pair in pairs}
     held_out = [pair for pair in pairs if pair.split == "held_out" and pair.b not in stored]
-    narrator.alike()
-    same = _Alike([pair for pair in held_out if pair.same])
-    traps = _Alike([pair for pair in held_out if not pair.same])
+    narrator.held_out()
+    same = _Group([pair for pair in held_out if pair.same])
+    traps = _Group([pair for pair in held_out if not pair.same])
     for group in (same, traps):
         await group.ask(caches)
     report.paraphrases, report.paraphrase_kinds = same.score.result(), same.kinds
@@ -93,8 +93,8 @@ async def _ask_alike(
     narrator.kinds(report)
 
 
-class _Alike:
-    """Pairs whose second question is asked, while all first ones are stored."""
+class _Group:
+    """Pairs of which the second question is asked; the first questions of all pairs are stored."""
 
     def __init__(self, pairs: Sequence[LabelledPair]) -> None:
         self._pairs = pairs
@@ -117,7 +117,7 @@ class _Alike:
 
 
 class _Score:
-    """Counts how look-ups ended."""
+    """Counts of look-ups by outcome."""
 
     def __init__(self) -> None:
         self._pass = Pass(tiers={})

@@ -1,7 +1,7 @@
-"""Embedders: texts to unit vectors.
+"""Embedders, which turn texts into unit vectors.
 
-What lives here: the interface (``base``), what all do with texts and vectors (``texts``, ``local``), an embedder for
-each kind of model, and the embedding cache (``cached``). What never does: what is done with the vectors.
+This package contains the interface (``base``), shared code (``texts``, ``local``), an embedder for each kind of model,
+and the embedding cache (``cached``). It does not contain uses of the vectors.
 """
 
 from vectorcache_llm.embedders.base import Embedder

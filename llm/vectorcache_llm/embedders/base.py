@@ -1,4 +1,4 @@
-"""The interface of embedders: texts to unit vectors."""
+"""The interface of embedders, which turn texts into unit vectors."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from vectorcache.vectors.metric import Floats
 
 
 class Embedder(ABC):
-    """Turns texts into vectors of length 1, so that an inner product is the cosine. Used by ``async with``, or
-    closed.
+    """Turns texts into vectors of length 1, so that their inner product is the cosine.
 
-    Calls may run concurrently. Where the work is long it runs in a thread, so that the event loop stays free.
+    An embedder is closed after use (``async with`` does so). Calls may run concurrently. Long work runs in a thread.
     """
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Names the model, its version and all that changes a vector: vectors of two fingerprints never compare."""
+        """Identifier of the model and every setting that affects the vectors. Only vectors with equal fingerprints are
+        comparable."""
 
     @property
     @abstractmethod
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens beyond which a text is cut, or None; whoever cuts says so (``truncated``, and a log once)."""
+        """Number of tokens at which a text is truncated; None for no limit. The first truncation is logged."""
         return None
 
     @property
     def truncated(self) -> int:
-        """How many texts have been cut so far."""
+        """Number of texts that have been truncated so far."""
         return 0
 
     @abstractmethod
     async def embed(self, texts: Sequence[str]) -> Floats:
-        """Vectors (n, d) float32 of length 1, in the order of the texts. No texts give (0, d).
+        """Return vectors (n, d) float32 of length 1, in the order of the texts; (0, d) for no texts.
 
-        A text without anything to embed (empty, unknown characters only) gives a vector all the same: zeros.
+        A text without embeddable content (empty, or unknown characters only) gets a zero vector.
 
         Raises:
-            InvalidInput: something among ``texts`` is no string.
-            Unavailable: the model's server did not answer in time, or refused for now.
+            InvalidInput: an item of ``texts`` is not a string.
+            Unavailable: the model's server did not answer in time, or rejected the request temporarily.
         """
 
-    async def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Release what is held; a second call does nothing."""
+    async def close(self) -> None:  # noqa: B027 - most embedders hold no resources
+        """Release resources; a second call does nothing."""
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The embedding cache: stores in front of an embedder."""
+"""The embedding cache, which keeps the vectors of an embedder in stores."""
 
 from __future__ import annotations
 
@@ -27,48 +27,47 @@ T = TypeVar("T")
 _FlightId: TypeAlias = tuple[Scope, str]
 
 PREFIX = "embedding:"
-"""Of every key, so that a store may be shared with other caches."""
+"""Prefix of every key, so that a store can be shared with other caches."""
 
 DEADLINE = 0.1
-"""Default, seconds."""
+"""Default deadline of a store call, in seconds."""
 
 HEALTH_SECONDS = 5.0
-"""For the embedder to answer when it is asked how it is."""
+"""Time limit of the health check of the embedder, in seconds."""
 
 MAX_LOADS = 64
-"""Default bound on loads under way."""
+"""Default limit of concurrent loads."""
 
 DELETE_BATCH = 500
-"""Keys that are deleted at a time."""
+"""Number of keys that are deleted per batch."""
 
 
 class CachedEmbedder(ManagedCache, Embedder):
-    """An embedder whose vectors are kept in stores, the fastest first.
+    """An embedder whose vectors are cached in one or more stores, fastest first.
 
-    A text is looked for in one store after the other; what a lower one has is copied to those above, with the end
-    of its life unchanged. What none has is embedded in one call and kept in all of them. Callers who want the same
-    text at the same time share one look-up and one call. A store that fails, or is later than the deadline, is
-    passed over, and the observer hears of it; only the embedder's own errors reach a caller.
+    Stores are searched in order. A vector found in a lower store is promoted to the stores above, with its expiry
+    unchanged. Texts that no store has are embedded in one call and written to all stores. Concurrent callers of the
+    same text share one look-up and one call. A store that fails or misses the deadline is skipped and reported to the
+    observer; only errors of the embedder reach the caller.
 
-    Keys are the embedder's fingerprint and the SHA-256 of the text: no text is stored, and nothing of another
-    embedder is ever found.
+    Keys contain the embedder's fingerprint and the SHA-256 of the text, so texts are not stored, and entries of other
+    embedders are never found.
 
-    A vector depends on its text alone, so that callers share entries unless told otherwise. The time that an answer
-    takes then tells whether somebody has embedded the same text before; where that must not be, give each tenant a
-    scope with ``embed(texts, scope=...)``.
+    A vector depends only on its text, so by default all callers share entries. The response time then reveals whether
+    the same text has been embedded before. To prevent this, pass a scope per tenant: ``embed(texts, scope=...)``.
 
     Args:
-        embedder: opened before, closed with this one.
-        stores: opened and closed with this one.
-        scope: whose entries are used where ``embed`` is given none.
-        ttl: seconds that an entry lives; None for ever.
-        deadline: seconds for each call of a store.
-        max_loads: look-ups under way at a time; others wait.
-        observer: hears of look-ups, of what is stored, and of failures, as cache "embedding".
-        clock: seconds since the epoch.
+        embedder: opened embedder; closed with this object.
+        stores: opened and closed with this object.
+        scope: scope of the entries if ``embed`` is given none.
+        ttl: lifetime of an entry, in seconds; None for no expiry.
+        deadline: time limit of each store call, in seconds.
+        max_loads: maximum number of concurrent look-ups; further ones wait.
+        observer: receives look-ups, stored entries and failures, as cache "embedding".
+        clock: returns seconds since the epoch.
 
     Raises:
-        InvalidInput: there is no store, or a number is not positive.
+        InvalidInput: no store is given, or a number is not positive.
     """
 
     name = "embedding"
@@ -103,42 +102,42 @@ class CachedEmbedder(ManagedCache, Embedder):
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedder."""
+        """See ``Embedder.fingerprint``."""
         return self._embedder.fingerprint
 
     @property
     def dimension(self) -> int:
-        """Of the embedder."""
+        """See ``Embedder.dimension``."""
         return self._embedder.dimension
 
     @property
     def max_tokens(self) -> int | None:
-        """Of the embedder."""
+        """See ``Embedder.max_tokens``."""
         return self._embedder.max_tokens
 
     @property
     def truncated(self) -> int:
-        """Of the embedder: a text that was found in a store is not counted again."""
+        """See ``Embedder.truncated``; texts found in a store are not counted again."""
         return self._embedder.truncated
 
     async def open(self) -> None:
-        """Open the stores; one that is away is passed over, and taken up when it is back."""
+        """Open the stores. An unavailable store is skipped, and used once it works."""
         for store in self._stores:
             await self._tolerate(store, "open", store.open())
 
     async def close(self) -> None:
-        """Finish what is being stored, then close the stores and the embedder."""
+        """Finish pending writes, then close the stores and the embedder."""
         await self._tasks.drain()
         for store in self._stores:
             await self._tolerate(store, "close", store.close())
         await self._embedder.close()
 
     async def embed(self, texts: Sequence[str], *, scope: Scope | None = None) -> Floats:
-        """Vectors (n, d) float32 of length 1, from the entries of ``scope`` or made now.
+        """Return vectors (n, d) float32 of length 1, from the cached entries of ``scope`` or from the embedder.
 
         Raises:
-            InvalidInput: something among ``texts`` is no string.
-            VectorCacheError: of the embedder.
+            InvalidInput: an item of ``texts`` is not a string.
+            VectorCacheError: the embedder failed.
         """
         check_texts(texts)
         if not texts:
@@ -150,13 +149,13 @@ class CachedEmbedder(ManagedCache, Embedder):
         vectors = np.stack([answers[key].result() for key in keys])
         self._hits += len(shared)
         for key in shared:
-            self._tell(scope, Outcome.EXACT, start, key=key)
+            self._report(scope, Outcome.EXACT, start, key=key)
         return vectors
 
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry from every store; say how many different ones there were.
+        """Delete all selected entries from every store, and return the number of distinct ones.
 
-        A pattern is compared with ``<fingerprint>:<SHA-256 of the text>``: texts are not known.
+        A pattern is matched against ``<fingerprint>:<SHA-256 of the text>``, because texts are not stored.
         """
         self._deletions += 1
         count = 0
@@ -171,7 +170,7 @@ class CachedEmbedder(ManagedCache, Embedder):
         return count
 
     async def export(self, selection: Selection = EVERYTHING) -> AsyncIterator[Record]:
-        """Every selected entry once, whichever stores have it; remembers those of all stores but the last."""
+        """Yield every selected entry once. Keeps the identities from all stores except the last one in memory."""
         seen: set[_FlightId] = set()
         for store in self._stores:
             async for entry in store.scan(_of_this_cache(selection)):
@@ -183,7 +182,7 @@ class CachedEmbedder(ManagedCache, Embedder):
                 yield to_record(entry)
 
     async def restore(self, records: Sequence[Record]) -> int:
-        """Keep exported entries in every store; say how many have not expired."""
+        """Write exported entries to every store, and return how many have not expired."""
         entries = [from_record(record) for record in records]
         for entry in entries:
             if not entry.key.startswith(PREFIX):
@@ -195,7 +194,7 @@ class CachedEmbedder(ManagedCache, Embedder):
         return len(living)
 
     async def health(self) -> Sequence[PartHealth]:
-        """Each store, asked for a key, and the embedder, asked for a vector."""
+        """Check each store by reading a key, and the embedder by embedding a text."""
         stores = (
             self._probe(one.name, self._deadline, one.get(self._scope, "health")) for one in self._stores
         )
@@ -203,10 +202,10 @@ class CachedEmbedder(ManagedCache, Embedder):
         return await asyncio.gather(*stores, embedder)
 
     async def stats(self) -> Mapping[str, Any]:
-        """Texts whose vector was there or on its way, or was not, and each store's counters, where it answers."""
+        """Return hits (including shared look-ups), misses, and the counters of each store that answers."""
         tiers = []
         for store in self._stores:
-            counted = await self._passing(store, "stats", store.stats())
+            counted = await self._call_store(store, "stats", store.stats())
             tiers.append({"name": store.name, **(asdict(counted) if counted else {})})
         return {
             "fingerprint": self.fingerprint,
@@ -222,7 +221,7 @@ class CachedEmbedder(ManagedCache, Embedder):
     def _join(
         self, scope: Scope, texts: Mapping[str, str]
     ) -> tuple[dict[str, asyncio.Future[Floats]], list[str]]:
-        """The answers to come, and those that are on their way already; the others are looked up together."""
+        """Return the pending answers by key, and the keys that other calls are loading. Start loading the rest."""
         loop = asyncio.get_running_loop()
         new = {key: text for key, text in texts.items() if (scope, key) not in self._flights}
         for key in new:
@@ -239,21 +238,21 @@ class CachedEmbedder(ManagedCache, Embedder):
         try:
             async with self._room:
                 copies = await self._look_up(scope, answers)
-                copies += await self._make(scope, texts, answers)
+                copies += await self._embed_missing(scope, texts, answers)
                 for store, entries in copies:
-                    await self._keep(store, entries, deletions)
-        except Exception as error:  # noqa: BLE001 - it is for those who wait
+                    await self._write(store, entries, deletions)
+        except Exception as error:  # noqa: BLE001 - passed to the waiting callers
             for answer in answers.values():
                 _fail(answer, error)
         finally:
             for key, answer in answers.items():
-                answer.cancel()  # only where the task was: an answer that is there stays
+                answer.cancel()  # no effect unless this task was cancelled
                 del self._flights[scope, key]
 
     async def _look_up(
         self, scope: Scope, answers: Mapping[str, asyncio.Future[Floats]]
     ) -> list[tuple[KeyValueStore, list[Entry]]]:
-        """Answer what stores have; say what to copy to those above."""
+        """Resolve answers from the stores, and return the entries to promote to each store."""
         start = time.perf_counter()
         copies = []
         for depth, store in enumerate(self._stores):
@@ -261,32 +260,32 @@ class CachedEmbedder(ManagedCache, Embedder):
             if not missing:
                 break
             asked = time.perf_counter()
-            entries = await self._passing(store, "get", store.get_many(scope, missing))
+            entries = await self._call_store(store, "get", store.get_many(scope, missing))
             found = [
                 entry for key, entry in (entries or {}).items() if self._answer(store, answers[key], entry)
             ]
             absent = Outcome.FAILED if entries is None else Outcome.MISS
             for key in missing:
                 there = answers[key].done()
-                self._tell(scope, Outcome.EXACT if there else absent, asked, tier=store.name)
+                self._report(scope, Outcome.EXACT if there else absent, asked, tier=store.name)
                 if there:
-                    self._tell(scope, Outcome.EXACT, start, key=key)
+                    self._report(scope, Outcome.EXACT, start, key=key)
             copies += [(above, found) for above in self._stores[:depth] if found]
         return copies
 
     def _answer(self, store: KeyValueStore, answer: asyncio.Future[Floats], entry: Entry) -> bool:
         if len(entry.value) != 4 * self.dimension:
-            error = CorruptData(f"{len(entry.value)} bytes are no vector of {self.dimension} components")
+            error = CorruptData(f"{len(entry.value)} bytes are not a vector of {self.dimension} components")
             self._observer.failed(self.name, store.name, "get", error)
             return False
         self._hits += 1
         answer.set_result(np.frombuffer(entry.value, dtype="<f4").astype(np.float32))
         return True
 
-    async def _make(
+    async def _embed_missing(
         self, scope: Scope, texts: Mapping[str, str], answers: Mapping[str, asyncio.Future[Floats]]
     ) -> list[tuple[KeyValueStore, list[Entry]]]:
-        """Embed what no store has; say what to keep in all of them."""
+        """Embed the remaining texts, and return the entries to write to each store."""
         missing = [key for key, answer in answers.items() if not answer.done()]
         if not missing:
             return []
@@ -297,15 +296,15 @@ class CachedEmbedder(ManagedCache, Embedder):
         end = None if self._ttl is None else now + self._ttl
         for key, vector in zip(missing, vectors, strict=True):
             answers[key].set_result(vector)
-            self._tell(scope, Outcome.MISS, start, key=key)
+            self._report(scope, Outcome.MISS, start, key=key)
         entries = [
             Entry(scope, key, vector.astype("<f4").tobytes(), now, end)
             for key, vector in zip(missing, vectors, strict=True)
         ]
         return [(store, entries) for store in self._stores]
 
-    async def _keep(self, store: KeyValueStore, entries: Sequence[Entry], deletions: int) -> None:
-        """Keep entries unless something was deleted since they were asked for: it may have been they."""
+    async def _write(self, store: KeyValueStore, entries: Sequence[Entry], deletions: int) -> None:
+        """Write entries, unless a deletion has started since their look-up, which may have selected them."""
 
         async def put() -> bool:
             await store.put(*entries)
@@ -313,16 +312,16 @@ class CachedEmbedder(ManagedCache, Embedder):
 
         if self._deletions != deletions:
             return
-        if await self._passing(store, "put", put()):
+        if await self._call_store(store, "put", put()):
             for entry in entries:
                 self._observer.stored(self.name, entry.scope.tenant, store.name, len(entry.value))
         if self._deletions != deletions:
-            await self._passing(
+            await self._call_store(
                 store, "delete", store.delete(entries[0].scope, *(one.key for one in entries))
             )
 
-    def _tell(self, scope: Scope, outcome: Outcome, start: float, *, tier: str = "", key: str = "") -> None:
-        """Of a look-up in the cache as a whole by its key, or in one tier."""
+    def _report(self, scope: Scope, outcome: Outcome, start: float, *, tier: str = "", key: str = "") -> None:
+        """Report a look-up to the observer: with ``key`` for the whole cache, or with ``tier`` for one store."""
         seconds = time.perf_counter() - start
         digest = key.rpartition(":")[2]
         self._observer.looked_up(self.name, scope.tenant, outcome, seconds, tier=tier, key=digest)
@@ -330,7 +329,7 @@ class CachedEmbedder(ManagedCache, Embedder):
     async def _delete_from(
         self, store: KeyValueStore, selection: Selection, failures: dict[KeyValueStore, Unavailable]
     ) -> int:
-        """Delete what a store has selected from all that have not failed: what is in several is counted once."""
+        """Delete the selected entries of a store from all stores that have not failed, so each is counted once."""
         count = 0
         batch: dict[Scope, list[str]] = {}
         async for entry in store.scan(selection):
@@ -361,12 +360,12 @@ class CachedEmbedder(ManagedCache, Embedder):
         try:
             async with asyncio.timeout(seconds):
                 await call
-        except Exception as error:  # noqa: BLE001 - whatever it is, the part is not well
-            return PartHealth(part, False, str(error) or "late", time.perf_counter() - start)
+        except Exception as error:  # noqa: BLE001 - any failure means that the part is unhealthy
+            return PartHealth(part, False, str(error) or "timed out", time.perf_counter() - start)
         return PartHealth(part, True, "", time.perf_counter() - start)
 
-    async def _passing(self, store: KeyValueStore, operation: str, call: Awaitable[T]) -> T | None:
-        """Wait within the deadline; a failure is told, and None."""
+    async def _call_store(self, store: KeyValueStore, operation: str, call: Awaitable[T]) -> T | None:
+        """Await a store call within the deadline. Report a failure to the observer, and return None."""
 
         async def within() -> T:
             try:
@@ -380,7 +379,7 @@ class CachedEmbedder(ManagedCache, Embedder):
     async def _tolerate(self, store: KeyValueStore, operation: str, call: Awaitable[T]) -> T | None:
         try:
             return await call
-        except Exception as error:  # noqa: BLE001 - a cache's failure is nobody's error
+        except Exception as error:  # noqa: BLE001 - a failing store must not fail the caller
             self._observer.failed(self.name, store.name, operation, error)
             return None
 
@@ -392,4 +391,4 @@ def _of_this_cache(selection: Selection) -> Selection:
 def _fail(answer: asyncio.Future[Floats], error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # retrieved, for the case that nobody waits any more
+        answer.exception()  # marks the exception as retrieved, in case no caller is left

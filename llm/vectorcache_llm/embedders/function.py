@@ -1,4 +1,4 @@
-"""Any callable as an embedder."""
+"""An embedder that calls a function."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from vectorcache_llm.embedders.texts import check_dimension, embed_filled
 from vectorcache_llm.kv.checks import check_positive
 
 TIMEOUT = 30.0
-"""Default, seconds."""
+"""Default timeout, in seconds."""
 
 MAX_FINGERPRINT = 200
-"""Characters."""
+"""Maximum length of a fingerprint, in characters."""
 
 
 class FunctionEmbedder(Embedder):
-    """Calls a function for vectors; they need not be of length 1.
+    """Embeds texts with a function, whose vectors need not be of length 1.
 
     Args:
-        function: takes a list of n texts (none of them blank), gives n vectors; synchronous ones run in a thread.
-        dimension: components of a vector.
-        fingerprint: must change whenever the function's vectors do.
-        timeout: seconds for a call. A synchronous one that takes longer goes on in its thread, unheard.
+        function: takes a list of n texts, none of them blank, and returns n vectors. A synchronous function runs in a
+            thread.
+        dimension: number of components of a vector.
+        fingerprint: identifier that must change whenever the vectors of the function change.
+        timeout: time limit of a call, in seconds. A synchronous call that exceeds it continues in its thread, and its
+            result is discarded.
 
     Raises:
         InvalidInput: the dimension, the fingerprint or the timeout is not allowed.
@@ -52,20 +54,20 @@ class FunctionEmbedder(Embedder):
 
     @property
     def fingerprint(self) -> str:
-        """As it was given."""
+        """See ``Embedder.fingerprint``."""
         return f"function:{self._fingerprint}:{self._dimension}"
 
     @property
     def dimension(self) -> int:
-        """As it was given."""
+        """See ``Embedder.dimension``."""
         return self._dimension
 
     async def embed(self, texts: Sequence[str]) -> Floats:
-        """Vectors (n, d) float32 of length 1.
+        """See ``Embedder.embed``.
 
         Raises:
-            Unavailable: the function raised, or took too long.
-            CorruptData: it gave something else than n vectors of the dimension.
+            Unavailable: the function raised or timed out.
+            CorruptData: the function did not return n vectors of the dimension.
         """
         return await embed_filled(texts, self._dimension, self._call)
 

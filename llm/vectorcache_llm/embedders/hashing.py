@@ -1,4 +1,4 @@
-"""A deterministic embedder without a model, for tests and for machines where nothing else runs."""
+"""A deterministic embedder without a model, mainly for tests."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from vectorcache_llm.embedders.base import Embedder
 from vectorcache_llm.embedders.texts import check_dimension, embed_filled
 
 GRAM = 3
-"""Characters of a piece of a word."""
+"""Length of the pieces of a word, in characters."""
 
 WORD_WEIGHT = 2.0
-"""A whole word counts as much as two of its pieces."""
+"""Weight of a whole word, relative to a piece."""
 
 INLINE_CHARACTERS = 1_000
-"""Characters that are hashed at once: under a millisecond. More go to a thread."""
+"""Maximum number of characters hashed on the event loop, which takes less than a millisecond."""
 
 
 class HashingEmbedder(Embedder):
-    """Counts of words and pieces of words, hashed into a few components with signs.
+    """Embeds texts by signed feature hashing of words and pieces of words.
 
-    (K. Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009.) Texts that share words or
-    pieces of them are similar, whatever they mean. The same in every process and on every machine.
+    Source: K. Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009. Texts that share words or
+    pieces of words are similar, regardless of their meaning. Vectors are the same in every process and on all machines.
 
     Args:
-        dimension: components of a vector; the more, the fewer chance likenesses.
+        dimension: number of components of a vector; more components give fewer collisions.
 
     Raises:
         InvalidInput: the dimension is less than 1.
@@ -43,16 +43,16 @@ class HashingEmbedder(Embedder):
 
     @property
     def fingerprint(self) -> str:
-        """Names the way of hashing and the dimension."""
+        """See ``Embedder.fingerprint``."""
         return f"hashing:1:{self._dimension}"
 
     @property
     def dimension(self) -> int:
-        """As it was given."""
+        """See ``Embedder.dimension``."""
         return self._dimension
 
     async def embed(self, texts: Sequence[str]) -> Floats:
-        """Vectors (n, d) float32 of length 1."""
+        """See ``Embedder.embed``."""
         return await embed_filled(texts, self._dimension, self._encode)
 
     async def _encode(self, texts: list[str]) -> object:
@@ -72,7 +72,7 @@ class HashingEmbedder(Embedder):
 
 
 def _features(text: str) -> Iterator[str]:
-    """Whole words in brackets, then their pieces; what has no letter or digit is one word."""
+    """Yield each word in angle brackets, followed by its pieces. A text without letters or digits is one word."""
     for word in re.findall(r"\w+", text) or [text]:
         whole = f"<{word}>"
         yield whole

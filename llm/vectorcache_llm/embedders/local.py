@@ -1,4 +1,4 @@
-"""Models in this process that take long: they run in a thread of their own."""
+"""Base class of models that run in this process, in a dedicated thread."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from vectorcache_llm.embedders.texts import Truncation, embed_filled
 
 
 class LocalEmbedder(Embedder):
-    """Subclasses encode; this one keeps the event loop free, one call after the other."""
+    """Runs the ``_encode`` method of a subclass in a thread, one call at a time."""
 
     def __init__(self, fingerprint: str, dimension: int, max_tokens: int | None) -> None:
         self._fingerprint = fingerprint
         self._dimension = dimension
         self._truncation = Truncation(max_tokens)
-        # One thread: a model uses all cores for one call, and two calls at once would only fight for them.
+        # One thread, because a model uses all cores for one call.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
 
     @property
     def fingerprint(self) -> str:
-        """Names the model and its settings."""
+        """See ``Embedder.fingerprint``."""
         return self._fingerprint
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """See ``Embedder.dimension``."""
         return self._dimension
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens beyond which a text is cut."""
+        """See ``Embedder.max_tokens``."""
         return self._truncation.max_tokens
 
     @property
     def truncated(self) -> int:
-        """How many texts have been cut so far."""
+        """See ``Embedder.truncated``."""
         return self._truncation.count
 
     async def embed(self, texts: Sequence[str]) -> Floats:
-        """Vectors (n, d) float32 of length 1.
+        """See ``Embedder.embed``.
 
         Raises:
             Unavailable: the model failed, or was closed.
@@ -52,17 +52,19 @@ class LocalEmbedder(Embedder):
         return await embed_filled(texts, self._dimension, self._in_thread)
 
     async def close(self) -> None:
-        """Wait for the call that runs, and end the thread."""
+        """Wait for the running call, and stop the thread."""
         await asyncio.to_thread(self._thread.shutdown)
 
     @abstractmethod
     def _encode(self, texts: list[str]) -> tuple[object, int]:
-        """Numbers (n, d), and how many texts were cut; in the thread."""
+        """Return numbers (n, d), and how many texts were truncated. Runs in the thread."""
 
     async def _in_thread(self, texts: list[str]) -> object:
         try:
-            vectors, cut = await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, texts)
-        except Exception as error:  # what models raise shares no kind
+            vectors, truncated = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._encode, texts
+            )
+        except Exception as error:  # models raise arbitrary exceptions
             raise Unavailable(f"the model failed: {error!r}") from error
-        self._truncation.add(cut)
+        self._truncation.add(truncated)
         return vectors

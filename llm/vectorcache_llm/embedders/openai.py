@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's /v1/embeddings."""
+"""An embedder for servers with the /v1/embeddings API of OpenAI."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 TIMEOUT = 10.0
-"""Default, seconds."""
+"""Default timeout, in seconds."""
 
 ATTEMPTS = 4
 
 BATCH_SIZE = 256
-"""Texts in one request; OpenAI itself takes 2048."""
+"""Default number of texts per request. OpenAI accepts 2048."""
 
 NUMBER_BYTES = 32
-"""More than a number takes in JSON."""
+"""Upper bound of the size of a number in JSON."""
 
 REPLY_SLACK = 1 << 20
-"""Bytes of a reply besides its numbers."""
+"""Allowed size of a response besides its numbers, in bytes."""
 
 MESSAGE_CHARACTERS = 200
-"""Of a server's message that go into an error."""
+"""Length to which a server's message is truncated in an error."""
 
 
 class _Row(msgspec.Struct):
@@ -57,7 +57,7 @@ class _Reply(msgspec.Struct):
 
 
 class _Busy(Unavailable):
-    """A refusal for now, with the seconds that the server asks to wait."""
+    """A temporary rejection, with the delay in seconds that the server requested."""
 
     def __init__(self, message: str, wait: float) -> None:
         super().__init__(message)
@@ -65,24 +65,24 @@ class _Busy(Unavailable):
 
 
 class OpenAIEmbedder(Embedder):
-    """Vectors from a server: OpenAI, or any that speaks its protocol (vLLM, Ollama, LiteLLM, TEI, ...).
+    """Gets vectors from OpenAI, or from a server with a compatible API (vLLM, Ollama, LiteLLM, TEI, ...).
 
-    Each batch has the whole of ``timeout``, for all of its tries. What may work again (429, 5xx, a broken
-    connection) is tried again after a wait that grows, or that the server asks for (``Retry-After``), while it fits
-    into the time; then it is ``Unavailable``. Every other refusal is ``Unsupported``. The key is sent and nothing
-    else: no message, log or ``repr`` shows it.
+    ``timeout`` applies to each batch, including all attempts. A request that failed temporarily (429, 5xx, a broken
+    connection) is retried with backoff, or after the delay in ``Retry-After``, as long as that fits into the timeout;
+    then ``Unavailable`` is raised. Any other error response raises ``Unsupported``. The API key appears in no message,
+    log or ``repr``.
 
     Args:
-        base_url: up to and with ``/v1``.
-        model: its name at the server.
-        dimension: components of its vectors.
-        api_key: sent as a bearer token; None sends none.
-        shorten: ask the model for vectors of ``dimension`` (OpenAI's text-embedding-3 can do so); many servers
-            refuse to be asked.
-        timeout: seconds for a batch.
-        batch_size: texts in one request.
-        attempts: tries of one request.
-        sleep, rng: wait between tries; for tests.
+        base_url: URL of the server, including ``/v1``.
+        model: name of the model on the server.
+        dimension: number of components of its vectors.
+        api_key: sent as a bearer token; None sends no token.
+        shorten: whether to request vectors of ``dimension`` components (for OpenAI's text-embedding-3); many servers
+            reject such requests.
+        timeout: time limit of a batch, in seconds.
+        batch_size: number of texts per request.
+        attempts: maximum number of attempts of a request.
+        sleep, rng: wait between attempts and its jitter; for tests.
 
     Raises:
         MissingExtra: ``aiohttp`` is not installed.
@@ -115,27 +115,28 @@ class OpenAIEmbedder(Embedder):
         self._policy = RetryPolicy(attempts=attempts, deadline=timeout, attempt_timeout=timeout)
         self._batch_size = batch_size
         self._sleep = sleep
-        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._rng = rng or random.Random()  # noqa: S311 - jitter needs no cryptographic randomness
         self._aiohttp = require("aiohttp", "client")
         self._session: ClientSession | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Names the server, the model and the dimension: a name may stand for another model at another server."""
+        """Server, model and dimension. The server is included because servers may use the same name differently."""
         return f"openai:{self._base_url}:{self._model}:{self._dimension}"
 
     @property
     def dimension(self) -> int:
-        """As it was given."""
+        """See ``Embedder.dimension``."""
         return self._dimension
 
     async def embed(self, texts: Sequence[str]) -> Floats:
-        """Vectors (n, d) float32 of length 1, asked for in batches, one after the other.
+        """See ``Embedder.embed``. Batches are requested one after the other.
 
         Raises:
-            Unavailable: the server did not answer in time, or refused for now.
-            Unsupported: it refused for good, such as a wrong key or a text that is too long for the model.
-            CorruptData: its answer is no answer to the question, or of another dimension.
+            Unavailable: the server did not answer in time, or rejected the request temporarily.
+            Unsupported: the server rejected the request permanently, for example because of a wrong API key or a text
+                that is too long for the model.
+            CorruptData: the response does not match the request, or has the wrong dimension.
         """
         return await embed_filled(texts, self._dimension, self._all_batches)
 
@@ -155,13 +156,13 @@ class OpenAIEmbedder(Embedder):
         try:
             async with asyncio.timeout(self._timeout):
                 body: bytearray = await self._retrying()(self._request, texts)
-                # Thousands of numbers take milliseconds to read.
+                # Parsing thousands of numbers takes milliseconds.
                 return await asyncio.to_thread(_vectors, body, len(texts))
         except TimeoutError as error:
             raise DeadlineExceeded(f"{self._base_url}: no embeddings within {self._timeout:g} s") from error
 
     def _retrying(self) -> AsyncRetrying:
-        return AsyncRetrying(  # one for each call: it keeps the state of the call
+        return AsyncRetrying(  # one per call, because it holds the state of the call
             retry=retry_if_exception_type(Unavailable),
             stop=stop_after_attempt(self._policy.attempts) | stop_before_delay(self._timeout),
             wait=self._wait,
@@ -171,8 +172,8 @@ class OpenAIEmbedder(Embedder):
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
-        asked = error.wait if isinstance(error, _Busy) else 0.0
-        return max(asked, self._policy.wait(state.attempt_number, self._rng))
+        requested = error.wait if isinstance(error, _Busy) else 0.0
+        return max(requested, self._policy.wait(state.attempt_number, self._rng))
 
     async def _request(self, texts: list[str]) -> bytearray:
         question = {"model": self._model, "input": texts, "encoding_format": "float", **self._options}
@@ -181,11 +182,11 @@ class OpenAIEmbedder(Embedder):
                 f"{self._base_url}/embeddings",
                 data=msgspec.json.encode(question),
                 headers={"Content-Type": "application/json", **self._headers},
-                allow_redirects=False,  # the key is for this server
+                allow_redirects=False,  # the key must not be sent to another server
             ) as response:
                 return await self._read(response, len(texts))
         except (self._aiohttp.ClientError, OSError) as error:
-            # Not `from error`: errors of aiohttp carry the headers of the request.
+            # Not `from error`: errors of aiohttp contain the headers of the request, and thus the key.
             raise Unavailable(f"{self._base_url}: {type(error).__name__}: {error}") from None
 
     async def _read(self, response: ClientResponse, count: int) -> bytearray:
@@ -194,25 +195,23 @@ class OpenAIEmbedder(Embedder):
         async for part in response.content.iter_any():
             body += part
             if len(body) > limit:
-                raise CorruptData(f"{self._base_url}: a reply of more than {limit} bytes")
+                raise CorruptData(f"{self._base_url}: the response exceeds {limit} bytes")
         if response.status == 200:
             return body
-        raise self._refusal(response, body)
+        raise self._error(response, body)
 
-    def _refusal(self, response: ClientResponse, body: bytearray) -> Exception:
-        said = body[: 4 * MESSAGE_CHARACTERS].decode(errors="replace")
+    def _error(self, response: ClientResponse, body: bytearray) -> Exception:
+        text = body[: 4 * MESSAGE_CHARACTERS].decode(errors="replace")
         if self._api_key:
-            said = said.replace(self._api_key, "***")
-        message = f"{self._base_url} answered {response.status}: {said[:MESSAGE_CHARACTERS]}"
+            text = text.replace(self._api_key, "***")
+        message = f"{self._base_url} answered {response.status}: {text[:MESSAGE_CHARACTERS]}"
         if response.status == 429 or response.status >= 500:
             return _Busy(message, _seconds(response.headers.get("Retry-After", "")))
         return Unsupported(message)
 
     def _opened(self) -> ClientSession:
         if self._session is None:
-            unbounded = self._aiohttp.ClientTimeout(
-                total=None
-            )  # the batch's own deadline is around every request
+            unbounded = self._aiohttp.ClientTimeout(total=None)  # the timeout of the batch applies instead
             self._session = self._aiohttp.ClientSession(timeout=unbounded)
         return self._session
 
@@ -221,31 +220,31 @@ def _vectors(body: bytearray, count: int) -> list[list[float]]:
     try:
         reply = msgspec.json.decode(body, type=_Reply)
     except msgspec.MsgspecError as error:
-        raise CorruptData(f"the server's reply is not one of /v1/embeddings: {error}") from error
+        raise CorruptData(f"the response is not one of /v1/embeddings: {error}") from error
     rows = {row.index: row.embedding for row in reply.data}
     if sorted(rows) != list(range(count)):
-        raise CorruptData(f"the server gave {len(reply.data)} embeddings for {count} texts")
+        raise CorruptData(f"the server returned {len(reply.data)} embeddings for {count} texts")
     return [rows[index] for index in range(count)]
 
 
 def _seconds(retry_after: str) -> float:
-    """Of a ``Retry-After`` in seconds; its other form, a date, is left to our own back-off."""
+    """Parse ``Retry-After`` in seconds. The date form is ignored, so the normal backoff applies."""
     return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
 
 
 def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # read, because only that checks it
+        _ = parts.port  # the access validates the port
     except ValueError:
-        raise InvalidInput("base_url", "...", "http(s)://host/v1, with a port that can be") from None
+        raise InvalidInput("base_url", "...", "http(s)://host/v1, with a valid port") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise InvalidInput(
             "base_url", f"{parts.scheme}://...", "http(s)://host/v1, without query and fragment"
         )
     if parts.username is not None or parts.password is not None:
         raise InvalidInput(
-            "base_url", f"{parts.scheme}://...@{parts.hostname}", "no password in it; use api_key"
+            "base_url", f"{parts.scheme}://...@{parts.hostname}", "a URL without a password; use api_key"
         )
     return url.rstrip("/")
 

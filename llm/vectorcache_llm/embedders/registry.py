@@ -22,15 +22,15 @@ EMBEDDERS: dict[str, Callable[..., Embedder]] = {
     "openai": OpenAIEmbedder,
     "hashing": HashingEmbedder,
 }
-"""What makes an embedder of a name, from its settings."""
+"""Constructor of each embedder, by name."""
 
 
 def open_embedder(name: str, **settings: Any) -> Embedder:
-    """Make an embedder of a name in ``EMBEDDERS``, with the arguments of its class.
+    """Construct an embedder by its name in ``EMBEDDERS``, with the arguments of its class.
 
     Raises:
-        InvalidInput: there is no such name, or a setting is unknown, missing or not allowed.
-        MissingExtra: what it needs is not installed.
+        InvalidInput: the name is unknown, or a setting is unknown, missing or not allowed.
+        MissingExtra: an optional dependency of the embedder is not installed.
     """
     make = EMBEDDERS.get(name)
     if make is None:

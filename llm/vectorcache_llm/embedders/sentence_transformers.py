@@ -1,4 +1,4 @@
-"""Models of the library sentence-transformers."""
+"""Models of the sentence-transformers library."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ MODELS = {
     "mpnet": "sentence-transformers/all-mpnet-base-v2",
     "distilbert": "sentence-transformers/multi-qa-distilbert-cos-v1",
 }
-"""Short names; every other name is taken as it is."""
+"""Short names of models. Other names are passed to the library unchanged."""
 
 BATCH_SIZE = 32
 
 
 class SentenceTransformerEmbedder(LocalEmbedder):
-    """A sentence-transformers model, by name or ready.
+    """A sentence-transformers model, given by name or as an object.
 
-    A model by name is downloaded by the library when it is not in its folder yet. Vectors of one text in batches of
-    other lengths differ in the last digits.
+    The library downloads a named model if it is not on disk yet. The last digits of a vector depend on the padding of
+    the batch.
 
     Args:
-        model: "minilm", "mpnet", "distilbert", any name or path that the library knows, or a ready
+        model: "minilm", "mpnet", "distilbert", any name or path that the library accepts, or a loaded
             ``SentenceTransformer``.
-        name: what a ready model is called in fingerprints: it must change whenever the model does.
-        device: where a model by name runs, such as "cpu" or "cuda"; None lets the library choose.
-        batch_size: texts that run together.
+        name: name of a loaded model in fingerprints; must change whenever the model changes.
+        device: device of a named model, such as "cpu" or "cuda"; None lets the library choose.
+        batch_size: number of texts per batch.
 
     Raises:
         MissingExtra: ``sentence-transformers`` is not installed.
-        InvalidInput: a ready model without a name.
+        InvalidInput: a loaded model has no name.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SentenceTransformerEmbedder(LocalEmbedder):
                 name, device=device
             )
         elif not name:
-            raise InvalidInput("name", name, "a name, where a ready model is given")
+            raise InvalidInput("name", name, "a name for the loaded model")
         self._model = model
         self._batch_size = batch_size
         max_tokens: int | None = model.max_seq_length
@@ -58,14 +58,14 @@ class SentenceTransformerEmbedder(LocalEmbedder):
         super().__init__(f"sentence-transformers:{name}:{max_tokens}:{dimension}", dimension, max_tokens)
 
     def _encode(self, texts: list[str]) -> tuple[object, int]:
-        return self._vectors(texts), self._cut(texts)
+        return self._vectors(texts), self._count_truncated(texts)
 
     def _vectors(self, texts: list[str]) -> Any:
         return self._model.encode(
             texts, batch_size=self._batch_size, show_progress_bar=False, convert_to_numpy=True
         )
 
-    def _cut(self, texts: list[str]) -> int:
+    def _count_truncated(self, texts: list[str]) -> int:
         limit = self._truncation.max_tokens
         if limit is None:
             return 0

@@ -1,4 +1,4 @@
-"""The embedded default: static word-piece vectors, summed."""
+"""The default embedder, which sums static word-piece vectors."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from vectorcache_llm.embedders.texts import check_texts, digest_of, is_blank
 from vectorcache_llm.extras import folder_of, require
 
 DIMENSIONS = (64, 128, 256)
-"""The model was trained so that the first components of a vector are a vector themselves."""
+"""Supported dimensions. The model was trained so that the first components of a vector are a usable vector."""
 
 INLINE_CHARACTERS = 2_000
-"""Characters that are embedded at once: about half a millisecond. More goes to a thread."""
+"""Maximum number of characters embedded on the event loop, which takes about half a millisecond."""
 
 BATCH = 256
-"""Long texts that are split into tokens at a time."""
+"""Number of long texts that are tokenised per batch."""
 
-WORDS = 1 << 15
-"""Words whose tokens are remembered."""
-LONGEST_WORD = 24
-"""Characters; longer ones are seldom seen twice, such as whole sentences in scripts without spaces."""
+CACHED_WORDS = 1 << 15
+"""Number of words whose tokens are cached."""
+MAX_WORD_CHARACTERS = 24
+"""Maximum length of a cached word. Longer ones, such as sentences in scripts without spaces, seldom recur."""
 
 BLOCK = 4096
-"""Tokens of one text that are looked up at a time, so that a book takes no more memory than a page."""
+"""Number of tokens that are summed at a time, which bounds the memory for long texts."""
 
 
 class StaticEmbedder(Embedder):
     """WordLlama (D. L. Miller, "WordLlama: Recycled Token Embeddings from Large Language Models", 2024).
 
-    A text's vector is the sum of its tokens' vectors, brought to length 1: about ten microseconds for a prompt, no
-    limit to its length, no server and no download. Word order does not count: the guard of the response cache is
-    made for that.
+    The vector of a text is the normalised sum of the vectors of its tokens. A prompt takes about ten microseconds. The
+    length is not limited, and neither a server nor a download is needed. The vector ignores word order, which the guard
+    of the response cache compensates for.
 
-    Making one reads 18 MB and takes some tenths of a second; before the event loop runs is a good time.
+    The constructor reads 18 MB, which takes some tenths of a second, so call it before the event loop starts.
 
     Args:
         dimension: 64, 128 or 256.
 
     Raises:
         MissingExtra: ``wordllama`` is not installed.
-        InvalidInput: another dimension.
+        InvalidInput: the dimension is not supported.
     """
 
     def __init__(self, dimension: int = 256) -> None:
         if dimension not in DIMENSIONS:
             raise InvalidInput("dimension", dimension, ", ".join(map(str, DIMENSIONS)))
-        # Only its files are used: importing the package sets up the root logger, and a lot more than we need.
+        # Only the files of the package are used, because importing it configures the root logger.
         folder = folder_of("wordllama", "llm")
         weights = folder / "weights" / "l2_supercat_256.safetensors"
         tokenizer = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
@@ -67,16 +67,16 @@ class StaticEmbedder(Embedder):
 
     @property
     def fingerprint(self) -> str:
-        """Names the model's files and the dimension."""
+        """See ``Embedder.fingerprint``."""
         return self._fingerprint
 
     @property
     def dimension(self) -> int:
-        """64, 128 or 256."""
+        """See ``Embedder.dimension``."""
         return int(self._weights.shape[1])
 
     async def embed(self, texts: Sequence[str]) -> Floats:
-        """Vectors (n, d) float32 of length 1; at once where the texts are short."""
+        """See ``Embedder.embed``; short texts are embedded on the event loop."""
         check_texts(texts)
         if sum(map(len, texts)) <= INLINE_CHARACTERS:
             return self._embed([self._tokens.of(text) for text in texts], texts)
@@ -95,7 +95,7 @@ class StaticEmbedder(Embedder):
 
     def _sum(self, row: Floats, tokens: Sequence[int]) -> None:
         for start in range(0, len(tokens), BLOCK):
-            # Clipped as the model was trained: the tokenizer knows a few tokens that have no vector.
+            # "clip" matches the training: the tokenizer has a few tokens without a vector.
             block = self._weights.take(tokens[start : start + BLOCK], axis=0, mode="clip")
             row += np.add.reduce(block, axis=0)
         length = math.sqrt(np.dot(row, row))
@@ -104,32 +104,32 @@ class StaticEmbedder(Embedder):
 
 
 class _Tokens:
-    """Texts to the model's word pieces.
+    """Splits texts into the model's word pieces.
 
-    No piece reaches over a space, so a text's are those of its words, and prompts share most of these. Where spaces
-    themselves may be pieces, or angle brackets a special token, the text is split as a whole.
+    No piece spans a space, so the pieces of a text are those of its words, which are cached. If spaces could be pieces,
+    or angle brackets form a special token, the text is tokenised as a whole.
     """
 
     def __init__(self, path: Path) -> None:
         self._tokenizer: Any = require("tokenizers", "llm").Tokenizer.from_file(str(path))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._remembered = lru_cache(maxsize=WORDS)(self._whole)
+        self._cached = lru_cache(maxsize=CACHED_WORDS)(self._whole)
 
     def of(self, text: str) -> list[int]:
-        """The pieces of a short text."""
+        """Return the pieces of a short text."""
         if "  " in text or "<" in text or "\u2581" in text or text != text.strip(" "):
             return self._whole(text)
         return list(chain.from_iterable(map(self._word, text.split(" "))))
 
     def of_each(self, texts: Sequence[str]) -> list[list[int]]:
-        """The pieces of long texts, on all cores."""
-        # The "fast" one does not track where in the text a token stood, which is half of the work.
+        """Return the pieces of long texts, using all cores."""
+        # The "fast" variant does not compute the offsets of tokens, which is half of the work.
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def _word(self, word: str) -> list[int]:
-        return self._remembered(word) if len(word) <= LONGEST_WORD else self._whole(word)
+        return self._cached(word) if len(word) <= MAX_WORD_CHARACTERS else self._whole(word)
 
     def _whole(self, text: str) -> list[int]:
         return self.of_each([text])[0]

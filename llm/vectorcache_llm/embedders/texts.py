@@ -1,4 +1,4 @@
-"""What every embedder asks of texts and gives as vectors."""
+"""Validation of texts and normalisation of vectors, shared by all embedders."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vectorcache.vectors.metric import SMALLEST_NORM, Floats
 logger = logging.getLogger(__name__)
 
 DIGEST_CHARACTERS = 16
-"""Of a digest that is part of a fingerprint: 64 bits."""
+"""Length of a digest in a fingerprint, in hexadecimal digits: 64 bits."""
 
 INLINE_NUMBERS = 16_384
-"""Numbers that are brought to length 1 at once: half a millisecond where they are in lists. More go to a thread."""
+"""Maximum amount of numbers normalised on the event loop, which takes half a millisecond for lists."""
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Raise ``InvalidInput`` for what is no sequence of Unicode strings."""
+    """Raise ``InvalidInput`` unless ``texts`` is a sequence of Unicode strings."""
     if isinstance(texts, str) or not isinstance(texts, Sequence):
         raise InvalidInput("texts", texts, "a sequence of strings")
     for row, text in enumerate(texts):
@@ -34,25 +34,25 @@ def check_texts(texts: Sequence[str]) -> None:
 
 
 def check_dimension(dimension: int) -> None:
-    """Raise ``InvalidInput`` for what is no number of components."""
+    """Raise ``InvalidInput`` for a dimension less than 1."""
     if dimension < 1:
         raise InvalidInput("dimension", dimension, "1 or more")
 
 
 def is_blank(text: str) -> bool:
-    """Whether there is nothing to embed: its vector is zeros, whatever a model would make of it."""
+    """Return whether a text is blank, in which case its vector is zeros for every model."""
     return not text or text.isspace()
 
 
 async def embed_filled(
     texts: Sequence[str], dimension: int, encode: Callable[[list[str]], Awaitable[object]]
 ) -> Floats:
-    """Check texts, have those encoded that are not blank, and bring the vectors into order and to length 1.
+    """Validate texts, encode those that are not blank, and return the normalised vectors in order.
 
     Args:
-        texts: what was asked for.
-        dimension: components of a vector.
-        encode: n texts to (n, dimension) numbers of any length.
+        texts: texts to embed.
+        dimension: number of components of a vector.
+        encode: function from n texts to (n, dimension) numbers, not normalised.
     """
     check_texts(texts)
     vectors = np.zeros((len(texts), dimension), dtype=np.float32)
@@ -67,27 +67,28 @@ async def embed_filled(
 
 
 def unit_rows(raw: object, count: int, dimension: int) -> Floats:
-    """Rows (count, dimension) float32 of length 1; zeros where a row has no direction.
+    """Normalise rows to (count, dimension) float32 of length 1. Rows close to zero become zeros.
 
     Raises:
-        CorruptData: they are not as many, not of this dimension, or not finite: the model is not what it was said
-            to be.
+        CorruptData: the number of rows or the dimension is wrong, or a number is not finite.
     """
     try:
         rows = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise CorruptData(f"the model gave no numbers: {error}") from error
+        raise CorruptData(f"the model returned something other than numbers: {error}") from error
     if rows.shape != (count, dimension):
-        raise CorruptData(f"the model gave an array {rows.shape} instead of {(count, dimension)}")
+        raise CorruptData(
+            f"the model returned an array of shape {rows.shape} instead of {(count, dimension)}"
+        )
     with np.errstate(over="ignore"):
         norms = np.sqrt(np.vecdot(rows, rows))[:, None]
     if not np.isfinite(norms).all():
-        raise CorruptData("the model gave numbers that are not finite, or close to it")
+        raise CorruptData("the model returned numbers that are not finite or too large")
     return (rows / np.where(norms < SMALLEST_NORM, np.inf, norms)).astype(np.float32)
 
 
 def digest_of(*paths: Path) -> str:
-    """Tells models of different files apart."""
+    """Return a digest of the contents of files."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -95,17 +96,18 @@ def digest_of(*paths: Path) -> str:
 
 
 class Truncation:
-    """Counts the texts that were cut, and says so in the log, once."""
+    """Counts truncated texts, and logs the first one."""
 
     def __init__(self, max_tokens: int | None) -> None:
         self.max_tokens = max_tokens
         self.count = 0
 
     def add(self, texts: int) -> None:
-        """So many texts were cut."""
+        """Add a number of truncated texts."""
         if texts and not self.count:
             logger.warning(
-                "a text was cut after %s tokens; more may follow, see `truncated`", self.max_tokens
+                "a text was truncated after %s tokens; further ones are only counted, see `truncated`",
+                self.max_tokens,
             )
         self.count += texts
 

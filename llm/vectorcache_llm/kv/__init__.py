@@ -1,7 +1,7 @@
-"""Key-value stores: bytes under a scope and a key, in memory, in a file, on Redis.
+"""Key-value stores, which map a scope and a key to bytes: in memory, in a file, or on Redis.
 
-What lives here: the interface (``base``), what all ask of entries (``checks``), and a store for each backend. What
-never does: what the bytes mean.
+This package contains the interface (``base``), validation (``checks``), and one store per backend. It does not
+interpret the stored bytes.
 """
 
 from vectorcache_llm.kv.base import MAX_KEY_BYTES, Entry, KeyValueStore, StoreStats

@@ -1,4 +1,4 @@
-"""The interface of key-value stores: bytes under a scope and a key, with an end of life."""
+"""The interface of key-value stores, which map a scope and a key to bytes with an expiry time."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from vectorcache_llm.opened import Opened
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 MAX_KEY_BYTES = 4096
-"""Of a key in UTF-8."""
+"""Maximum length of a key, in UTF-8 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value and what is known of it.
+    """A stored value with its key and attributes.
 
     Attributes:
-        scope: whose it is; part of its identity.
-        key: any Unicode, not empty, at most ``MAX_KEY_BYTES``.
-        value: of any length that fits the store.
-        created_at: seconds since the epoch.
-        expires_at: seconds since the epoch from which on it is not found; None for never.
-        tags: for invalidation.
-        metadata: for people and exports.
+        scope: owner of the entry; part of its identity.
+        key: non-empty Unicode string of at most ``MAX_KEY_BYTES``.
+        value: bytes of any length that the store accepts.
+        created_at: creation time, in seconds since the epoch.
+        expires_at: expiry time, in seconds since the epoch; None for no expiry.
+        tags: tags, for invalidation.
+        metadata: metadata, for inspection and exports.
     """
 
     scope: Scope
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What a store holds and did. None where it does not know."""
+    """Size and counters of a store. Unknown values are None."""
 
     entries: int | None
     bytes: int | None
@@ -49,55 +49,55 @@ class StoreStats:
 
 
 class KeyValueStore(Opened):
-    """Entries by scope and key. Opened before its first use (``async with`` does), closed once.
+    """A store of entries by scope and key. It must be opened before use (``async with`` does so).
 
-    A look-up never extends an entry's life. What has expired is not found, whether or not it has been removed. Clocks
-    are injected (seconds since the epoch); a server that expires by its own clock may be a little late, never early.
-    Calls may run concurrently. All but the constructor raise ``Unavailable`` where the backend does not do its work
-    within its deadline.
+    A look-up never extends the lifetime of an entry. An expired entry is not found, even if it has not been removed.
+    Clocks are injected (seconds since the epoch). A server that expires entries by its clock may be slightly late, but
+    never early. Calls may run concurrently. Every method raises ``Unavailable`` if the backend fails or misses its
+    deadline.
     """
 
     name: str
-    """Of the tier, in metrics: "memory", "sqlite", "redis"."""
+    """Name of the tier in metrics: "memory", "sqlite", "redis"."""
 
     @abstractmethod
     async def get(self, scope: Scope, key: str) -> Entry | None:
-        """The entry, marked as used, or None."""
+        """Return the entry and mark it as used; None if it does not exist."""
 
     @abstractmethod
     async def get_many(self, scope: Scope, keys: Iterable[str]) -> dict[str, Entry]:
-        """Those that are there, in one round trip."""
+        """Return the entries that exist, by key, in one round trip. Marks them as used."""
 
     @abstractmethod
     async def put(self, *entries: Entry) -> None:
-        """Keep entries, replacing those of the same scope and key; in one round trip.
+        """Store entries in one round trip, replacing those with the same scope and key.
 
         Raises:
-            InvalidInput: a key is empty or too long, or a value is larger than the store takes at all.
+            InvalidInput: a key is empty or too long, or an entry is too large for the store.
         """
 
     @abstractmethod
     async def put_new(self, entry: Entry) -> bool:
-        """Keep an entry unless one of its scope and key is there that has not expired; say whether it was kept.
+        """Store an entry unless an unexpired one with the same scope and key exists, and return whether it was stored.
 
-        Of all who put one new key at once, in any process that shares the backend, exactly one is told True.
+        Of concurrent calls for a new key, in any process that shares the backend, exactly one returns True.
         """
 
     @abstractmethod
     async def delete(self, scope: Scope, *keys: str) -> int:
-        """Delete keys; say how many were there."""
+        """Delete keys, and return how many existed."""
 
     @abstractmethod
     def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[Entry]:
-        """Every selected entry, in no order, read in bounded batches. Does not mark as used.
+        """Yield all selected entries, in any order, read in bounded batches. Does not mark them as used.
 
-        What is put or deleted meanwhile may be seen or not; the rest is seen exactly once.
+        Entries that are put or deleted during the scan may or may not be seen; all others are seen exactly once.
         """
 
     @abstractmethod
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry; say how many there were."""
+        """Delete all selected entries, and return their number."""
 
     @abstractmethod
     async def stats(self) -> StoreStats:
-        """Counters of this object, and what the store holds now."""
+        """Return the counters of this object and the current size of the store."""

@@ -1,4 +1,4 @@
-"""What every store asks of keys and entries, and how it weighs them."""
+"""Validation and size of keys and entries, shared by all stores."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vectorcache_llm.kv.base import MAX_KEY_BYTES, Entry
 
 
 def check_key(key: object) -> None:
-    """Raise ``InvalidInput`` for what is no key."""
+    """Raise ``InvalidInput`` unless ``key`` is a valid key."""
     if not isinstance(key, str) or not 0 < _utf8_length("key", key) <= MAX_KEY_BYTES:
         raise InvalidInput("key", key, f"a string of 1 to {MAX_KEY_BYTES} bytes in UTF-8")
 
 
 def check_entry(entry: Entry, largest: int) -> int:
-    """Raise ``InvalidInput`` for what cannot be kept, or say its bytes: key, value, tags and metadata.
+    """Return the size of an entry in bytes: key, value, tags and metadata. Raise ``InvalidInput`` if it is invalid.
 
     Args:
-        entry: what is to be kept.
-        largest: bytes that the store takes for one entry.
+        entry: entry to validate.
+        largest: maximum size of an entry, in bytes.
     """
     check_key(entry.key)
     if not isinstance(entry.value, bytes):
@@ -36,10 +36,10 @@ def check_entry(entry: Entry, largest: int) -> int:
 
 
 def check_positive(**numbers: float) -> None:
-    """Raise ``InvalidInput`` for the first that is not a finite number above zero."""
+    """Raise ``InvalidInput`` for the first argument that is not a finite number greater than zero."""
     for field, number in numbers.items():
         if not isinstance(number, int | float) or not 0 < number < math.inf:
-            raise InvalidInput(field, number, "a finite number, more than 0")
+            raise InvalidInput(field, number, "a finite number greater than 0")
 
 
 def _texts(entry: Entry) -> list[int]:

@@ -1,4 +1,4 @@
-"""Who leaves a full memory store: policies by name, or one of your own."""
+"""Eviction policies of the memory store."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from vectorcache_llm.kv.expiry import EntryId, Expiries
 
 
 class EvictionPolicy(ABC):
-    """Hears of every entry of one store, and names the next to leave. It belongs to that store alone.
+    """Tracks the entries of one store and selects the next one to evict. It must not be shared between stores.
 
-    No call awaits, and none comes from another thread.
+    The store calls it from the event loop only.
     """
 
     @abstractmethod
     def added(self, identity: EntryId, entry: Entry) -> None:
-        """An entry came. A replaced one was removed before."""
+        """Record that an entry was added. ``removed`` is called first for an entry that it replaces."""
 
     @abstractmethod
     def used(self, identity: EntryId) -> None:
-        """An entry was looked up."""
+        """Record that an entry was looked up."""
 
     @abstractmethod
     def removed(self, identity: EntryId) -> None:
-        """An entry left, for whatever reason."""
+        """Record that an entry was removed, for any reason."""
 
     @abstractmethod
     def victim(self) -> EntryId:
-        """The entry to evict; asked only while there is one."""
+        """Return the entry to evict. Called only if there is at least one entry."""
 
 
 class LeastRecentlyUsed(EvictionPolicy):
-    """What was not used for longest leaves."""
+    """Evicts the least recently used entry."""
 
     def __init__(self) -> None:
-        self._order: LRU[EntryId, bool] = LRU(max_items=sys.maxsize)  # the store bounds it
+        self._order: LRU[EntryId, bool] = LRU(max_items=sys.maxsize)  # the store enforces the limits
 
     def added(self, identity: EntryId, entry: Entry) -> None:
-        """It is the most recent."""
+        """See ``EvictionPolicy.added``."""
         self._order.put(identity, True)
 
     def used(self, identity: EntryId) -> None:
-        """It is the most recent."""
+        """See ``EvictionPolicy.used``."""
         self._order.get(identity)
 
     def removed(self, identity: EntryId) -> None:
-        """It is forgotten."""
+        """See ``EvictionPolicy.removed``."""
         self._order.delete(identity)
 
     def victim(self) -> EntryId:
-        """The least recent."""
+        """See ``EvictionPolicy.victim``."""
         return next(self._order.keys())
 
 
 class LeastFrequentlyUsed(EvictionPolicy):
-    """What was used least often leaves; among equals, what has been so for longest.
+    """Evicts the least frequently used entry; among equals, the one that has had its use count for longest.
 
-    Ranks of equal use counts, each in order (K. Shah, A. Mitra, D. Matani, "An O(1) algorithm for implementing the
-    LFU cache eviction scheme", 2010), though the lowest rank is searched for: there are few of them.
+    Entries are grouped by use count, each group in order (K. Shah, A. Mitra, D. Matani, "An O(1) algorithm for
+    implementing the LFU cache eviction scheme", 2010). The lowest count is searched for, since there are few groups.
     """
 
     def __init__(self) -> None:
@@ -71,20 +71,20 @@ class LeastFrequentlyUsed(EvictionPolicy):
         self._ranks: dict[int, OrderedDict[EntryId, None]] = {}
 
     def added(self, identity: EntryId, entry: Entry) -> None:
-        """It was never used."""
+        """See ``EvictionPolicy.added``."""
         self._join(identity, 0)
 
     def used(self, identity: EntryId) -> None:
-        """It goes up one rank."""
+        """See ``EvictionPolicy.used``."""
         uses = self._leave(identity)
         self._join(identity, uses + 1)
 
     def removed(self, identity: EntryId) -> None:
-        """It is forgotten, and its count with it."""
+        """See ``EvictionPolicy.removed``."""
         self._leave(identity)
 
     def victim(self) -> EntryId:
-        """The first of the lowest rank."""
+        """See ``EvictionPolicy.victim``."""
         return next(iter(self._ranks[min(self._ranks)]))
 
     def _join(self, identity: EntryId, uses: int) -> None:
@@ -101,26 +101,26 @@ class LeastFrequentlyUsed(EvictionPolicy):
 
 
 class SoonestToExpire(EvictionPolicy):
-    """What ends first leaves first; what never ends leaves last, the oldest of it first."""
+    """Evicts the entry that expires first. Entries without expiry are evicted last, oldest first."""
 
     def __init__(self) -> None:
         self._ends = Expiries()
 
     def added(self, identity: EntryId, entry: Entry) -> None:
-        """Its end counts."""
+        """See ``EvictionPolicy.added``."""
         self._ends.set(identity, math.inf if entry.expires_at is None else entry.expires_at)
 
     def used(self, identity: EntryId) -> None:
-        """Use changes nothing."""
+        """Do nothing: a use does not affect expiry."""
 
     def removed(self, identity: EntryId) -> None:
-        """It is forgotten."""
+        """See ``EvictionPolicy.removed``."""
         self._ends.discard(identity)
 
     def victim(self) -> EntryId:
-        """The one that ends first."""
+        """See ``EvictionPolicy.victim``."""
         first = self._ends.first()
-        assert first is not None, "asked while there is none"
+        assert first is not None, "the policy has no entries"
         return first[1]
 
 
@@ -132,7 +132,7 @@ POLICIES: dict[str, type[EvictionPolicy]] = {
 
 
 def eviction_policy(name: str) -> EvictionPolicy:
-    """A new policy of a name; ``InvalidInput`` names those that there are."""
+    """Return a new policy by name. Raise ``InvalidInput`` for an unknown name."""
     try:
         return POLICIES[name]()
     except KeyError:

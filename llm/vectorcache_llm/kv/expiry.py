@@ -1,4 +1,4 @@
-"""Which entry ends first."""
+"""A priority queue of expiry times."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TypeAlias
 from vectorcache_llm.scope import Scope
 
 EntryId: TypeAlias = tuple[Scope, str]
-"""What tells entries apart: scope and key."""
+"""Identity of an entry: scope and key."""
 
 SLACK = 64
-"""Ends of entries that are gone, beyond as many as there are entries, before the heap is made anew."""
+"""Stale heap items, in excess of the number of entries, at which the heap is rebuilt."""
 
 
 class Expiries:
-    """Entries by the ends of their lives. Every operation takes O(log n), amortised.
+    """Entries ordered by expiry time. Every operation takes amortised O(log n).
 
-    An end that no longer counts stays in the heap until it comes up or until such ends are the most, so that
-    setting and discarding stay cheap and memory stays bounded.
+    A stale item stays in the heap until it reaches the top, or until stale items are the majority and the heap is
+    rebuilt. This keeps ``set`` and ``discard`` cheap and bounds the memory.
     """
 
     def __init__(self) -> None:
         self._ends: dict[EntryId, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, EntryId]] = []
-        self._order = count()  # tells equal ends apart: the older first
+        self._order = count()  # breaks ties: older first
 
     def set(self, identity: EntryId, end: float) -> None:
-        """An entry ends at ``end``, whatever was said before."""
+        """Set the expiry time of an entry, replacing an earlier one."""
         stamp = self._ends[identity] = (end, next(self._order))
         heappush(self._heap, (*stamp, identity))
         if len(self._heap) > 2 * len(self._ends) + SLACK:
@@ -36,11 +36,11 @@ class Expiries:
             heapify(self._heap)
 
     def discard(self, identity: EntryId) -> None:
-        """An entry is gone."""
+        """Remove an entry, if it is present."""
         self._ends.pop(identity, None)
 
     def first(self) -> tuple[float, EntryId] | None:
-        """The entry that ends first, with its end; None where no entry ends."""
+        """Return expiry time and identity of the entry that expires first; None if there is none."""
         while self._heap:
             end, order, identity = self._heap[0]
             if self._ends.get(identity) == (end, order):

@@ -1,4 +1,4 @@
-"""The store in this process."""
+"""The in-process store."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 MAX_ENTRIES = 100_000
 MAX_BYTES = 256 << 20
-"""Default bound on the bytes of keys, values, tags and metadata: 256 MiB."""
+"""Default limit of the bytes of keys, values, tags and metadata: 256 MiB."""
 
 SCAN_BATCH = 256
-"""Entries that a scan looks at before others get a turn."""
+"""Entries that a scan examines before it yields to the event loop."""
 
 PURGE_BATCH = 16
-"""Expired entries that one ``put`` removes, room or not, so that they do not stay for ever."""
+"""Maximum number of expired entries that a ``put`` removes, so that they do not accumulate."""
 
 
 class MemoryStore(KeyValueStore):
-    """Entries in memory, bounded in number and bytes; nothing is left when the process ends.
+    """In-memory store for one event loop, with a limit on entries and bytes. Nothing is persisted.
 
-    For one event loop. Expired entries leave when they are looked up, a few with each ``put``, and before any
-    that live where room is needed.
+    Expired entries are removed when they are looked up and, a few at a time, by each ``put``. They are evicted before
+    live ones.
 
     Args:
-        max_entries: the most entries.
-        max_bytes: the most bytes of keys, values, tags and metadata together; Python's own overhead is not
-            counted.
-        policy: who leaves when it is full: "lru", "lfu", "ttl", or an ``EvictionPolicy`` for this store alone.
-        clock: seconds since the epoch.
+        max_entries: maximum number of entries.
+        max_bytes: maximum total size of keys, values, tags and metadata, in bytes; Python's overhead is not counted.
+        policy: eviction policy: "lru", "lfu", "ttl", or an ``EvictionPolicy`` that is not shared.
+        clock: returns seconds since the epoch.
 
     Raises:
-        InvalidInput: a bound is not positive, or there is no policy of the name.
+        InvalidInput: a limit is not positive, or the policy is unknown.
     """
 
     name = "memory"
@@ -62,18 +61,18 @@ class MemoryStore(KeyValueStore):
         self._hits = self._misses = self._evicted = self._expired = 0
 
     async def open(self) -> None:
-        """There is nothing to make ready."""
+        """Do nothing: there is nothing to open."""
 
     async def close(self) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is nothing to release."""
 
     async def get(self, scope: Scope, key: str) -> Entry | None:
-        """The entry, marked as used, or None."""
+        """See ``KeyValueStore.get``."""
         check_key(key)
         return self._look_up((scope, key), self._clock())
 
     async def get_many(self, scope: Scope, keys: Iterable[str]) -> dict[str, Entry]:
-        """Those that are there."""
+        """See ``KeyValueStore.get_many``."""
         now = self._clock()
         found = {}
         for key in dict.fromkeys(keys):
@@ -84,43 +83,43 @@ class MemoryStore(KeyValueStore):
         return found
 
     async def put(self, *entries: Entry) -> None:
-        """Keep entries; where one is not allowed, none is kept."""
+        """See ``KeyValueStore.put``; stores none of the entries if one is invalid."""
         sizes = [check_entry(entry, self._max_bytes) for entry in entries]
         now = self._clock()
         for _ in range(PURGE_BATCH):
             if not self._remove_expired(now):
                 break
         for entry, size in zip(entries, sizes, strict=True):
-            self._keep(entry, size, now)
+            self._store(entry, size, now)
 
     async def put_new(self, entry: Entry) -> bool:
-        """Keep an entry unless there is one; say whether there was none."""
+        """See ``KeyValueStore.put_new``."""
         size, now = check_entry(entry, self._max_bytes), self._clock()
         present, _ = self._entries.get((entry.scope, entry.key), (None, 0))
-        if present is not None and _lives(present, now):
+        if present is not None and _is_live(present, now):
             return False
-        self._keep(entry, size, now)
+        self._store(entry, size, now)
         return True
 
     async def delete(self, scope: Scope, *keys: str) -> int:
-        """Delete keys; say how many were there."""
+        """See ``KeyValueStore.delete``."""
         now = self._clock()
         for key in keys:
             check_key(key)
         return sum(self._delete((scope, key), now) for key in keys)
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[Entry]:
-        """Every selected entry of those that are there at the beginning and still are when their turn comes."""
+        """See ``KeyValueStore.scan``."""
         now = self._clock()
         for count, identity in enumerate(tuple(self._entries), start=1):
             entry, _ = self._entries.get(identity, (None, 0))
-            if entry is not None and _lives(entry, now) and _selected(entry, selection):
+            if entry is not None and _is_live(entry, now) and _selected(entry, selection):
                 yield entry
             if count % SCAN_BATCH == 0:
                 await asyncio.sleep(0)
 
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry; say how many there were."""
+        """See ``KeyValueStore.delete_where``."""
         count = 0
         async for entry in self.scan(selection):
             self._remove((entry.scope, entry.key))
@@ -128,7 +127,7 @@ class MemoryStore(KeyValueStore):
         return count
 
     async def stats(self) -> StoreStats:
-        """Counters, and what is held, expired entries that have not left yet included."""
+        """See ``KeyValueStore.stats``; the size includes expired entries that have not been removed."""
         return StoreStats(
             entries=len(self._entries),
             bytes=self._bytes,
@@ -140,7 +139,7 @@ class MemoryStore(KeyValueStore):
 
     def _look_up(self, identity: EntryId, now: float) -> Entry | None:
         entry, _ = self._entries.get(identity, (None, 0))
-        if entry is not None and _lives(entry, now):
+        if entry is not None and _is_live(entry, now):
             self._hits += 1
             self._policy.used(identity)
             return entry
@@ -150,14 +149,14 @@ class MemoryStore(KeyValueStore):
             self._expired += 1
         return None
 
-    def _keep(self, entry: Entry, size: int, now: float) -> None:
+    def _store(self, entry: Entry, size: int, now: float) -> None:
         identity = (entry.scope, entry.key)
         if identity in self._entries:
             self._remove(identity)
-        if not _lives(entry, now):
+        if not _is_live(entry, now):
             return
         self._make_room(size, now)
-        kept = replace(entry, metadata=dict(entry.metadata))  # the caller may go on to change its own
+        kept = replace(entry, metadata=dict(entry.metadata))  # the caller may modify the original
         self._entries[identity] = (kept, size)
         self._bytes += size
         self._policy.added(identity, kept)
@@ -183,7 +182,7 @@ class MemoryStore(KeyValueStore):
         if entry is None:
             return False
         self._remove(identity)
-        return _lives(entry, now)
+        return _is_live(entry, now)
 
     def _remove(self, identity: EntryId) -> None:
         _, size = self._entries.pop(identity)
@@ -192,7 +191,7 @@ class MemoryStore(KeyValueStore):
         self._policy.removed(identity)
 
 
-def _lives(entry: Entry, now: float) -> bool:
+def _is_live(entry: Entry, now: float) -> bool:
     return entry.expires_at is None or entry.expires_at > now
 
 

@@ -1,4 +1,4 @@
-"""Entries as JSON records, for exports."""
+"""Conversion of entries to JSON records, for exports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Exported(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def to_record(entry: Entry) -> Record:
-    """All of an entry, as JSON values."""
+    """Convert an entry to a record of JSON values."""
     exported = _Exported(
         tenant=entry.scope.tenant,
         user=entry.scope.user,
@@ -42,10 +42,10 @@ def to_record(entry: Entry) -> Record:
 
 
 def from_record(record: Mapping[str, object]) -> Entry:
-    """The entry of a record.
+    """Convert a record to an entry.
 
     Raises:
-        InvalidInput: it is not one of ``to_record``; names the field.
+        InvalidInput: the record is not valid output of ``to_record``; names the field.
     """
     try:
         exported = msgspec.convert(record, _Exported)

@@ -1,7 +1,7 @@
-"""The manager: one face over all caches.
+"""The manager: one interface to all caches.
 
-``report`` says what was done and what failed, ``transfer`` has the export's file format, ``warming`` that of prompts
-with replies, ``manager`` is the face.
+``report`` holds the results of operations, ``transfer`` the file format of exports, ``warming`` that of prompts with
+replies, and ``manager`` the interface.
 """
 
 from vectorcache_llm.manager.manager import Manager

@@ -1,4 +1,4 @@
-"""One face over all caches."""
+"""One interface to all caches."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ Progress = Callable[[int], None]
 
 
 class Manager(Opened):
-    """Caches, opened and closed together, and asked together.
+    """Several caches that are opened, closed and administered together.
 
-    What fails in one cache is said for it (``Report.errors``), and stops no other.
+    A failure of one cache is reported in ``Report.errors`` and does not affect the others.
 
     Args:
-        caches: opened in this order, closed in the opposite one; their names differ.
-        embedder: what they share; closed after them.
-        metrics: what counts their doings.
+        caches: caches with different names; opened in this order and closed in reverse order.
+        embedder: the embedder that they share; closed after them.
+        metrics: the metrics of the caches.
         clock: seconds since the epoch.
 
     Raises:
-        InvalidInput: two caches have one name.
+        InvalidInput: two caches have the same name.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Manager(Opened):
     ) -> None:
         self.caches = {cache.name: cache for cache in caches}
         if len(self.caches) != len(caches):
-            raise InvalidInput("caches", [cache.name for cache in caches], "caches of different names")
+            raise InvalidInput("caches", [cache.name for cache in caches], "caches with different names")
         self.embedder = embedder
         self.metrics = metrics or Metrics()
         self._clock = clock
@@ -61,7 +61,7 @@ class Manager(Opened):
         """The response cache.
 
         Raises:
-            NotFound: there is none; so with the others.
+            NotFound: there is no such cache; this applies to the others too.
         """
         return self._cache("response", ResponseCache)
 
@@ -76,7 +76,7 @@ class Manager(Opened):
         return self._cache("chat", ChatMemory)
 
     async def open(self) -> None:
-        """Open all caches; a second call does nothing."""
+        """Open all caches. A second call has no effect."""
         if self._stack is not None:
             return
         async with AsyncExitStack() as stack:
@@ -88,7 +88,7 @@ class Manager(Opened):
             self._stack = stack.pop_all()
 
     async def close(self) -> None:
-        """Close all caches; a second call does nothing."""
+        """Close all caches. A second call has no effect."""
         stack, self._stack = self._stack, None
         if stack is not None:
             await stack.aclose()
@@ -96,12 +96,12 @@ class Manager(Opened):
     async def invalidate(
         self, selection: Selection, caches: Iterable[str] = (), *, older_than: float | None = None
     ) -> Report:
-        """Delete what is selected: ``EVERYTHING``, or by tenant, user, tags, pattern or age.
+        """Delete the selected entries: ``EVERYTHING``, or by tenant, user, tags, pattern or age.
 
         Args:
-            selection: of which entries.
-            caches: names of caches; all where none is given.
-            older_than: only those that were made more than so many seconds ago.
+            selection: the entries.
+            caches: names of caches; all by default.
+            older_than: minimum age of the entries in seconds.
 
         Raises:
             InvalidInput: ``older_than`` is negative.
@@ -117,7 +117,7 @@ class Manager(Opened):
     async def invalidate_similar(
         self, scope: Scope, text: str, min_similarity: float, caches: Iterable[str] = ("response",)
     ) -> Report:
-        """Delete what is about nearly the same; a cache that cannot compare texts says so among the errors.
+        """Delete entries with similar texts. A cache without an index is reported among the errors.
 
         Raises:
             InvalidInput: ``min_similarity`` is not between 0 and 1.
@@ -131,12 +131,12 @@ class Manager(Opened):
         return Report(answers, errors)
 
     async def stats(self) -> dict[str, Mapping[str, Any]]:
-        """Each cache's statistics; ``{"error": ...}`` for one that failed."""
+        """Return the statistics of each cache, or ``{"error": ...}`` for one that failed."""
         answers, errors = await each(self.caches.values(), lambda cache: cache.stats())
         return {**answers, **{name: {"error": error} for name, error in errors.items()}}
 
     async def health(self) -> dict[str, Sequence[PartHealth]]:
-        """How every part of every cache is, asked now."""
+        """Probe all parts of all caches."""
         answers, _ = await each(self.caches.values(), lambda cache: cache.health())
         return answers
 
@@ -148,13 +148,13 @@ class Manager(Opened):
         *,
         progress: Progress = lambda count: None,
     ) -> Report:
-        """Write the selected entries to a file of JSON lines, which appears when it is whole.
+        """Write the selected entries to a file of JSON lines, which appears only when it is complete.
 
         Args:
-            path: the file; replaced if it is there.
-            selection: of which entries.
-            caches: names of caches; all where none is given.
-            progress: told now and then how many entries were written.
+            path: the file; replaced if it exists.
+            selection: the entries.
+            caches: names of caches; all by default.
+            progress: called from time to time with the number of entries written.
 
         Raises:
             InvalidInput: the file cannot be written.
@@ -177,15 +177,15 @@ class Manager(Opened):
     async def restore(
         self, path: Path, caches: Iterable[str] = (), *, progress: Progress = lambda count: None
     ) -> Report:
-        """Keep the entries of an exported file, with their times and ends of life; what has expired is left out.
+        """Store the entries of an exported file, with their creation times and expiries. Expired entries are skipped.
 
-        Entries of caches that are not chosen, or not there, are left out. A file that ends early is read as far as it
-        goes, and ``Report.complete`` is False.
+        Entries of other caches than ``caches`` are skipped too. A file that ends early is read as far as possible, and
+        ``Report.complete`` is False.
 
         Raises:
             InvalidInput: the file cannot be read.
             NotFound: there is no such cache.
-            CorruptData: it is no export, or a line is none; of what came before it, whole batches were kept.
+            CorruptData: the file is not an export, or a line is invalid; earlier batches remain stored.
         """
         chosen = {cache.name: cache for cache in self._chosen(caches)}
         report = Report(complete=False)
@@ -207,31 +207,30 @@ class Manager(Opened):
     async def warm(
         self, path: Path, *, ttl: float | None = None, progress: Progress = lambda count: None
     ) -> Report:
-        """Put prompts with their replies into the response cache; the fields of a line are in docs/llm/manager.md.
+        """Put prompts with their replies into the response cache. docs/llm/manager.md lists the fields of a line.
 
         Args:
-            path: a file of JSON lines, or of CSV if its name ends so.
-            ttl: seconds, for lines that do not say.
-            progress: told now and then how many were put.
+            path: a file of JSON lines, or of CSV if its name ends in ``.csv``.
+            ttl: lifetime in seconds of lines without one.
+            progress: called from time to time with the number of replies stored.
 
         Raises:
-            InvalidInput: the file cannot be read, or a line is not allowed; of what came before it, whole batches
-                were kept.
+            InvalidInput: the file cannot be read, or a line is invalid; earlier batches remain stored.
             NotFound: there is no response cache.
         """
         response = self.response
         report = Report({response.name: 0})
-        lost = 0
+        rejected = 0
         async for batch in warming.read(path):
             for one in batch:
                 lifetime = ttl if one.ttl is None else one.ttl
                 kept = await response.put(one.request, one.answer, one.whose, ttl=lifetime, tags=one.tags)
                 report.add(response.name, int(kept))
-                lost += not kept
+                rejected += not kept
             progress(report.total)
-        if lost:
+        if rejected:
             report.errors[response.name] = (
-                f"{lost} replies were not kept: they may not be, or no tier took them"
+                f"{rejected} replies were not stored: they are incomplete or not cacheable, or no tier stored them"
             )
         return report
 
@@ -272,7 +271,7 @@ class Manager(Opened):
 
 
 async def _restore(cache: ManagedCache, records: Sequence[Record], report: Report) -> None:
-    """Keep some records; a cache that failed once is not asked again."""
+    """Store records in a cache, unless it has already failed."""
     if cache.name in report.errors:
         return
     try:

@@ -1,4 +1,4 @@
-"""What was done, cache by cache."""
+"""The results of an operation on several caches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Report:
-    """What an operation did in each cache.
+    """The results of an operation on each cache.
 
     Attributes:
-        counts: entries by cache, where it was done.
-        errors: what failed, by cache. The other caches did theirs; those that are named may have done a part.
-        complete: whether a file that was read was read to its end, as it was written.
+        counts: number of entries by cache, where the operation succeeded.
+        errors: error messages by cache. The operation succeeded in the other caches, and may be partly done in these.
+        complete: whether a file was read to its end and had all of its records.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -29,23 +29,23 @@ class Report:
 
     @property
     def total(self) -> int:
-        """Entries in all caches."""
+        """Number of entries in all caches."""
         return sum(self.counts.values())
 
     @property
     def ok(self) -> bool:
-        """Whether all of it was done."""
+        """Whether the operation succeeded completely."""
         return self.complete and not self.errors
 
     def add(self, cache: str, count: int) -> None:
-        """Count entries of a cache."""
+        """Add to the number of entries of a cache."""
         self.counts[cache] = self.counts.get(cache, 0) + count
 
 
 async def each(
     caches: Iterable[ManagedCache], ask: Callable[[ManagedCache], Awaitable[T]]
 ) -> tuple[dict[str, T], dict[str, str]]:
-    """Ask all caches at once: answers by cache, and the errors of those that failed."""
+    """Call ``ask`` for all caches concurrently. Return the answers by cache, and the errors of those that failed."""
     asked = list(caches)
     outcomes = await asyncio.gather(*map(ask, asked), return_exceptions=True)
     answers: dict[str, T] = {}

@@ -1,4 +1,4 @@
-"""The export's format: JSON lines; the first says what the file is, the last that it is whole.
+"""The file format of exports: JSON lines with a header and a footer, which marks the file as complete.
 
 {"format": "vectorcache-llm", "version": 1, "created_at": 1700000000.0, "embedder": "wordllama-..."}
 {"cache": "response", "record": {...}}
@@ -25,11 +25,11 @@ T = TypeVar("T")
 FORMAT = "vectorcache-llm"
 VERSION = 1
 BATCH = 256
-"""Records in memory at once."""
+"""Maximum number of records in memory."""
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
-    """What a file is. ``embedder`` is a fingerprint, empty where there was none."""
+    """The first line. ``embedder`` is the embedder's fingerprint, or empty."""
 
     format: str
     version: int
@@ -38,21 +38,21 @@ class Header(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
-    """One record."""
+    """A line with one record."""
 
     cache: str
     record: Record
 
 
 class Footer(msgspec.Struct, forbid_unknown_fields=True):
-    """How many records there are, and the caches whose export failed."""
+    """The last line: the number of records, and the caches whose export failed."""
 
     records: int
     failed: list[str] = []
 
 
 class Writer:
-    """Writes a file that appears when it is whole: under another name first, in the same folder."""
+    """Writes a file under a temporary name in the same folder, and renames it when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,7 +61,7 @@ class Writer:
         self._lines: list[bytes] = []
 
     async def open(self, header: Header) -> None:
-        """Begin.
+        """Create the temporary file.
 
         Raises:
             InvalidInput: the file cannot be written.
@@ -70,7 +70,7 @@ class Writer:
         await self.write(header)
 
     async def write(self, line: Header | Line | Footer) -> None:
-        """Write one line; many are written together.
+        """Write one line. Lines are buffered.
 
         Raises:
             InvalidInput: the file cannot be written.
@@ -80,7 +80,7 @@ class Writer:
             await self._flush()
 
     async def finish(self, footer: Footer) -> None:
-        """Write the end, and let the file appear.
+        """Write the footer and rename the file.
 
         Raises:
             InvalidInput: the file cannot be written.
@@ -90,9 +90,9 @@ class Writer:
         await self._on_disk(self._appear)
 
     def abandon(self) -> None:
-        """Leave nothing behind, if it was not finished."""
+        """Delete the temporary file if it was not finished."""
         if self._file is not None:
-            with suppress(OSError):  # what a full disk did not take
+            with suppress(OSError):  # the buffer could not be written
                 self._file.close()
             self._partial.unlink(missing_ok=True)
 
@@ -118,7 +118,7 @@ class Writer:
 
 
 async def batches(path: Path) -> AsyncIterator[list[tuple[int, bytes]]]:
-    """Lines of a file with their numbers, from 1, some at a time; empty ones are left out.
+    """Yield batches of the non-empty lines of a file with their numbers, from 1.
 
     Raises:
         InvalidInput: the file cannot be read.
@@ -134,24 +134,24 @@ async def batches(path: Path) -> AsyncIterator[list[tuple[int, bytes]]]:
 
 
 def header(path: Path, line: bytes) -> Header:
-    """The header that a line is.
+    """Parse the header.
 
     Raises:
-        CorruptData: it is none, or of a version that is not known.
+        CorruptData: the line is not a header, or the version is unknown.
     """
     try:
         found = msgspec.json.decode(line, type=Header)
     except msgspec.DecodeError as error:
-        raise CorruptData(f"{path} is no export: {error}") from error
+        raise CorruptData(f"{path} is not an export: {error}") from error
     if (found.format, found.version) != (FORMAT, VERSION):
         raise CorruptData(
-            f"{path} is of format {found.format!r}, version {found.version}; known: {FORMAT!r}, {VERSION}"
+            f"{path} has format {found.format!r}, version {found.version}; supported: {FORMAT!r}, {VERSION}"
         )
     return found
 
 
 def line(path: Path, number: int, text: bytes) -> Line | Footer:
-    """The record, or the end, that a line is.
+    """Parse a line with a record or the footer.
 
     Raises:
         CorruptData: it is neither.
@@ -165,7 +165,7 @@ def line(path: Path, number: int, text: bytes) -> Line | Footer:
 
 
 def by_cache(lines: Iterable[Line]) -> dict[str, list[Record]]:
-    """Records by their caches, in order."""
+    """Return the records by cache, in order."""
     found: dict[str, list[Record]] = {}
     for one in lines:
         found.setdefault(one.cache, []).append(one.record)

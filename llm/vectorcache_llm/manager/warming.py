@@ -1,4 +1,4 @@
-"""Prompts with their replies, out of a file: JSON lines, or CSV with a header line."""
+"""Prompts with their replies from a file of JSON lines, or of CSV with a header line."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vectorcache_llm.scope import EVERYBODY, Scope
 
 
 class Prompt(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One line. In CSV, ``tags`` stand with commas between them; ``messages`` and ``parameters`` are not allowed.
+    """One line. In CSV, ``tags`` are separated by commas; ``messages`` and ``parameters`` are not supported.
 
     Attributes:
-        prompt: what the user asked; or ``messages``, as chat APIs take them.
-        reply: what the model answered.
-        system: the system prompt, with ``prompt``.
-        model, parameters: of the call.
-        tenant, user, scope: whose it is.
-        ttl: seconds.
-        tags: for invalidation.
-        prompt_tokens, completion_tokens: what the call cost.
+        prompt: the user's prompt; or else ``messages``, in the format of chat APIs.
+        reply: the model's answer.
+        system: the system prompt, sent before ``prompt`` or ``messages``.
+        model, parameters: of the request.
+        tenant, user, scope: the scope of the reply.
+        ttl: lifetime in seconds.
+        tags: tags for invalidation.
+        prompt_tokens, completion_tokens: number of tokens of the call.
     """
 
     reply: str
@@ -49,19 +49,19 @@ class Prompt(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if bool(self.prompt) == bool(self.messages):
-            raise InvalidInput("prompt, messages", self.prompt, "one of the two")
-        self.request.key(self.whose)  # what they do not allow is told with its line, too
+            raise InvalidInput("prompt, messages", self.prompt, "exactly one of the two")
+        self.request.key(self.whose)  # so that errors in them name the line too
 
     @property
     def request(self) -> Request:
-        """What was asked, whichever way it was given."""
+        """The request of ``prompt`` or ``messages``."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         turns = self.messages or [{"role": "user", "content": self.prompt}]
         return Request([*system, *turns], self.model, self.parameters)
 
     @property
     def answer(self) -> Reply:
-        """What the model answered."""
+        """The reply."""
         return Reply(
             self.reply,
             self.model,
@@ -76,10 +76,10 @@ class Prompt(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 async def read(path: Path) -> AsyncIterator[list[Prompt]]:
-    """Prompts of a file, some at a time; a name that ends in .csv is CSV, any other JSON lines.
+    """Yield batches of prompts of a file: CSV if its name ends in .csv, else JSON lines.
 
     Raises:
-        InvalidInput: the file cannot be read, or a line is not allowed; names it.
+        InvalidInput: the file cannot be read, or a line is invalid; names the line.
     """
     try:
         file = await asyncio.to_thread(path.open, encoding="utf-8-sig", newline="")
@@ -109,7 +109,7 @@ def _whole(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, Any]]:
     try:
         yield from rows
     except csv.Error as error:
-        allowed = f"CSV ({error}); JSON lines have no such limits"
+        allowed = f"valid CSV ({error}); JSON lines have no such limits"
         raise InvalidInput("path", f"{path}, line {rows.line_num}", allowed) from error
 
 

@@ -1,7 +1,7 @@
-"""What the caches did, counted in bounded memory: as a dictionary, and for Prometheus.
+"""Metrics of the caches in bounded memory, as a dictionary and for Prometheus.
 
-``sketch`` has the quantiles, ``hot`` the hot keys, ``prices`` the money, ``counters`` the rest; ``metrics`` is the
-observer, ``summary`` and ``prometheus`` show what it counted.
+``sketch`` holds the quantiles, ``hot`` the hot keys, ``prices`` the prices of models and ``counters`` the counters.
+``metrics`` is the observer that updates them; ``summary`` and ``prometheus`` present them.
 """
 
 from vectorcache_llm.metrics.metrics import Metrics

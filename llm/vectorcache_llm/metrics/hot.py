@@ -1,4 +1,4 @@
-"""The keys that are asked for most, in bounded memory."""
+"""The most frequent keys, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vectorcache.errors import InvalidInput
 
 
 class HotKey(NamedTuple):
-    """A key, how often it was counted, and by how much that may be too high."""
+    """A key, its count, and the maximum error of the count, which may be too high."""
 
     key: str
     times: int
@@ -17,13 +17,13 @@ class HotKey(NamedTuple):
 
 
 class HotKeys:
-    """The most frequent keys of a stream, ``capacity`` of them; counting one takes O(1).
+    """The ``capacity`` most frequent keys of a stream. Counting a key takes O(1).
 
-    A key whose share is above 1 / ``capacity`` is always among them; a count is never too low, and too high by at
-    most its ``error``.
+    A key whose share is above 1 / ``capacity`` is always among them. A count is never too low, and too high by at most
+    its ``error``.
 
-    Source: Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005). Keys of one count stand in one bucket, the one
-    that came first in front; it makes room.
+    Source: Space-Saving (Metwally, Agrawal, El Abbadi, ICDT 2005). Keys with equal counts share a bucket in order of
+    arrival. The first key of the lowest bucket is replaced.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -49,15 +49,15 @@ class HotKeys:
             self._replace(key)
 
     def top(self, count: int) -> list[HotKey]:
-        """The hottest ones, the hottest first."""
+        """Return the ``count`` most frequent keys, the most frequent first."""
         ranked = sorted(self._counts.items(), key=lambda item: -item[1][0])
         return [HotKey(key, *counts) for key, counts in ranked[:count]]
 
     def merge(self, others: Iterable[HotKey]) -> None:
-        """Count what another one of the same capacity counted, all of its keys; the errors add up."""
+        """Add all keys of another instance with the same capacity. The errors add up."""
         ours = {one.key: one for one in self.top(len(self))}
         theirs = {one.key: one for one in others}
-        least, their_least = self._unseen(ours), self._unseen(theirs)
+        least, their_least = self._max_missed(ours), self._max_missed(theirs)
         both = []
         for key in ours | theirs:
             mine = ours.get(key, HotKey(key, least, least))
@@ -69,29 +69,29 @@ class HotKeys:
             self._place(key, count, error)
         self._least = min(self._buckets, default=0)
 
-    def _unseen(self, keys: Mapping[str, HotKey]) -> int:
-        """How often a key may have come that is not among these: it left when there was no room."""
+    def _max_missed(self, keys: Mapping[str, HotKey]) -> int:
+        """Return the maximum count of a key that is not among ``keys``, because it was replaced."""
         return min(one.times for one in keys.values()) if len(keys) >= self._capacity else 0
 
     def _replace(self, key: str) -> None:
-        """The least counted key makes room; the new one may have come as often as that one before."""
-        leaving = next(iter(self._buckets[self._least]))
+        """Replace the key with the lowest count. The new key may have appeared as often as that one before."""
+        replaced = next(iter(self._buckets[self._least]))
         least = self._least
-        self._leave(leaving, least, least + 1)
-        del self._counts[leaving]
+        self._remove(replaced, least, least + 1)
+        del self._counts[replaced]
         self._place(key, least + 1, least)
 
     def _move(self, key: str, old: int, new: int, error: int) -> None:
-        self._leave(key, old, new)
+        self._remove(key, old, new)
         self._place(key, new, error)
 
-    def _leave(self, key: str, old: int, new: int) -> None:
+    def _remove(self, key: str, old: int, new: int) -> None:
         bucket = self._buckets[old]
         del bucket[key]
         if not bucket:
             del self._buckets[old]
             if self._least == old:
-                self._least = new  # whoever empties the least bucket goes one further, so the next is there
+                self._least = new  # the key that empties the lowest bucket moves to the next one
 
     def _place(self, key: str, count: int, error: int) -> None:
         self._counts[key] = (count, error)

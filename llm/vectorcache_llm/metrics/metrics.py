@@ -1,4 +1,4 @@
-"""The observer that counts."""
+"""The observer that collects metrics."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from vectorcache_llm.metrics.summary import summarise
 from vectorcache_llm.observer import Observer, Outcome
 
 MAX_TIERS = 100
-"""Tiers that keep their names. The program names them, so that no sane one comes near."""
+"""Maximum number of tiers with their own label value. Only the program names tiers, so there are few."""
 
 _LATENCY: Labels = ("cache", "tier", "outcome")
 
 
 class Metrics(Observer):
-    """Counts look-ups, latencies, bytes, removals, failures, hot keys and what was saved. Any thread may call.
+    """Counts of lookups, latencies, bytes, removals, failures, hot keys and savings. Thread-safe.
 
-    Memory is bounded: tenants and models beyond their number count together as "other", quantiles have a relative
-    error of 1 % (``Sketch``), counts of hot keys may be too high (``HotKeys``).
+    Memory is bounded: tenants and models beyond a limit count together as "other", quantiles have a relative error of
+    1 % (``Sketch``), and the counts of hot keys may be too high (``HotKeys``).
 
     Args:
-        prices: by model, for the money saved; calls to other models count without a price.
-        tenants: how many tenants keep their names.
-        models: how many models without a price keep their names.
-        hot_keys: how many keys of each cache are followed.
+        prices: prices by model, for the money saved. Calls to other models count without a price.
+        tenants: maximum number of tenants with their own label value.
+        models: the same for models without a price.
+        hot_keys: maximum number of hot keys of each cache.
 
     Raises:
         InvalidInput: a number is negative, or ``hot_keys`` is not positive.
@@ -56,14 +56,14 @@ class Metrics(Observer):
         bounds = {"tenant": Bound(tenants), "model": Bound(models, self.prices), "tier": Bound(MAX_TIERS)}
         self.counters = Counters(bounds)
         self.latencies: dict[Labels, Sketch] = {}
-        """By cache, tier, outcome."""
+        """Latencies by cache, tier and outcome."""
         self.hot: dict[str, HotKeys] = {}
-        """By cache."""
+        """Hot keys by cache."""
         self._hot_keys = hot_keys
         self._settings = {"tenants": tenants, "models": models, "hot_keys": hot_keys}
 
     def fresh(self) -> Metrics:
-        """One with the same prices and bounds that has counted nothing."""
+        """Return an empty instance with the same prices and limits."""
         return Metrics(self.prices, **self._settings)
 
     def looked_up(
@@ -100,12 +100,12 @@ class Metrics(Observer):
             self.counters.add("saved_completion_tokens", tenant, model, by=completion_tokens)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON values; its shape is in docs/llm/metrics.md."""
+        """Return all metrics as JSON values. docs/llm/metrics.md describes their structure."""
         with self.lock:
             return summarise(self.counters, self.latencies, self.hot, self.prices)
 
     def dump(self) -> dict[str, Any]:
-        """All that was counted, as JSON values that ``load`` takes."""
+        """Return all counts as JSON values for ``load``."""
         with self.lock:
             return {
                 "counters": self.counters.dump(),
@@ -118,7 +118,7 @@ class Metrics(Observer):
             }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Add what another one counted: that of an earlier process, or of one next door."""
+        """Add the ``dump`` of another instance, for example of an earlier process."""
         with self.lock:
             self.counters.load(state["counters"])
             for *place, total, buckets in state["latencies"]:

@@ -1,4 +1,4 @@
-"""What a call to a model costs."""
+"""Prices of models."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import msgspec
 from vectorcache.errors import InvalidInput
 
 PER = 1_000_000
-"""Prices are for so many tokens."""
+"""Number of tokens that a price is for."""
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The price of a model in any one currency, for a million tokens.
+    """The price of a model for a million tokens, in any currency.
 
     Attributes:
-        prompt: of tokens that are sent.
-        completion: of tokens that come back.
+        prompt: price of prompt tokens.
+        completion: price of completion tokens.
     """
 
     prompt: float
@@ -27,8 +27,8 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for field in ("prompt", "completion"):
             price = getattr(self, field)
             if not (math.isfinite(price) and price >= 0):
-                raise InvalidInput(field, price, "0 or more for a million tokens")
+                raise InvalidInput(field, price, "0 or more, for a million tokens")
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost."""
+        """Return the price of a number of tokens."""
         return (self.prompt * prompt_tokens + self.completion * completion_tokens) / PER

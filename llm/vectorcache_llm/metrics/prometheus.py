@@ -32,25 +32,25 @@ BOUNDS = (
     1.0,
     2.5,
 )
-"""Seconds: from an exact hit in process to a server that is late."""
+"""Bounds of the histogram in seconds, from an exact in-process hit to a slow server."""
 
 
 class MetricsCollector(Collector):
-    """What a ``Metrics`` counted: ``registry.register(MetricsCollector(metrics))``.
+    """Collector for a ``Metrics``: ``registry.register(MetricsCollector(metrics))``.
 
-    The number of series is bounded, as tenants, models and tiers are. Bounds of the histogram are right to 1 %, as
-    all quantiles are.
+    The number of series is bounded, because the numbers of tenants, models and tiers are. The bounds of the histogram
+    and all quantiles are accurate to 1 %.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def describe(self) -> list[Metric]:
-        """None: the registry need not collect to know the names."""
+        """Return no metrics, so that registering does not collect."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics as they are now."""
+        """Return all metrics with their current values."""
         with self._metrics.lock:
             return iter([*self._counters(), self._money(), *self._latencies()])
 
@@ -62,7 +62,7 @@ class MetricsCollector(Collector):
             yield family
 
     def _money(self) -> Metric:
-        about = "Money that was saved, in the currency of the prices"
+        about = "Money saved by hits, in the currency of the prices"
         family = CounterMetricFamily(PREFIX + "saved_money", about, labels=["model"])
         for model, saved in self._metrics.as_dict()["saved"]["models"].items():
             if saved["money"] is not None:
@@ -71,8 +71,10 @@ class MetricsCollector(Collector):
 
     def _latencies(self) -> Iterator[Metric]:
         labels = ["cache", "tier", "outcome"]
-        times = HistogramMetricFamily(PREFIX + "lookup_seconds", "Duration of look-ups", labels=labels)
-        about = "Quantiles of the duration of look-ups since the process began"
+        times = HistogramMetricFamily(
+            PREFIX + "lookup_seconds", "Duration of lookups in seconds", labels=labels
+        )
+        about = "Quantiles of the duration of lookups in seconds since the process started"
         quantiles = GaugeMetricFamily(PREFIX + "lookup_seconds_quantile", about, labels=[*labels, "quantile"])
         for place, sketch in self._metrics.latencies.items():
             times.add_metric(list(place), _buckets(sketch), sketch.total)

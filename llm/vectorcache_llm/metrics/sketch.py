@@ -16,10 +16,10 @@ _PER_FACTOR = 1 / math.log(_GAMMA)
 
 
 class Sketch:
-    """Counts durations in buckets whose bounds grow by a constant factor, so that any quantile is known to within
-    ``ACCURACY`` of itself. What is shorter than 0.1 µs or longer than 10 000 s counts as that: at most 1,267 buckets.
+    """Counts of durations in buckets whose bounds grow by a constant factor, so that the relative error of any quantile
+    is at most ``ACCURACY``. Durations are clamped to 0.1 µs to 10 000 s, which takes at most 1,267 buckets.
 
-    Source: DDSketch (Masson, Rim, Lee, PVLDB 2019), with its range fixed beforehand.
+    Source: DDSketch (Masson, Rim, Lee, PVLDB 2019), with a fixed range.
     """
 
     __slots__ = ("buckets", "count", "total")
@@ -37,14 +37,14 @@ class Sketch:
         self.total += seconds
 
     def merge(self, other: Sketch) -> None:
-        """Count all that another one counted; the error stays what it is."""
+        """Add the counts of another sketch. The error does not grow."""
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
         self.count += other.count
         self.total += other.total
 
     def quantiles(self, *shares: float) -> list[float]:
-        """Seconds that this share of the durations do not exceed, for each share; 0 where nothing was counted."""
+        """Return for each share the seconds that this share of the durations does not exceed; 0 without durations."""
         if not self.count:
             return [0.0] * len(shares)
         order = sorted(self.buckets)
@@ -52,7 +52,7 @@ class Sketch:
         return [_value(order[_first(sums, max(1, math.ceil(share * self.count)))]) for share in shares]
 
     def at_most(self, *bounds: float) -> list[int]:
-        """How many durations do not exceed each bound; those within ``ACCURACY`` of it may count or not."""
+        """Return how many durations do not exceed each bound, to within ``ACCURACY`` of the bound."""
         limits = [_bucket(bound) for bound in bounds]
         return [sum(count for bucket, count in self.buckets.items() if bucket <= limit) for limit in limits]
 
@@ -62,7 +62,7 @@ def _bucket(seconds: float) -> int:
 
 
 def _value(bucket: int) -> float:
-    """The middle of a bucket, by ratio: no value in it is further away than ``ACCURACY``."""
+    """Return the value of a bucket whose relative error is at most ``ACCURACY``."""
     return 2 * _GAMMA**bucket / (_GAMMA + 1)
 
 

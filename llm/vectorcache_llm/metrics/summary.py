@@ -13,7 +13,7 @@ from vectorcache_llm.metrics.sketch import Sketch
 from vectorcache_llm.observer import Outcome
 
 HITS = frozenset({Outcome.EXACT.value, Outcome.SEMANTIC.value, Outcome.STALE.value})
-"""The outcomes that gave the caller something."""
+"""The outcomes that return a value."""
 
 SHOWN_KEYS = 10
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -27,7 +27,7 @@ def summarise(
     hot: Mapping[str, HotKeys],
     prices: Mapping[str, Price],
 ) -> dict[str, Any]:
-    """Everything that was counted, by cache; and what was saved."""
+    """Return all metrics by cache, and the savings."""
     names = {
         row["cache"]
         for kind in ("lookups", "stores", "removals", "failures")
@@ -40,7 +40,7 @@ def summarise(
 
 
 def latency(sketches: Iterable[Sketch]) -> dict[str, float | int]:
-    """Count, mean and quantiles of durations, in milliseconds."""
+    """Return the count of durations, and their mean and quantiles in milliseconds."""
     whole = Sketch()
     for sketch in sketches:
         whole.merge(sketch)
@@ -102,7 +102,7 @@ def _hits(rows: list[Row]) -> dict[str, Any]:
 
 
 def _latencies(tier: str, times: Mapping[Labels, Sketch]) -> dict[str, Any]:
-    """Of all look-ups, of hits and of misses: they are worlds apart."""
+    """Return the latencies of all lookups, of hits and of misses, which differ by orders of magnitude."""
     here = {outcome: sketch for (place, outcome), sketch in times.items() if place == tier}
     hits = [sketch for outcome, sketch in here.items() if outcome in HITS]
     misses = [sketch for outcome, sketch in here.items() if outcome not in HITS]
@@ -141,7 +141,7 @@ def _by(label: str, rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _sums(label: str, counters: Counters, kind: str, **where: str) -> dict[str, int]:
-    """Sums of a counter's rows by one label, of those rows alone that have the labels ``where``."""
+    """Return the sums of a counter by one label, for the rows that have the labels ``where``."""
     found: Counter[str] = Counter()
     for row, count in counters.rows(kind):
         if where.items() <= row.items():

@@ -1,6 +1,6 @@
-"""The reasoning cache: chains and trees of thought, whole or step by step, and those of similar problems.
+"""The reasoning cache: chains and trees of thought by problem, whole or step by step, and those of similar problems.
 
-``chain`` and ``tree`` have the thoughts, ``show`` prints them, ``cache`` keeps them.
+``chain`` and ``tree`` define the values, ``show`` prints them, and ``cache`` stores them.
 """
 
 from vectorcache_llm.reasoning.cache import ReasoningCache, SimilarReasoning, reasoning_id

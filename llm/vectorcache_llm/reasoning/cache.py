@@ -1,4 +1,4 @@
-"""Chains and trees of thought, kept by problem."""
+"""A cache of chains and trees of thought by problem."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ K = TypeVar("K", ChainOfThought, TreeOfThought)
 
 
 class SimilarReasoning(NamedTuple):
-    """Reasoning about a similar problem. ``refused`` says why it must not stand for the one that was asked."""
+    """Reasoning about a similar problem. ``refused`` is the guard's reason why it may not apply to the problem."""
 
     id: str
     reasoning: Reasoning
@@ -37,7 +37,7 @@ class SimilarReasoning(NamedTuple):
 
 
 def reasoning_id(problem: str) -> str:
-    """The id of a problem: SHA-256 of its text, without regard to spaces around it and Unicode forms (NFC)."""
+    """Return the id of a problem: the SHA-256 of its text, stripped and in Unicode normal form C."""
     try:
         return hashlib.sha256(unicodedata.normalize("NFC", problem.strip()).encode()).hexdigest()
     except UnicodeEncodeError as error:
@@ -45,17 +45,17 @@ def reasoning_id(problem: str) -> str:
 
 
 class ReasoningCache(StoredCache):
-    """One chain or tree for each problem and scope; the newest one stays.
+    """One chain or tree for each problem and scope; a new one replaces it.
 
-    A failure of the store is a miss, told to the observer; ``put`` says whether it was kept. Changes of single steps
-    follow one another within this object; between processes the last one wins.
+    A failure of the store counts as a miss and is reported to the observer; ``put`` returns whether the value was
+    stored. This object serialises changes of single steps. Between processes the last change wins.
 
     Args:
-        store: where the values are.
+        store: store of the values.
         embedder, index: for ``similar``; both or none.
-        guard: finds out whether a similar problem is another one all the same; such are marked, or left out.
-        ttl: seconds that an entry lives, unless ``put`` says otherwise; None for ever.
-        observer: hears of look-ups and failures.
+        guard: detects similar problems that are different ones. They are marked, or left out.
+        ttl: default lifetime of an entry in seconds; None for no expiry.
+        observer: receives lookups and failures.
         clock: seconds since the epoch.
 
     Raises:
@@ -89,7 +89,7 @@ class ReasoningCache(StoredCache):
         ttl: float | None = None,
         tags: Iterable[str] = (),
     ) -> bool:
-        """Keep the reasoning about its problem; say whether it was kept.
+        """Store the reasoning about its problem and return whether it was stored.
 
         Raises:
             InvalidInput: ``ttl`` is not positive, or a text is not UTF-8.
@@ -107,11 +107,11 @@ class ReasoningCache(StoredCache):
         return await self._keep(entry)
 
     async def get(self, problem: str, scope: Scope = EVERYBODY) -> Reasoning | None:
-        """The reasoning about a problem, or None."""
+        """Return the reasoning about a problem, or None."""
         return await self.get_by_id(reasoning_id(problem), scope)
 
     async def get_by_id(self, id: str, scope: Scope = EVERYBODY) -> Reasoning | None:  # noqa: A002 - as in Match
-        """The reasoning of an id, or None."""
+        """Return the reasoning with an id, or None."""
         begin = time.perf_counter()
         try:
             entry = await (await self._store()).get(scope, id)
@@ -124,7 +124,7 @@ class ReasoningCache(StoredCache):
         return found
 
     async def get_step(self, problem: str, number: int, scope: Scope = EVERYBODY) -> Step | None:
-        """One step of a chain, or None where there is no chain.
+        """Return one step of a chain, or None if there is no chain.
 
         Raises:
             NotFound: the chain has no such step.
@@ -133,7 +133,7 @@ class ReasoningCache(StoredCache):
         return found.step(number) if isinstance(found, ChainOfThought) else None
 
     async def get_node(self, problem: str, id: str, scope: Scope = EVERYBODY) -> Node | None:  # noqa: A002 - as in Node
-        """One node of a tree, or None where there is no tree.
+        """Return one node of a tree, or None if there is no tree.
 
         Raises:
             NotFound: the tree has no such node.
@@ -142,32 +142,32 @@ class ReasoningCache(StoredCache):
         return found.node(id) if isinstance(found, TreeOfThought) else None
 
     async def put_step(self, problem: str, step: Step, scope: Scope = EVERYBODY) -> bool:
-        """Replace a step of a chain, or add the next one; the first one begins a chain. Say whether it was kept.
+        """Replace a step of a chain or add the next one, and return whether it was stored.
 
-        An entry that is there keeps its tags and its end of life.
+        The first step creates the chain. An existing entry keeps its tags and its expiry.
 
         Raises:
             InvalidInput: the number would leave a gap, or the problem has a tree.
         """
         empty = ChainOfThought(problem=problem)
         return await self._change(
-            problem, scope, lambda old: _a(ChainOfThought, old or empty).with_step(step)
+            problem, scope, lambda old: _expect(ChainOfThought, old or empty).with_step(step)
         )
 
     async def put_node(self, problem: str, thought: Thought, scope: Scope = EVERYBODY) -> bool:
-        """Replace a node of a tree, or add one below its parent; one without a parent begins a tree.
+        """Replace a node of a tree or add one below its parent, and return whether it was stored.
 
-        An entry that is there keeps its tags and its end of life. Says whether it was kept.
+        A node without a parent creates the tree. An existing entry keeps its tags and its expiry.
 
         Raises:
-            InvalidInput: the parent is not there, the id is elsewhere in the tree, or the problem has a chain.
+            InvalidInput: the parent does not exist, the id is elsewhere in the tree, or the problem has a chain.
         """
 
         def changed(old: Reasoning | None) -> Reasoning:
             return (
                 TreeOfThought.grow(problem, [thought])
                 if old is None
-                else _a(TreeOfThought, old).with_node(thought)
+                else _expect(TreeOfThought, old).with_node(thought)
             )
 
         return await self._change(problem, scope, changed)
@@ -181,14 +181,14 @@ class ReasoningCache(StoredCache):
         min_similarity: float = 0.7,
         refused: bool = False,
     ) -> list[SimilarReasoning]:
-        """Reasoning about similar problems, the most similar first; none where the cache fails.
+        """Return reasoning about similar problems, the most similar first; none if the cache fails.
 
         Args:
-            problem: what to be similar to.
-            scope: whose reasoning.
-            k: how many at most.
-            min_similarity: the least cosine similarity.
-            refused: whether to show, marked, those that the guard holds back; they are left out otherwise.
+            problem: text of the problem.
+            scope: scope to search.
+            k: maximum number of results.
+            min_similarity: minimum cosine similarity.
+            refused: whether to include results that the guard refuses, with their refusal.
 
         Raises:
             Unsupported: the cache has no index.
@@ -200,7 +200,7 @@ class ReasoningCache(StoredCache):
         try:
             for match in await self._similar(Partition(scope), problem, k, min_similarity):
                 entry = await (await self._store()).get(scope, match.key)
-                if entry is not None:  # the index may know longer than the store
+                if entry is not None:  # the index may still have entries that the store lost
                     why = self._guard.refuses(problem, match.text) if self._guard else None
                     found.append(SimilarReasoning(match.key, _decode(entry), match.similarity, why))
             if found:
@@ -212,10 +212,10 @@ class ReasoningCache(StoredCache):
         return [one for one in found if refused or one.refused is None]
 
     async def delete(self, problem: str, scope: Scope = EVERYBODY) -> bool:
-        """Delete the reasoning about a problem; say whether it was there.
+        """Delete the reasoning about a problem and return whether it existed.
 
         Raises:
-            Unavailable: a backend did not do it.
+            Unavailable: a backend failed.
         """
         return await self._delete(scope, [reasoning_id(problem)]) > 0
 
@@ -245,7 +245,7 @@ class ReasoningCache(StoredCache):
             self._failed("put", error)
             return False
         self._observer.stored(self.name, entry.scope.tenant, "", len(entry.value))
-        await self._find_by_text([entry])
+        await self._add_to_index([entry])
         return True
 
 
@@ -267,9 +267,11 @@ def _decode(entry: Entry) -> Reasoning:
     return found
 
 
-def _a(kind: type[K], reasoning: Reasoning) -> K:
+def _expect(kind: type[K], reasoning: Reasoning) -> K:
     if not isinstance(reasoning, kind):
-        raise InvalidInput("problem", reasoning.problem, f"one with a {kind.__name__}, or none yet")
+        raise InvalidInput(
+            "problem", reasoning.problem, f"a problem with a {kind.__name__} or without reasoning"
+        )
     return reasoning
 
 

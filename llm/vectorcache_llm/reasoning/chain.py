@@ -11,13 +11,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One step of a chain.
 
     Attributes:
-        number: its place, from 1.
-        thought: what was thought.
-        rationale: why.
-        confidence: how sure the model was, 0 to 1.
+        number: its position, from 1.
+        thought: the thought.
+        rationale: the reason for it.
+        confidence: the model's confidence, 0 to 1.
 
     Raises:
-        InvalidInput: a field is not allowed.
+        InvalidInput: a field is invalid.
     """
 
     number: int
@@ -39,11 +39,11 @@ class ChainOfThought(
 
     Attributes:
         problem: not empty.
-        steps: numbered from 1 without a gap, in order; may be none yet.
-        answer: empty where there is none yet.
+        steps: the steps in order, numbered from 1 without a gap; may be empty.
+        answer: the answer; empty if there is none yet.
 
     Raises:
-        InvalidInput: the problem is empty, or a number is not the next one.
+        InvalidInput: the problem is empty, or the numbers of the steps are not consecutive.
     """
 
     problem: str
@@ -56,16 +56,18 @@ class ChainOfThought(
         for number, step in enumerate(self.steps, 1):
             if step.number != number:
                 raise InvalidInput(
-                    f"steps[{number - 1}].number", step.number, f"{number}: steps are numbered in order"
+                    f"steps[{number - 1}].number",
+                    step.number,
+                    f"{number}: steps are numbered consecutively from 1",
                 )
 
     @property
     def average_confidence(self) -> float:
-        """The mean of the steps' confidences; 0 without a step."""
+        """The mean of the steps' confidences; 0 without steps."""
         return sum(step.confidence for step in self.steps) / len(self.steps) if self.steps else 0.0
 
     def step(self, number: int) -> Step:
-        """One step.
+        """Return one step.
 
         Raises:
             NotFound: the chain has no such step.
@@ -75,7 +77,7 @@ class ChainOfThought(
         return self.steps[number - 1]
 
     def with_step(self, step: Step) -> ChainOfThought:
-        """The chain with a step in the place of its number, or at the end.
+        """Return the chain with a step replaced or appended, by its number.
 
         Raises:
             InvalidInput: the number would leave a gap.

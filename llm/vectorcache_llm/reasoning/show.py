@@ -1,4 +1,4 @@
-"""Chains and trees as people read them."""
+"""Chains and trees as text for people."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def as_text(reasoning: ChainOfThought | TreeOfThought) -> str:
-    """A chain or a tree as lines of text; nodes of a tree's best path have a star."""
+    """Return a chain or a tree as lines of text. Nodes of a tree's best path are marked with a star."""
     return _chain(reasoning) if isinstance(reasoning, ChainOfThought) else _tree(reasoning)
 
 
 def rich_tree(tree: TreeOfThought) -> Tree:
-    """A tree for a rich console, the best path in bold.
+    """Return a tree for a rich console, with the best path in bold.
 
     Raises:
         MissingExtra: rich is not installed.

@@ -13,7 +13,7 @@ from vectorcache.errors import InvalidInput, NotFound
 
 
 class Thought(NamedTuple):
-    """A node before it has its place in a tree: the root has no parent."""
+    """A node that is not part of a tree yet. The root has no parent."""
 
     id: str
     parent: str | None
@@ -25,15 +25,15 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One node of a tree.
 
     Attributes:
-        id: not empty, its own within the tree.
-        thought: what was thought.
-        parent: the id of the node above; None for the root.
-        children: the ids of the nodes below, in order.
-        score: how promising it was, any finite number; usually 0 to 1.
-        depth: how far it is from the root, which has 0.
+        id: not empty, unique within the tree.
+        thought: the thought.
+        parent: the id of its parent; None for the root.
+        children: the ids of its children, in order.
+        score: how promising the thought is: any finite number, usually 0 to 1.
+        depth: distance from the root, whose depth is 0.
 
     Raises:
-        InvalidInput: the id is empty, the score not finite, or the depth negative.
+        InvalidInput: the id is empty, the score is not finite, or the depth is negative.
     """
 
     id: str
@@ -59,11 +59,11 @@ class TreeOfThought(
 
     Attributes:
         problem: not empty.
-        nodes: in any order; exactly one root, and parents, children and depths that agree.
-        answer: empty where there is none yet.
+        nodes: the nodes in any order, with exactly one root and consistent parents, children and depths.
+        answer: the answer; empty if there is none yet.
 
     Raises:
-        InvalidInput: the problem is empty, or the nodes are no tree; names the node.
+        InvalidInput: the problem is empty, or the nodes do not form a tree; names the node.
     """
 
     problem: str
@@ -77,17 +77,17 @@ class TreeOfThought(
 
     @classmethod
     def grow(cls, problem: str, thoughts: Iterable[Thought], answer: str = "") -> TreeOfThought:
-        """The tree of thoughts that name their parents, each after its parent; children and depths follow from it.
+        """Return the tree of thoughts that name their parents. Each thought comes after its parent.
 
         Raises:
-            InvalidInput: they are no tree.
+            InvalidInput: the thoughts do not form a tree.
         """
         depths: dict[str | None, int] = {None: -1}
         children: dict[str | None, list[str]] = {}
         given = [Thought(*thought) for thought in thoughts]
         for one in given:
             if one.parent not in depths:
-                raise InvalidInput(f"node {one.id!r}.parent", one.parent, "a node that came before")
+                raise InvalidInput(f"node {one.id!r}.parent", one.parent, "the id of an earlier node")
             depths[one.id] = depths[one.parent] + 1
             children.setdefault(one.parent, []).append(one.id)
         nodes = (
@@ -110,12 +110,12 @@ class TreeOfThought(
 
     @property
     def average_score(self) -> float:
-        """The mean of all scores but the root's, which stands for the problem; the root's where it is alone."""
+        """The mean of all scores except that of the root, which represents the problem; the root's if it is alone."""
         below = [node.score for node in self.nodes if node.parent is not None]
         return sum(below) / len(below) if below else self.root.score
 
     def node(self, id: str) -> Node:  # noqa: A002 - the field's name
-        """One node.
+        """Return one node.
 
         Raises:
             NotFound: the tree has no such node.
@@ -126,7 +126,7 @@ class TreeOfThought(
         raise NotFound("node", id)
 
     def path(self, id: str) -> list[Node]:  # noqa: A002 - the field's name
-        """The nodes from the root to this one.
+        """Return the nodes from the root to this one.
 
         Raises:
             NotFound: the tree has no such node.
@@ -140,15 +140,15 @@ class TreeOfThought(
         return found[::-1]
 
     def best_path(self) -> list[Node]:
-        """The path from the root to the leaf whose nodes below the root have the highest mean score.
+        """Return the path from the root to a leaf with the highest mean score below the root.
 
-        The mean, since a sum would take long paths for good ones; without the root, since it would pull short paths
-        towards its own score. Of equals the shorter one, then the one that comes first.
+        The mean is used because a sum would favour long paths. The root is excluded because it would pull short paths
+        towards its own score. Among equals the shorter path wins, then the first.
         """
         nodes = {node.id: node for node in self.nodes}
         best, rank = self.root, -math.inf
         waiting = [(self.root, 0.0)]
-        for node, total in waiting:  # by breadth: of equals the shorter comes first
+        for node, total in waiting:  # breadth first, so that the shorter of equal paths wins
             mean = total / max(node.depth, 1)
             if not node.children and mean > rank:
                 best, rank = node, mean
@@ -156,15 +156,19 @@ class TreeOfThought(
         return self.path(best.id)
 
     def with_node(self, thought: Thought) -> TreeOfThought:
-        """The tree with a thought below its parent; one of the same id and parent is replaced, its children stay.
+        """Return the tree with a thought added below its parent.
+
+        A node with the same id and parent is replaced and keeps its children.
 
         Raises:
-            InvalidInput: the parent is not there, or the id is elsewhere in the tree.
+            InvalidInput: the parent does not exist, or the id is elsewhere in the tree.
         """
-        return TreeOfThought.grow(self.problem, _placed(list(self.walk_thoughts()), thought), self.answer)
+        return TreeOfThought.grow(
+            self.problem, _with_thought(list(self.walk_thoughts()), thought), self.answer
+        )
 
     def walk_thoughts(self) -> Iterator[Thought]:
-        """Every node as a thought, each after its parent, children in their order."""
+        """Yield every node as a thought, each after its parent and children in order."""
         nodes = {node.id: node for node in self.nodes}
         waiting = [self.root]
         while waiting:
@@ -173,7 +177,7 @@ class TreeOfThought(
             waiting += [nodes[child] for child in reversed(node.children)]
 
 
-def _placed(thoughts: list[Thought], new: Thought) -> list[Thought]:
+def _with_thought(thoughts: list[Thought], new: Thought) -> list[Thought]:
     places = [place for place, one in enumerate(thoughts) if (one.id, one.parent) == (new.id, new.parent)]
     for place in places:
         thoughts[place] = new
@@ -181,11 +185,14 @@ def _placed(thoughts: list[Thought], new: Thought) -> list[Thought]:
 
 
 def _check(nodes: tuple[Node, ...]) -> None:
-    """See that nodes are one tree. Reached from the root, with depths that grow, no cycle is left."""
+    """Check that the nodes form one tree.
+
+    If all nodes are reachable from the root and each is one deeper than its parent, there is no cycle.
+    """
     by_id = {node.id: node for node in nodes}
     if len(by_id) != len(nodes):
         twice = Counter(node.id for node in nodes).most_common(1)[0][0]
-        raise InvalidInput(f"node {twice!r}.id", twice, "an id that no other node has")
+        raise InvalidInput(f"node {twice!r}.id", twice, "a unique id")
     roots = [node.id for node in nodes if node.parent is None]
     if len(roots) != 1:
         raise InvalidInput("nodes", roots, "exactly one node without a parent")
@@ -198,8 +205,10 @@ def _check(nodes: tuple[Node, ...]) -> None:
         reached.add(node.id)
         waiting += _children(node, by_id)
     if len(reached) != len(nodes):
-        lost = next(node for node in nodes if node.id not in reached)
-        raise InvalidInput(f"node {lost.id!r}.parent", lost.parent, "a node that has it among its children")
+        orphan = next(node for node in nodes if node.id not in reached)
+        raise InvalidInput(
+            f"node {orphan.id!r}.parent", orphan.parent, "a node that has it among its children"
+        )
 
 
 def _children(node: Node, by_id: dict[str, Node]) -> list[Node]:
@@ -207,5 +216,5 @@ def _children(node: Node, by_id: dict[str, Node]) -> list[Node]:
         raise InvalidInput(f"node {node.id!r}.children", node.children, "each child once")
     for child in node.children:
         if child not in by_id or by_id[child].parent != node.id:
-            raise InvalidInput(f"node {node.id!r}.children", child, "nodes whose parent it is")
+            raise InvalidInput(f"node {node.id!r}.children", child, "ids of nodes whose parent is this node")
     return [by_id[child] for child in node.children]

@@ -1,7 +1,7 @@
-"""The response cache: what a language model answered, served again to the same request or to a similar one.
+"""The response cache: serves a language model's replies again to the same or a similar request.
 
-What lives here: requests and replies, the cache over tiers of similarity indexes, guard and threshold, decorators.
-What never does: how vectors are made (``embedders``) or found (``similarity``), and any model's API.
+This package holds requests and replies, the cache over tiers of similarity indexes, the guard, the threshold and the
+decorators. Vectors are made in ``embedders`` and searched in ``similarity``. Nothing here depends on a model's API.
 """
 
 from vectorcache_llm.response.breaker import Breaker

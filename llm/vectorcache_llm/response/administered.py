@@ -1,4 +1,4 @@
-"""What the manager asks of the response cache: deletion, export and import, health, statistics, over all tiers."""
+"""Administration of the response cache over all tiers: deletion, export and import, health, statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vectorcache_llm.managed import ManagedCache, PartHealth, Record
 from vectorcache_llm.observer import Observer
 from vectorcache_llm.response.invalidations import Invalidations
 from vectorcache_llm.response.neighbours import Neighbour, neighbours
-from vectorcache_llm.response.part import CACHE, PassedOver
+from vectorcache_llm.response.part import CACHE, PartUnavailable
 from vectorcache_llm.response.records import as_record, read, vector_of
 from vectorcache_llm.response.request import Request
 from vectorcache_llm.response.semantic import Semantic
@@ -25,16 +25,19 @@ from vectorcache_llm.scope import EVERYBODY, EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats
 
 ADMINISTRATION_SECONDS = 60.0
-"""For one operation of the manager on one tier: it may touch every entry."""
+"""Deadline for one administrative operation on one tier, which may touch every entry."""
 BATCH = 256
-"""Entries of a restore or a deletion in one call."""
+"""Entries that one call restores or deletes."""
 
 Ids = dict[Scope, set[str]]
 
 
 class AdministeredCache(ManagedCache):
-    """The manager's face of a cache of tiers. A lower tier is larger: what upper ones hold is remembered by its ids
-    where tiers have to be told apart, never what the lowest holds."""
+    """The administrative operations of a cache with tiers.
+
+    Several tiers may hold the same entry. To count or export it once, operations remember the ids found in the upper
+    tiers, but never those of the lowest tier, which is the largest.
+    """
 
     name: ClassVar[str] = CACHE
 
@@ -56,31 +59,31 @@ class AdministeredCache(ManagedCache):
         self._outcomes: Counter[str] = Counter()
 
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry from every tier; say how many different ones there were.
+        """Delete every selected entry from every tier and return the number of different entries.
 
-        What another process holds in its own memory tier stays there until its end of life.
+        The memory tiers of other processes keep their copies until these expire.
 
         Raises:
-            Unavailable: a tier did not do it; the others did.
+            Unavailable: a tier failed; the entries were deleted from the others.
         """
         self._invalidations.add(selection)
-        return await self._everywhere(lambda tier, seen: self._delete_in(tier, selection, seen))
+        return await self._delete_everywhere(lambda tier, seen: self._delete_in(tier, selection, seen))
 
     async def delete_similar(self, scope: Scope, text: str, min_similarity: float) -> int:
-        """Delete the entries of a scope, whatever their context, whose question is at least so similar.
+        """Delete the entries of a scope, in any context, whose question is similar enough to the text.
 
         Raises:
-            Unavailable: the question could not be embedded, or a tier did not do it; the others did.
+            Unavailable: the text could not be embedded, or a tier failed; the others deleted the entries.
         """
-        vector = (await self._semantic.part.run("embed", lambda: self._embed((text,)), _ends()))[0]
+        vector = (await self._semantic.part.run("embed", lambda: self._embed((text,)), _deadline()))[0]
 
         def similar(entry: IndexEntry) -> bool:
             return bool(np.dot(entry.vector, vector) >= min_similarity)
 
-        return await self._everywhere(lambda tier, seen: self._delete_if(tier, scope, similar, seen))
+        return await self._delete_everywhere(lambda tier, seen: self._delete_if(tier, scope, similar, seen))
 
     async def similar(self, request: Request, scope: Scope = EVERYBODY, *, k: int = 5) -> list[Neighbour]:
-        """The stored questions that are most similar, of whatever tier, and whether their replies would be served.
+        """Return the most similar stored questions of all tiers, and whether their replies would be served.
 
         Raises:
             InvalidInput: ``k`` is less than 1.
@@ -89,7 +92,7 @@ class AdministeredCache(ManagedCache):
         return await neighbours(self._tiers, self._semantic, request, scope, k)
 
     async def export(self, selection: Selection = EVERYTHING) -> AsyncIterator[Record]:
-        """Every selected entry of any tier once, as a record that ``restore`` takes.
+        """Yield every selected entry of all tiers once, as a record for ``restore``.
 
         Raises:
             Unavailable: a tier cannot be read.
@@ -107,28 +110,28 @@ class AdministeredCache(ManagedCache):
                     yield as_record(entry, stored, self._semantic.embedder.fingerprint)
 
     async def restore(self, records: Sequence[Record]) -> int:
-        """Keep exported entries in every tier; questions of another embedder's export are embedded anew.
+        """Store exported entries in every tier. Questions exported with another embedder are embedded again.
 
         Raises:
-            InvalidInput: a record is not what ``export`` gives; names the field.
-            Unavailable: they could not be embedded, or no tier kept them.
+            InvalidInput: a record was not made by ``export``; names the field.
+            Unavailable: the questions could not be embedded, or no tier stored the entries.
         """
         kept = 0
         for start in range(0, len(records), BATCH):
             entries = await self._entries(records[start : start + BATCH])
             if entries:
-                await self._keep_anywhere(entries)
+                await self._store_in_tiers(entries)
             kept += len(entries)
         return kept
 
     async def health(self) -> Sequence[PartHealth]:
-        """Of the embedder and of each tier, asked now and side by side."""
+        """Probe the embedder and all tiers concurrently."""
         checks = [self._check(self._semantic.part.name, lambda: self._embed(("health",)))]
-        checks += [self._check(tier.name, _asker(tier)) for tier in self._tiers]
+        checks += [self._check(tier.name, _probe_of(tier)) for tier in self._tiers]
         return await asyncio.gather(*checks)
 
     async def stats(self) -> Mapping[str, Any]:
-        """Entries, bytes and breaker of each tier; look-ups by outcome; refusals by check; the threshold."""
+        """Return the state of each tier, the lookups by outcome, the refusals by check, and the threshold."""
         return {
             "lookups": dict(self._outcomes),
             "refusals": dict(self._semantic.refusals),
@@ -143,8 +146,8 @@ class AdministeredCache(ManagedCache):
     async def _embed(self, texts: Sequence[str]) -> Floats:
         return await self._semantic.embedder.embed(texts)
 
-    async def _everywhere(self, delete: Callable[[Tier, Ids], Awaitable[int]]) -> int:
-        """Delete in each tier what it is asked to; the upper ones tell which ids that were."""
+    async def _delete_everywhere(self, delete: Callable[[Tier, Ids], Awaitable[int]]) -> int:
+        """Call ``delete`` for each tier with the ids that were deleted from the tiers above, and return the total."""
         seen: Ids = defaultdict(set)
         count = 0
         failed: list[str] = []
@@ -157,19 +160,24 @@ class AdministeredCache(ManagedCache):
             count += removed
             self._observer.removed(CACHE, tier.name, removed, "invalidated")
         if failed:
-            raise Unavailable(f"not deleted everywhere ({count} elsewhere): {'; '.join(failed)}")
+            raise Unavailable(
+                f"some tiers failed to delete ({count} entries deleted from others): {'; '.join(failed)}"
+            )
         return count
 
     async def _delete_in(self, tier: Tier, selection: Selection, seen: Ids) -> int:
-        """How many that no tier above had; those are deleted by id first, so that the rest can be counted."""
+        """Delete from one tier and return the number of entries that no tier above had.
+
+        The ids seen above are deleted first, so that the remaining entries can be counted.
+        """
         for scope, ids in seen.items():
             await _delete_ids(tier, scope, ids)
         if tier is self._tiers[-1]:
-            return await tier.delete_where(selection, _ends())
+            return await tier.delete_where(selection, _deadline())
         here: Ids = defaultdict(set)
         async for entry in tier.scan(selection):
             here[entry.partition.scope].add(entry.id)
-        removed = await tier.delete_where(selection, _ends())
+        removed = await tier.delete_where(selection, _deadline())
         for scope, ids in here.items():
             seen[scope] |= ids
         return removed
@@ -184,7 +192,7 @@ class AdministeredCache(ManagedCache):
         return len(new)
 
     async def _entries(self, records: Sequence[Record]) -> list[IndexEntry]:
-        """Those that have not expired, with vectors of this embedder."""
+        """Return the entries that have not expired, with vectors of this embedder."""
         now = self._clock()
         embedder = self._semantic.embedder
         living = [
@@ -192,20 +200,20 @@ class AdministeredCache(ManagedCache):
         ]
         vectors = [vector_of(record, embedder.fingerprint, embedder.dimension) for record in living]
         texts = [record.text for record, vector in zip(living, vectors, strict=True) if vector is None]
-        anew = iter(await self._embed(texts))
+        embedded = iter(await self._embed(texts))
         return [
-            record.entry(next(anew) if vector is None else vector)
+            record.entry(next(embedded) if vector is None else vector)
             for record, vector in zip(living, vectors, strict=True)
         ]
 
-    async def _keep_anywhere(self, entries: Sequence[IndexEntry]) -> None:
+    async def _store_in_tiers(self, entries: Sequence[IndexEntry]) -> None:
         mark = self._invalidations.mark
-        work = (tier.keep(entries, self._invalidations, mark, _ends()) for tier in self._tiers)
+        work = (tier.keep(entries, self._invalidations, mark, _deadline()) for tier in self._tiers)
         failures = [
             result for result in await asyncio.gather(*work, return_exceptions=True) if result is not None
         ]
         if len(failures) == len(self._tiers):
-            raise Unavailable(f"no tier keeps entries: {'; '.join(map(str, failures))}")
+            raise Unavailable(f"no tier stored the entries: {'; '.join(map(str, failures))}")
 
     async def _check(self, name: str, work: Callable[[], Awaitable[object]]) -> PartHealth:
         begun = perf_counter()
@@ -214,7 +222,7 @@ class AdministeredCache(ManagedCache):
                 await work()
         except TimeoutError:
             ok, detail = False, f"no answer within {self._deadline:g} s"
-        except Exception as error:  # noqa: BLE001 - it is what is asked for
+        except Exception as error:  # noqa: BLE001 - the result of the probe
             ok, detail = False, str(error)
         else:
             ok, detail = True, "answers"
@@ -223,20 +231,20 @@ class AdministeredCache(ManagedCache):
     async def _tier_stats(self, tier: Tier) -> dict[str, Any]:
         try:
             held = await tier.stats(asyncio.get_running_loop().time() + self._deadline)
-        except PassedOver:
+        except PartUnavailable:
             held = IndexStats(None, None)
         return {"entries": held.entries, "bytes": held.bytes, "breaker": str(tier.state)}
 
 
-def _asker(tier: Tier) -> Callable[[], Awaitable[object]]:
+def _probe_of(tier: Tier) -> Callable[[], Awaitable[object]]:
     return lambda: tier.index.stats()
 
 
 async def _delete_ids(tier: Tier, scope: Scope, ids: set[str]) -> None:
     listed = list(ids)
     for start in range(0, len(listed), BATCH):
-        await tier.delete(scope, listed[start : start + BATCH], _ends())
+        await tier.delete(scope, listed[start : start + BATCH], _deadline())
 
 
-def _ends() -> float:
+def _deadline() -> float:
     return asyncio.get_running_loop().time() + ADMINISTRATION_SECONDS

@@ -1,4 +1,4 @@
-"""Work that nobody waits for, in bounded number, and calls that many share."""
+"""A bounded number of background tasks, and calls that several callers share."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ V = TypeVar("V")
 
 
 class Background(Tasks):
-    """Tasks of one owner, at most ``limit`` at a time where they are offered rather than started."""
+    """The tasks of one owner. ``offer`` starts none while ``limit`` or more are running; ``start`` always does."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
 
     def offer(self, work: Callable[[], Coroutine[Any, Any, object]]) -> bool:
-        """Run as a task of its own, or, where too many run, not at all."""
+        """Run ``work`` as a task and return True, or return False if too many tasks are running."""
         if len(self._running) >= self._limit:
             return False
         self.start(work())
         return True
 
     async def finish(self, seconds: float) -> None:
-        """Wait until nothing runs; what still does after so long is cancelled."""
+        """Wait for all tasks, and cancel those that are still running after ``seconds``."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
         stragglers = tuple(self._running)
@@ -36,17 +36,17 @@ class Background(Tasks):
 
 
 class SharedCalls(Generic[V]):
-    """Core's ``SingleFlight`` where each call brings its own work: that of the first caller of a key is done."""
+    """A ``SingleFlight`` in which each caller passes its own work. The work of a key's first caller runs."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._works: dict[str, Callable[[Flight[V]], Awaitable[None]]] = {}
-        self._flights: SingleFlight[V] = SingleFlight(self._load, tasks)
+        self._flights: SingleFlight[str, V] = SingleFlight(self._load, tasks)
 
     def __contains__(self, key: str) -> bool:
         return key in self._works
 
     async def join(self, key: str, work: Callable[[Flight[V]], Awaitable[None]]) -> V:
-        """The answer that ``work``, or the work under way, sets. A caller that is cancelled cancels nobody else."""
+        """Return the answer of a key's running work, or of ``work``. Cancelling a caller does not cancel the work."""
         self._works.setdefault(key, work)
         return await asyncio.shield(self._flights.join(key, 0))
 

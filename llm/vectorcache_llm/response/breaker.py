@@ -1,4 +1,4 @@
-"""A circuit breaker: what keeps failing is left alone for a while (M. Nygard, "Release It!", 2007)."""
+"""A circuit breaker, which suspends calls to a failing part (M. Nygard, "Release It!", 2007)."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from vectorcache.errors import InvalidInput
 
 
 class State(StrEnum):
-    """Of a breaker."""
+    """The state of a breaker."""
 
     CLOSED = "closed"
-    """Calls go through."""
+    """Calls are allowed."""
     OPEN = "open"
-    """No call goes through until the rest is over."""
+    """Calls are not allowed until the rest is over."""
     PROBING = "probing"
-    """One call is under way to find out; no other goes through."""
+    """One trial call is running; no other call is allowed."""
 
 
 class Breaker:
-    """Opens after ``failures`` in a row, rests, lets one call try, and closes when that succeeds.
+    """A circuit breaker: opens after ``failures`` in a row, then allows one trial call, and closes when that succeeds.
 
-    The rest is ``rest`` seconds, doubled after each failed try up to ``longest``. Who was allowed a call tells how it
-    ended by ``succeeded``, ``failed`` or ``abandoned``. For one event loop or thread.
+    The trial call is allowed after ``rest`` seconds, doubled after each failed trial up to ``longest``. Callers report
+    the result of each allowed call with ``succeeded``, ``failed`` or ``abandoned``. Not thread-safe: use it in one
+    event loop or thread.
 
     Args:
-        failures: so many in a row open it.
-        rest: seconds before the first try.
-        longest: seconds; no rest is longer, so that what is well again is taken up that soon.
-        clock: seconds that never go back.
+        failures: number of consecutive failures that open the breaker.
+        rest: seconds before the first trial call.
+        longest: maximum rest in seconds, and thus the longest time for which a recovered part is not used.
+        clock: monotonic clock in seconds.
     """
 
     __slots__ = ("_clock", "_failures", "_first", "_in_row", "_longest", "_probing", "_rest", "_until")
@@ -56,13 +57,13 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """What it does with the next call, but for the end of the rest."""
+        """The current state. It is open until a trial call is allowed, even if the rest is over."""
         if self._probing:
             return State.PROBING
         return State.CLOSED if self._until is None else State.OPEN
 
     def allows(self) -> bool:
-        """Whether a call may go through; the first after the rest becomes the try."""
+        """Return whether a call is allowed. The first one after the rest is the trial call."""
         if self._until is None:
             return True
         if self._probing or self._clock() < self._until:
@@ -71,7 +72,7 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """A call did its work."""
+        """Report that a call succeeded."""
         self._in_row = 0
         if self._until is not None:
             self._until = None
@@ -79,7 +80,7 @@ class Breaker:
             self._rest = self._first
 
     def failed(self) -> None:
-        """A call failed. Of calls that were under way when it opened, none makes the rest longer."""
+        """Report that a call failed. Calls that were running when the breaker opened do not extend the rest."""
         self._in_row += 1
         if self._probing:
             self._rest = min(2 * self._rest, self._longest)
@@ -89,5 +90,5 @@ class Breaker:
         self._until = self._clock() + self._rest
 
     def abandoned(self) -> None:
-        """A call ended without telling anything, such as by its caller's cancellation."""
+        """Report that a call ended without a result, for example because its caller was cancelled."""
         self._probing = False

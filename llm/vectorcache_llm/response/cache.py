@@ -1,4 +1,4 @@
-"""The response cache: what a language model answered, served again to the same request or to a similar one."""
+"""The response cache: serves a language model's replies again to the same or a similar request."""
 
 from __future__ import annotations
 
@@ -37,45 +37,47 @@ from vectorcache_llm.scope import EVERYBODY, Scope
 from vectorcache_llm.similarity.base import IndexEntry, SimilarityIndex
 
 Call = Callable[[Request], Awaitable[Any]]
-"""Calls the model: gives a ``Reply``, a text, or a chat completion (a mapping, or an object that dumps one)."""
+"""Calls the model and returns a ``Reply``, a text, or a chat completion (a mapping or a model object)."""
 StreamCall = Callable[[Request], Any]
-"""Gives an async iterator (or an awaitable of one) of ``Chunk``s, texts, or a chat completion's events."""
+"""Returns an async iterator, or an awaitable of one, of ``Chunk``s, texts, or events of a chat completion."""
 
 DAY = 86_400.0
 NOT_LOOKED_UP = Lookup(None, Outcome.MISS)
-"""Of a request that is not cacheable."""
+"""The lookup result of requests that bypass the cache."""
 
 
 class ResponseCache(AdministeredCache):
-    """Replies by request: the same one first, then a similar one that threshold and guard let pass.
+    """Replies by request: to the same request first, then to a similar one that the threshold and the guard accept.
 
-    Whatever fails in the cache is a miss, within the deadline; the caller never hears of it. Errors of the model, and
-    replies that are empty, cut off or aborted, are never stored. A hit never makes an entry live longer. Concurrent
-    callers of one missing request share one call to the model; one that is cancelled cancels nobody else.
+    Any failure within the cache counts as a miss, within the deadline, and is never raised to the caller. Errors of
+    the model and replies that are empty, truncated or aborted are never stored. A hit does not extend an entry's
+    lifetime. Concurrent callers of one missing request share one call to the model, which goes on if one of them is
+    cancelled.
 
     Args:
-        embedder: of the questions. It stays its owner's to close, as do the tiers' clients.
-        tiers: indexes of the embedder's fingerprint, the nearest first; opened and closed by this object. An entry is
-            written to all of them, and copied upwards from where it was found.
-        threshold: ``Fixed``, or what ``measure`` gives.
-        guard: refuses similar questions that differ in what matters.
-        ttl: seconds that a reply is fresh, or None for ever.
-        ttl_jitter: share of ``ttl``, 0 to 1, up to which a life is made shorter by chance, so that entries that were
-            made together do not end together.
-        stale_while_revalidate: seconds after that in which ``get_or_call`` still serves a reply to the same
-            request at once, while one call in the background makes a new one.
-        deadline: seconds that the cache may add to a call, all of its parts together.
-        cacheable: which requests are looked up and stored at all.
+        embedder: embeds the questions. The caller closes it, and the clients of the tiers.
+        tiers: indexes with the embedder's fingerprint, the nearest first. This object opens and closes them. An entry
+            is written to all of them, and a hit is copied to the tiers above.
+        threshold: ``Fixed``, or the result of ``measure``.
+        guard: refuses similar questions whose answers differ.
+        ttl: seconds for which a reply is fresh, or None for no expiry.
+        ttl_jitter: share of ``ttl``, 0 to 1, up to which a lifetime is randomly shortened, so that entries that were
+            stored together do not expire together.
+        stale_while_revalidate: seconds after that in which ``get_or_call`` still serves a reply to the same request,
+            while one call in the background fetches a new one.
+        deadline: maximum seconds that the cache adds to a call, for all of its parts together.
+        cacheable: decides which requests are looked up and stored.
         shadow: collects would-be hits for labelling.
-        background: writes to lower tiers, promotions and refreshes under way; what is beyond that is left out.
-        drain: seconds that ``close`` waits for these and for calls under way, before it cancels them.
-        observer: hears of everything, as cache "response".
+        background: number of running tasks, calls to the model included, from which on promotions, refreshes and
+            shadow writes are skipped.
+        drain: seconds for which ``close`` waits for background work and calls before it cancels them.
+        observer: receives all events, with the cache name "response".
         clock: seconds since the epoch.
-        rng: for the jitter.
+        rng: random numbers for the jitter.
 
     Raises:
-        InvalidInput: a setting is not allowed.
-        FingerprintMismatch: a tier or the threshold is of another embedder.
+        InvalidInput: a setting is invalid.
+        FingerprintMismatch: a tier or the threshold belongs to another embedder.
     """
 
     def __init__(
@@ -122,21 +124,21 @@ class ResponseCache(AdministeredCache):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that it was opened on, whose it is; None before."""
+        """The event loop on which the cache was opened; None before."""
         return self._loop
 
     async def open(self) -> None:
-        """Open every tier, side by side. One that is away is taken up when it is back."""
+        """Open all tiers concurrently. One that is unavailable is opened by a later use."""
         self._loop = asyncio.get_running_loop()
         await asyncio.gather(*(tier.open() for tier in self._tiers))
 
     async def close(self) -> None:
-        """Wait for what runs, a bounded time, then close every tier."""
+        """Wait up to ``drain`` seconds for running work, then close all tiers."""
         await self._background.finish(self._drain)
         await asyncio.gather(*(tier.close() for tier in self._tiers))
 
     async def get(self, request: Request, scope: Scope = EVERYBODY) -> Lookup:
-        """Look a request up; fresh replies only."""
+        """Look up a request. Only fresh replies are returned."""
         if not self._cacheable(request):
             return NOT_LOOKED_UP
         return await self._look_up(self._query(request, scope))
@@ -150,21 +152,24 @@ class ResponseCache(AdministeredCache):
         ttl: float | None = None,
         tags: Iterable[str] = (),
     ) -> bool:
-        """Store a reply in every tier; say whether one kept it. False for what is never stored.
+        """Store a reply in all tiers and return whether one stored it. Replies that may not be stored return False.
 
         Args:
-            request: what was asked.
+            request: the request.
             reply: the whole reply.
-            scope: whose it is.
-            ttl: seconds, instead of the cache's own.
-            tags: for invalidation.
+            scope: scope of the reply.
+            ttl: lifetime in seconds, instead of the cache's.
+            tags: tags for invalidation.
         """
         if not self._cacheable(request) or not reply.complete:
             return False
         query = self._query(request, scope)
-        with query.spending() as ends:
-            entry = await self._entry(query, reply, self._life.of(ttl), frozenset(tags), ends)
-            writes = self._lookup.keep_first(query, entry, ends), self._lookup.keep_rest(query, entry, ends)
+        with query.spending() as deadline:
+            entry = await self._entry(query, reply, self._life.of(ttl), frozenset(tags), deadline)
+            writes = (
+                self._lookup.keep_first(query, entry, deadline),
+                self._lookup.keep_rest(query, entry, deadline),
+            )
             return any(await asyncio.gather(*writes))
 
     async def get_or_call(
@@ -176,18 +181,18 @@ class ResponseCache(AdministeredCache):
         ttl: float | None = None,
         tags: Iterable[str] = (),
     ) -> Answer:
-        """A stored reply, or the model's, which is stored.
+        """Return a stored reply, or else call the model and store its reply.
 
         Args:
-            request: what is asked.
-            call: asks the model; once for all who ask for the same at the same time.
-            scope: whose it is.
-            ttl: seconds, instead of the cache's own.
-            tags: for invalidation.
+            request: the request.
+            call: calls the model, once for all concurrent callers of the same request.
+            scope: scope of the reply.
+            ttl: lifetime in seconds, instead of the cache's.
+            tags: tags for invalidation.
 
         Raises:
-            InvalidInput: ``call`` gave what is no reply.
-            Exception: whatever ``call`` raises, in everyone who waits for it.
+            InvalidInput: ``call`` returned something else than a reply.
+            Exception: whatever ``call`` raises, in all callers that wait for it.
         """
         if not self._cacheable(request):
             return Answer(Reply.of(await call(request)), NOT_LOOKED_UP)
@@ -213,14 +218,14 @@ class ResponseCache(AdministeredCache):
         ttl: float | None = None,
         tags: Iterable[str] = (),
     ) -> AsyncGenerator[Chunk, None]:
-        """A stored reply's chunks at once, or the model's as they come, which are recorded.
+        """Yield the chunks of a stored reply, or the model's chunks as they arrive, which are recorded.
 
-        Only a stream that has come to its end and said so ("stop") is stored. Those who ask for the same while it
-        runs read it from its beginning. When all of them have left, it is stopped.
+        Only a stream that has finished with a reason such as "stop" is stored. Callers of the same request read the
+        running stream from its beginning. When all of them have left, it is stopped.
 
         Raises:
-            InvalidInput: ``call`` gave what is no chunk.
-            Exception: whatever ``call`` raises, in everyone who reads it.
+            InvalidInput: ``call`` yielded something else than a chunk.
+            Exception: whatever ``call`` raises, in all readers.
         """
         if not self._cacheable(request):
             async with aclosing(opened(call, request)) as source:
@@ -254,41 +259,38 @@ class ResponseCache(AdministeredCache):
     async def _make(
         self, query: Query, call: Call, life: Life, tags: frozenset[str], flight: Flight[Reply]
     ) -> None:
-        """Call, store in the first tier, answer, then store in the others."""
-        made = await self._lookup.get_cached(
-            query
-        )  # by a call that ended while this one's caller looked elsewhere
-        if made is not None:
-            flight.answer.set_result(made)
+        """Call the model, store its reply in the first tier, answer the callers, then store it in the other tiers."""
+        # Another call may have stored a reply after this caller's lookup of the first tier.
+        stored = await self._lookup.get_cached(query)
+        if stored is not None:
+            flight.answer.set_result(stored)
             return
         reply = Reply.of(await call(query.request))
         entry = await self._store(query, reply, life, tags)
         flight.answer.set_result(reply)
         if entry is not None:
-            await self._lookup.keep_rest(query, entry, self._later())
+            await self._lookup.keep_rest(query, entry, self._background_deadline())
 
     async def _store(self, query: Query, reply: Reply, life: Life, tags: frozenset[str]) -> IndexEntry | None:
-        """In the first tier; the entry for the others, or None where nothing is to be stored."""
+        """Store a reply in the first tier. Return the entry for the other tiers, or None if it may not be stored."""
         if self._shadow is not None and query.would_be is not None:
-            self._background.offer(lambda: self._write_down(query, reply))
+            self._background.offer(lambda: self._write_shadow(query, reply))
         if not reply.complete:
             return None
-        with query.spending() as ends:
+        with query.spending() as deadline:
             try:
-                entry = await self._entry(query, reply, life, tags, ends)
-            except (
-                InvalidInput
-            ) as error:  # the reply has what cannot be kept; the caller gets it all the same
+                entry = await self._entry(query, reply, life, tags, deadline)
+            except InvalidInput as error:  # a reply that cannot be stored is still returned to the caller
                 self._observer.failed(CACHE, "", "store", error)
                 return None
-            await self._lookup.keep_first(query, entry, ends)
+            await self._lookup.keep_first(query, entry, deadline)
         return entry
 
     async def _entry(
-        self, query: Query, reply: Reply, life: Life, tags: frozenset[str], ends: float
+        self, query: Query, reply: Reply, life: Life, tags: frozenset[str], deadline: float
     ) -> IndexEntry:
-        vector = await self._semantic.vector(query, ends)
-        self._semantic.guard.read(query.request.question)  # now, not when somebody waits for a hit
+        vector = await self._semantic.vector(query, deadline)
+        self._semantic.guard.read(query.request.question)  # now, rather than during a later lookup
         span = life.span()
         return IndexEntry(
             id=query.id,
@@ -303,7 +305,7 @@ class ResponseCache(AdministeredCache):
         )
 
     def _recording(self, query: Query, call: StreamCall, life: Life, tags: frozenset[str]) -> Recording:
-        """The one under way for the same request, or a new one."""
+        """Return the running recording of the same request, or a new one."""
         recording = self._recordings.get(query.id)
         if recording is not None and recording.joinable:
             return recording
@@ -311,7 +313,7 @@ class ResponseCache(AdministeredCache):
         async def finished(reply: Reply) -> None:
             entry = await self._store(query, reply, life, tags)
             if entry is not None:
-                await self._lookup.keep_rest(query, entry, self._later())
+                await self._lookup.keep_rest(query, entry, self._background_deadline())
 
         def forget(task: object) -> None:
             if self._recordings.get(query.id) is mine:
@@ -321,17 +323,17 @@ class ResponseCache(AdministeredCache):
         mine.start(self._background).add_done_callback(forget)
         return mine
 
-    def _later(self) -> float:
-        """A deadline for writes that nobody waits for."""
+    def _background_deadline(self) -> float:
+        """Return the deadline of writes in the background."""
         return asyncio.get_running_loop().time() + self._deadline
 
     async def _refresh(self, key: str, make: Callable[[Flight[Reply]], Awaitable[None]]) -> None:
         try:
             await self._calls.join(key, make)
-        except Exception as error:  # noqa: BLE001 - nobody waits; the stale reply has been served
+        except Exception as error:  # noqa: BLE001 - the caller has received the stale reply
             self._observer.failed(CACHE, "", "refresh", error)
 
-    async def _write_down(self, query: Query, reply: Reply) -> None:
+    async def _write_shadow(self, query: Query, reply: Reply) -> None:
         assert self._shadow is not None
         assert query.would_be is not None
         try:

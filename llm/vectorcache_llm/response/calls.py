@@ -1,4 +1,4 @@
-"""The cache around a call or a function, without a word about requests and replies."""
+"""Wrappers that put the cache in front of a call or a function, without explicit requests and replies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vectorcache_llm.scope import EVERYBODY, Scope
 F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_ASKED = frozenset({"self", "cls"})
-"""Arguments that are no part of what is asked."""
+"""Arguments that are not part of the request."""
 
 
 async def cached_llm_call(
@@ -36,10 +36,10 @@ async def cached_llm_call(
     ttl: float | None = None,
     tags: Iterable[str] = (),
 ) -> Reply:
-    """The reply to messages: from the cache, or by ``call``, which is given the ``Request``.
+    """Return the reply to messages from the cache, or from ``call``, which receives the ``Request``.
 
     Raises:
-        InvalidInput: the messages are none, or ``call`` gave no reply.
+        InvalidInput: the messages are invalid, or ``call`` did not return a reply.
         Exception: whatever ``call`` raises.
     """
     request = Request(messages, model, parameters, tools)
@@ -57,22 +57,22 @@ def cached(
     ttl: float | None = None,
     tags: Iterable[str] = (),
 ) -> Callable[[F], F]:
-    """Put the cache in front of a function that asks a model.
+    """Decorate a function that calls a model, so that the cache answers first.
 
-    The argument ``messages`` or ``prompt`` is what is asked; ``model`` and ``tools`` are taken as such; all others
-    are parameters, but for those of ``ignore``. An ``async def`` becomes one; an async generator streams. A plain
-    function becomes one that waits: it is called from any thread but that of the event loop on which the cache
-    was opened, and runs in a thread of its own.
+    The argument ``messages`` or ``prompt`` holds the messages of the request, ``model`` and ``tools`` its model and
+    tools. All other arguments are parameters of the request, except those in ``ignore``. An ``async def`` remains one,
+    and an async generator streams. A plain function blocks its caller: call it from any thread except that of the
+    event loop on which the cache was opened. Its body runs in a separate thread.
 
     Args:
-        cache: opened before the first call.
-        model: where the function has no argument of this name.
-        scope: whose the replies are, or a function of the same arguments that says so.
-        returns: what the function returns, or yields, and is given back on a hit: ``str``; ``dict``, a chat
-            completion or its events; ``Reply``, or ``Chunk`` from a generator.
-        ignore: arguments that do not change a reply, such as a client.
-        ttl: seconds, instead of the cache's own.
-        tags: for invalidation.
+        cache: must be open before the first call.
+        model: name of the model, if the function has no argument of this name.
+        scope: scope of the replies, or a function that returns it for the same arguments.
+        returns: type of the value that the function returns or yields, and that a hit returns: ``str``; ``dict``, for
+            a chat completion or its events; ``Reply``, or ``Chunk`` from a generator.
+        ignore: arguments that do not affect the reply, such as a client.
+        ttl: lifetime in seconds, instead of the cache's.
+        tags: tags for invalidation.
 
     Raises:
         InvalidInput: the function has neither ``messages`` nor ``prompt``, or is a plain generator.
@@ -81,21 +81,21 @@ def cached(
         raise InvalidInput("returns", returns, "str, dict or Reply")
 
     def decorate(function: F) -> F:
-        asked = _Asked(function, model, scope, NOT_ASKED | set(ignore))
+        reader = _RequestReader(function, model, scope, NOT_ASKED | set(ignore))
         settings = {"ttl": ttl, "tags": frozenset(tags)}
         if inspect.isasyncgenfunction(function):
-            return _stream(cache, function, asked, returns, settings)  # type: ignore[return-value]
+            return _stream(cache, function, reader, returns, settings)  # type: ignore[return-value]
         if inspect.isgeneratorfunction(function):
             raise InvalidInput("function", function, "a function, or an async function or generator")
         if inspect.iscoroutinefunction(function):
-            return _async(cache, function, asked, returns, settings)  # type: ignore[return-value]
-        return _plain(cache, function, asked, returns, settings)  # type: ignore[return-value]
+            return _async(cache, function, reader, returns, settings)  # type: ignore[return-value]
+        return _plain(cache, function, reader, returns, settings)  # type: ignore[return-value]
 
     return decorate
 
 
-class _Asked:
-    """Reads request and scope from a function's arguments."""
+class _RequestReader:
+    """Makes the request and the scope from a function's arguments."""
 
     def __init__(
         self, function: Callable[..., Any], model: str, scope: Any, ignored: Collection[str]
@@ -106,7 +106,7 @@ class _Asked:
         self._ignored = ignored
         named = [name for name in ("messages", "prompt") if name in self._signature.parameters]
         if not named:
-            raise InvalidInput("function", function, "one with an argument messages or prompt")
+            raise InvalidInput("function", function, "a function with an argument messages or prompt")
         self._messages = named[0]
 
     def __call__(self, *arguments: Any, **named: Any) -> tuple[Request, Scope]:
@@ -127,39 +127,43 @@ class _Asked:
 
 
 def _async(
-    cache: ResponseCache, function: Callable[..., Awaitable[Any]], asked: _Asked, returns: Any, settings: Any
+    cache: ResponseCache,
+    function: Callable[..., Awaitable[Any]],
+    reader: _RequestReader,
+    returns: Any,
+    settings: Any,
 ) -> Callable[..., Awaitable[Any]]:
     @wraps(function)
     async def wrapped(*arguments: Any, **named: Any) -> Any:
-        request, scope = asked(*arguments, **named)
+        request, scope = reader(*arguments, **named)
         answer = await cache.get_or_call(request, lambda _: function(*arguments, **named), scope, **settings)
-        return _given_back(answer.reply, returns)
+        return _result(answer.reply, returns)
 
     return wrapped
 
 
 def _plain(
-    cache: ResponseCache, function: Callable[..., Any], asked: _Asked, returns: Any, settings: Any
+    cache: ResponseCache, function: Callable[..., Any], reader: _RequestReader, returns: Any, settings: Any
 ) -> Callable[..., Any]:
     @wraps(function)
     def wrapped(*arguments: Any, **named: Any) -> Any:
-        request, scope = asked(*arguments, **named)
+        request, scope = reader(*arguments, **named)
         work = partial(function, *arguments, **named)
         calling = cache.get_or_call(request, lambda _: _in_own_thread(work), scope, **settings)
-        return _given_back(_wait(cache, calling).reply, returns)
+        return _result(_wait(cache, calling).reply, returns)
 
     return wrapped
 
 
 async def _in_own_thread(work: Callable[[], Any]) -> Any:
-    """Not in the event loop's pool: callers that wait may be all that is in there."""
+    """Run ``work`` in a new thread. The event loop's pool may be full of callers that wait for this result."""
     result: Future[Any] = Future()
     context = copy_context()
 
     def run() -> None:
         try:
             result.set_result(context.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised again in those who wait
+        except BaseException as error:  # noqa: BLE001 - raised again in the callers
             result.set_exception(error)
 
     Thread(target=run, name="vectorcache-cached-call", daemon=True).start()
@@ -167,7 +171,7 @@ async def _in_own_thread(work: Callable[[], Any]) -> Any:
 
 
 def _wait(cache: ResponseCache, work: Any) -> Any:
-    """Run work on the cache's event loop, and wait for it in this thread."""
+    """Run ``work`` on the cache's event loop and block this thread until it has ended."""
     loop = cache.loop
     if loop is None or _runs_here(loop):
         work.close()
@@ -180,7 +184,7 @@ def _wait(cache: ResponseCache, work: Any) -> Any:
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # the waiting was interrupted; otherwise it has ended and this does nothing
+        future.cancel()  # for an interrupted wait; has no effect if the work has ended
         raise
 
 
@@ -194,13 +198,13 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
 def _stream(
     cache: ResponseCache,
     function: Callable[..., AsyncGenerator[Any, None]],
-    asked: _Asked,
+    reader: _RequestReader,
     returns: Any,
     settings: Any,
 ) -> Callable[..., AsyncGenerator[Any, None]]:
     @wraps(function)
     async def wrapped(*arguments: Any, **named: Any) -> AsyncGenerator[Any, None]:
-        request, scope = asked(*arguments, **named)
+        request, scope = reader(*arguments, **named)
         stream = cache.stream(request, lambda _: function(*arguments, **named), scope, **settings)
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
@@ -209,7 +213,7 @@ def _stream(
     return wrapped
 
 
-def _given_back(reply: Reply, returns: Any) -> Any:
+def _result(reply: Reply, returns: Any) -> Any:
     if returns is Reply:
         return reply
     return reply.text if returns is str else reply.completion()

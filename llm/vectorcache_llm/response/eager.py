@@ -1,4 +1,4 @@
-"""Awaiting what mostly does not wait: without a timer, unless it comes to that."""
+"""Runs a coroutine with a deadline, but arms the timer only if it suspends."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ T = TypeVar("T")
 
 
 def nothing() -> None:
-    """There is nothing to be done meanwhile."""
+    """Do nothing."""
 
 
-async def until(work: Coroutine[Any, Any, T], ends: float, meanwhile: Callable[[], object] = nothing) -> T:
-    """Run a coroutine that ends by ``ends``, of the event loop's clock.
+async def until(
+    work: Coroutine[Any, Any, T], deadline: float, meanwhile: Callable[[], object] = nothing
+) -> T:
+    """Run a coroutine until a deadline.
 
-    What is in process answers at its first step; setting a timer and taking it back would cost as much as a look-up.
+    In-process work completes at its first step, where arming and cancelling a timer would cost as much as a lookup.
 
     Args:
-        work: what to run.
-        ends: seconds.
-        meanwhile: what is to be done anyway, where the work waits for somebody: for a server, after asking it.
+        work: the coroutine.
+        deadline: seconds of the event loop's clock.
+        meanwhile: called once when the work first suspends, for example while a server handles its request.
 
     Raises:
-        TimeoutError: it did not end by then.
+        TimeoutError: the work exceeded the deadline.
     """
     try:
         waiting_for = work.send(None)
     except StopIteration as done:
         value: T = done.value
         return value
-    async with asyncio.timeout_at(ends):
+    async with asyncio.timeout_at(deadline):
         return await _rest(work, waiting_for, meanwhile)
 
 
@@ -40,17 +42,17 @@ async def until(work: Coroutine[Any, Any, T], ends: float, meanwhile: Callable[[
 def _rest(
     work: Coroutine[Any, Any, T], waiting_for: Any, meanwhile: Callable[[], object]
 ) -> Generator[Any, Any, T]:
-    """Go on with a coroutine that waits for something, as ``await`` would."""
+    """Continue a suspended coroutine as ``await`` would."""
     problem: Exception | None = None
     try:
         meanwhile()
-    except Exception as error:  # noqa: BLE001 - the work comes to its end first
+    except Exception as error:  # noqa: BLE001 - raised after the work has ended
         problem = error
     try:
         while True:
             try:
                 sent = yield waiting_for
-            except BaseException as error:  # noqa: BLE001 - a cancellation, too, is the coroutine's to hear
+            except BaseException as error:  # noqa: BLE001 - the coroutine handles cancellation too
                 waiting_for = work.throw(error)
             else:
                 waiting_for = work.send(sent)

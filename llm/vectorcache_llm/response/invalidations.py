@@ -1,4 +1,4 @@
-"""What was deleted lately, so that nothing which was read or asked for before comes back after."""
+"""Recent deletions, so that work which began before a deletion does not store deleted entries again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from vectorcache_llm.scope import Selection
 from vectorcache_llm.similarity.base import IndexEntry
 
 REMEMBERED = 256
-"""Selections; work that is older than all of them counts as deleted."""
+"""Maximum number of selections kept. Entries of work older than all of them count as deleted."""
 
 
 class Invalidations:
-    """Selections in their order. Take a ``mark`` before reading or calling; look whether it is ``lost`` before and
-    after writing."""
+    """The recent deletions in order.
+
+    1. A writer takes the ``mark`` before it reads an entry or calls the model.
+    2. A deletion may be added at any time.
+    3. The writer checks whether its entry is ``lost`` before and after writing it, and deletes it if so.
+    """
 
     __slots__ = ("_count", "_recent")
 
@@ -23,16 +27,16 @@ class Invalidations:
 
     @property
     def mark(self) -> int:
-        """Now."""
+        """The current position in the sequence of deletions."""
         return self._count
 
     def add(self, selection: Selection) -> None:
-        """A deletion begins."""
+        """Record a deletion, before it begins."""
         self._recent.append(selection)
         self._count += 1
 
     def lost(self, entry: IndexEntry, since: int) -> bool:
-        """Whether a deletion since the mark is about the entry."""
+        """Return whether a deletion since the mark selects the entry."""
         missed = self._count - since
         if missed == 0:
             return False

@@ -1,4 +1,4 @@
-"""How long an entry lives."""
+"""Lifetimes of entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vectorcache.errors import InvalidInput
 
 
 class Span(NamedTuple):
-    """Seconds since the epoch; None for never."""
+    """The lifetime of one entry, in seconds since the epoch; None for never."""
 
     created_at: float
     fresh_until: float | None
@@ -19,15 +19,15 @@ class Span(NamedTuple):
 
 
 class Life:
-    """Spans of new entries: fresh for ``ttl`` seconds, less a random share of it up to ``jitter``, then stale for
-    ``grace`` seconds. Entries that were made together so do not end together.
+    """The policy for lifetimes: fresh for ``ttl`` seconds, less a random share up to ``jitter``, then stale for
+    ``grace`` seconds. The jitter keeps entries that were stored together from expiring together.
 
     Args:
-        ttl: seconds, or None for ever.
+        ttl: seconds, or None for no expiry.
         jitter: 0 to 1.
         grace: seconds, 0 or more.
         clock: seconds since the epoch.
-        rng: for the jitter.
+        rng: random numbers for the jitter.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Life:
         self._jitter = jitter
         self._grace = grace
         self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self._rng = rng or random.Random()  # noqa: S311 - not used for security
 
     def of(self, ttl: float | None) -> Life:
-        """The same with another ``ttl``; None for this one."""
+        """Return the same policy with another ``ttl``, or this one if it is None."""
         return self if ttl is None else Life(ttl, self._jitter, self._grace, self._clock, self._rng)
 
     def span(self) -> Span:
-        """Of an entry made now."""
+        """Return the lifetime of an entry created now."""
         now = self._clock()
         if self._ttl is None:
             return Span(now, None, None)

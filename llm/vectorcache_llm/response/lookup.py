@@ -1,4 +1,4 @@
-"""How a look-up ended, for the caller; and what it knows on its way, for the cache."""
+"""The result of a lookup for the caller, and its state for the cache."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from vectorcache_llm.similarity.base import Partition
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """How a look-up ended.
+    """The result of a lookup.
 
     Attributes:
-        reply: what was found; None on a miss, however it came about.
-        outcome: how it ended.
-        tier: where the reply was.
-        similarity: cosine of the two questions where one was similar, served or refused.
-        matched: the stored question of a similar request, served or refused.
+        reply: the reply that was found, or None on any kind of miss.
+        outcome: the kind of hit or miss.
+        tier: name of the tier that had the reply.
+        similarity: cosine of the two questions if a similar one was served or refused.
+        matched: the stored question if a similar one was served or refused.
         reason: why the guard refused it.
-        seconds: how long it took.
+        seconds: duration of the lookup.
     """
 
     reply: Reply | None
@@ -41,7 +41,7 @@ class Lookup:
 
 
 class Answer(NamedTuple):
-    """A reply, and how it was come by: ``lookup.reply`` is None where the model was called."""
+    """A reply and the lookup before it. ``lookup.reply`` is None if the model was called."""
 
     reply: Reply
     lookup: Lookup
@@ -49,16 +49,16 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Query:
-    """One request on its way through look-up, call and storing.
+    """The state of one request during its lookup, call and storing.
 
     Attributes:
-        allowance: seconds that the cache may still take from its caller.
-        mark: of the invalidations, from before anything was read.
-        vector: of its question, when it was first needed and could be had.
-        embedded: whether that has been tried.
-        failed: whether a part failed on the way, so that a miss is none that was looked for everywhere.
-        judged: whether it has been decided if the shadow collector takes this query.
-        would_be: what it takes, until the model's reply is there.
+        allowance: seconds by which the cache may still delay its caller.
+        mark: the mark of the invalidations before anything was read.
+        vector: the vector of its question, embedded when first needed; None until then or after a failure.
+        embedded: whether embedding was attempted.
+        failed: whether a tier or the embedder failed, so that a miss does not mean the reply is absent everywhere.
+        judged: whether the shadow collector's sampling has been decided for this query.
+        would_be: the would-be hit that was sampled, kept until the model's reply arrives.
     """
 
     request: Request
@@ -75,14 +75,14 @@ class Query:
 
     @property
     def partition(self) -> Partition:
-        """Where similar questions are."""
+        """The partition that holds similar questions."""
         if self._partition is None:
             self._partition = Partition(self.scope, self.request.context)
         return self._partition
 
     @contextmanager
     def spending(self) -> Iterator[float]:
-        """Gives when the allowance is used up, of the event loop's clock; takes what was used of it at the end."""
+        """Yield the deadline, in seconds of the event loop's clock, and deduct the time used from the allowance."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:

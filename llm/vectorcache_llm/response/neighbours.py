@@ -1,4 +1,4 @@
-"""The stored questions around one, and whether their replies would be served: for people who look into the cache."""
+"""The stored questions most similar to one, and whether their replies would be served; for inspecting the cache."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vectorcache_llm.scope import Scope
 from vectorcache_llm.similarity.base import Match, Partition
 
 SECONDS = 10.0
-"""For the embedder and each tier."""
+"""Deadline for the embedder."""
 
 
 class Neighbour(NamedTuple):
-    """A stored question of the same context, the cosine, its reply, and why it would not be served, if so."""
+    """A stored question of the same context, its cosine, its reply, and why that would not be served, or empty."""
 
     question: str
     similarity: float
@@ -29,16 +29,18 @@ class Neighbour(NamedTuple):
 async def neighbours(
     tiers: Sequence[Tier], semantic: Semantic, request: Request, scope: Scope, k: int
 ) -> list[Neighbour]:
-    """The at most ``k`` most similar ones of all tiers, the most similar first.
+    """Return at most ``k`` neighbours from all tiers, the most similar first.
 
     Raises:
         InvalidInput: ``k`` is less than 1.
-        Unavailable: the question could not be embedded, or a tier did not answer.
+        Unavailable: the question could not be embedded, or a tier failed.
     """
     if not request.question:
         return []
-    ends = asyncio.get_running_loop().time() + SECONDS
-    vector = (await semantic.part.run("embed", lambda: semantic.embedder.embed((request.question,)), ends))[0]
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    vector = (
+        await semantic.part.run("embed", lambda: semantic.embedder.embed((request.question,)), deadline)
+    )[0]
     partition = Partition(scope, request.context)
     found: dict[str, Match] = {}
     for tier in tiers:

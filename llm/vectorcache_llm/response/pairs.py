@@ -1,4 +1,4 @@
-"""Pairs of questions, and whether the two may share a reply."""
+"""Pairs of questions, labelled with whether they may share a reply."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Split = Literal["tuning", "held_out"]
 
 
 class LabelledPair(msgspec.Struct, frozen=True):
-    """Two questions.
+    """Two questions and their label.
 
     Attributes:
         a, b: the questions.
-        same: whether a reply to one is right for the other.
-        id: names the pair, and decides its split.
-        kind: what is alike or different, such as "negation".
-        domain: what it is about.
+        same: whether a reply to one is correct for the other.
+        id: identifies the pair, and decides its split.
+        kind: the kind of similarity or difference, such as "negation".
+        domain: the topic.
     """
 
     a: str
@@ -35,26 +35,26 @@ class LabelledPair(msgspec.Struct, frozen=True):
 
     @property
     def split(self) -> Split:
-        """Half of all pairs, by a hash of the id, are held out from all tuning."""
+        """The split by a hash of the id. Half of all pairs are held out from tuning."""
         return "held_out" if sha256(self.id.encode()).digest()[0] % 2 else "tuning"
 
 
 class _Line(LabelledPair, frozen=True):
-    """A line of a file: what has no label yet is passed over."""
+    """A line of a file, which may not have a label yet."""
 
     same: bool | None = None  # type: ignore[assignment]  # narrowed below
 
 
 def load_pairs(path: str | Path | None = None, split: Split | None = None) -> list[LabelledPair]:
-    """Labelled pairs of a JSONL file; lines whose ``same`` is null are passed over, unknown fields too.
+    """Return the labelled pairs of a JSONL file. Lines whose ``same`` is null and unknown fields are ignored.
 
     Args:
-        path: such as a ``ShadowCollector``'s; None for the pairs that come with this package (see
+        path: for example a ``ShadowCollector``'s file; None for the pairs in this package (see
             ``docs/llm/labelled-pairs.md``).
-        split: only this half.
+        split: the half to return; None for both.
 
     Raises:
-        InvalidInput: a line is no such pair; names it.
+        InvalidInput: a line is not a labelled pair; names the line.
         OSError: the file cannot be read.
     """
     source = files("vectorcache_llm").joinpath("data") / "pairs.jsonl" if path is None else Path(path)

@@ -1,4 +1,4 @@
-"""A part of the cache that may fail: called within a deadline, behind a breaker, failures told to the observer."""
+"""A part of the cache that may fail: called with a deadline through a circuit breaker, failures reported."""
 
 from __future__ import annotations
 
@@ -15,73 +15,74 @@ from vectorcache_llm.response.eager import nothing, until
 T = TypeVar("T")
 
 CACHE = "response"
-"""The name of this cache, for observers."""
+"""The name of this cache in metrics and logs."""
 
 
-class PassedOver(Unavailable):
-    """A part failed, was late, or is left alone; the cache goes on without it."""
+class PartUnavailable(Unavailable):
+    """A part failed, exceeded its deadline, or has an open breaker. The cache continues without it."""
 
 
 class Part:
-    """A tier or the embedder. ``name`` is for observers and health."""
+    """A tier or the embedder. ``name`` identifies it in metrics and health."""
 
     def __init__(self, name: str, breaker: Breaker, observer: Observer) -> None:
         self.name = name
-        self.usual_seconds = 0.0
+        self.average_seconds = 0.0
         self._breaker = breaker
         self._observer = observer
 
     @property
     def state(self) -> State:
-        """Of its breaker."""
+        """The state of its breaker."""
         return self._breaker.state
 
-    def took(self, seconds: float) -> None:
-        """Learn how long the usual call takes: a moving average over some eight of them."""
-        self.usual_seconds += (seconds - self.usual_seconds) / 8
+    def record_duration(self, seconds: float) -> None:
+        """Update the moving average of a call's duration, over about eight calls."""
+        self.average_seconds += (seconds - self.average_seconds) / 8
 
     async def run(
         self,
         operation: str,
         work: Callable[[], Coroutine[Any, Any, T]],
-        ends: float,
+        deadline: float,
         meanwhile: Callable[[], object] = nothing,
     ) -> T:
-        """Do work that ends by ``ends``, of the event loop's clock, and something else while it waits.
+        """Run ``work`` until ``deadline``, in seconds of the event loop's clock, and ``meanwhile`` while it waits.
 
         Raises:
-            PassedOver: it failed, was late, or the breaker is open. A cancelled caller hears ``CancelledError``.
+            PartUnavailable: the work failed or exceeded its deadline, or the breaker is open.
+            CancelledError: the caller was cancelled.
         """
         if not self._breaker.allows():
-            raise PassedOver(f"{self.name} is left alone after failures")
-        return await self._try(operation, work, ends, meanwhile)
+            raise PartUnavailable(f"{self.name} is not called: its circuit breaker is open")
+        return await self._try(operation, work, deadline, meanwhile)
 
     async def _try(
         self,
         operation: str,
         work: Callable[[], Coroutine[Any, Any, T]],
-        ends: float,
+        deadline: float,
         meanwhile: Callable[[], object] = nothing,
     ) -> T:
         try:
-            result = await until(work(), ends, meanwhile)
+            result = await until(work(), deadline, meanwhile)
         except asyncio.CancelledError:
             self._breaker.abandoned()
             raise
         except (InvalidInput, Unsupported) as error:
-            self._breaker.succeeded()  # it works; it only does not take this
-            raise self._passed_over(operation, error) from error
+            self._breaker.succeeded()  # the part works; it only rejects this input
+            raise self._unavailable(operation, error) from error
         except TimeoutError as error:
             self._breaker.failed()
-            late = DeadlineExceeded(f"{self.name} was not done within its deadline: {operation}")
-            raise self._passed_over(operation, late) from error
+            late = DeadlineExceeded(f"{self.name} exceeded its deadline: {operation}")
+            raise self._unavailable(operation, late) from error
         except Exception as error:
             self._breaker.failed()
-            raise self._passed_over(operation, error) from error
+            raise self._unavailable(operation, error) from error
         self._breaker.succeeded()
         return result
 
-    def _passed_over(self, operation: str, error: Exception) -> PassedOver:
+    def _unavailable(self, operation: str, error: Exception) -> PartUnavailable:
         if not isinstance(error, Unsupported):
             self._observer.failed(CACHE, self.name, operation, error)
-        return PassedOver(f"{self.name} did not {operation}: {error}")
+        return PartUnavailable(f"{self.name} did not {operation}: {error}")

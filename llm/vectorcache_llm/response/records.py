@@ -1,4 +1,4 @@
-"""Entries as JSON values and back, exactly."""
+"""Lossless conversion between entries and JSON values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vectorcache_llm.similarity.base import IndexEntry, Partition
 
 
 class ResponseRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One exported entry. ``vector`` is little-endian float32, base64 in JSON; ``fingerprint`` its embedder's."""
+    """One exported entry. ``vector`` is little-endian float32, base64 in JSON; ``fingerprint`` is its embedder's."""
 
     cache: str = CACHE
     id: str
@@ -34,7 +34,7 @@ class ResponseRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, str]
 
     def entry(self, vector: Floats) -> IndexEntry:
-        """The entry, with this vector."""
+        """Return the entry with this vector."""
         return IndexEntry(
             id=self.id,
             partition=Partition(Scope(self.tenant, self.user, self.scope), self.context),
@@ -49,7 +49,7 @@ class ResponseRecord(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def as_record(entry: IndexEntry, stored: Stored, fingerprint: str) -> Record:
-    """JSON values of an entry."""
+    """Return an entry as JSON values."""
     scope = entry.partition.scope
     record = ResponseRecord(
         id=entry.id,
@@ -71,25 +71,25 @@ def as_record(entry: IndexEntry, stored: Stored, fingerprint: str) -> Record:
 
 
 def read(record: Record) -> ResponseRecord:
-    """A record, checked.
+    """Validate a record.
 
     Raises:
-        InvalidInput: a field is missing, unknown or of a wrong type; or the record is another cache's.
+        InvalidInput: a field is missing, unknown or of a wrong type, or the record belongs to another cache.
     """
     try:
         checked = msgspec.convert(record, ResponseRecord)
     except msgspec.ValidationError as error:
-        raise InvalidInput("record", str(error), "what export gives") from error
+        raise InvalidInput("record", str(error), "a record made by export") from error
     if checked.cache != CACHE:
         raise InvalidInput("record.cache", checked.cache, CACHE)
     return checked
 
 
 def vector_of(record: ResponseRecord, fingerprint: str, dimension: int) -> Floats | None:
-    """Its vector, or None where it is another embedder's.
+    """Return the vector of a record, or None if another embedder made it.
 
     Raises:
-        InvalidInput: it has another length than the embedder's vectors.
+        InvalidInput: the vector does not have the embedder's dimension.
     """
     if record.fingerprint != fingerprint:
         return None

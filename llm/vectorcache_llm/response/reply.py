@@ -1,4 +1,4 @@
-"""What a language model answered, and the form in which it is kept."""
+"""A language model's reply, and the format in which it is stored."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import msgspec
 from vectorcache.errors import CorruptData, InvalidInput
 
 COMPLETE = frozenset({"stop", "end_turn", "stop_sequence"})
-"""Reasons to finish that mean: the whole reply is here."""
+"""Finish reasons of a complete reply."""
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
     """A piece of a streamed reply.
 
     Attributes:
-        text: what it adds.
-        finish_reason: on the last one, why the model ended.
-        raw: the event as the model's API gave it, JSON values.
+        text: the text that it adds.
+        finish_reason: why the model stopped; only the last chunk has one.
+        raw: the event as the model's API returned it, as JSON values.
     """
 
     text: str = ""
@@ -28,7 +28,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def of(cls, value: Any) -> Chunk:
-        """A chunk as it is, of a text, or of a chat completion's event (a mapping, or an object that dumps one)."""
+        """Return a chunk unchanged, or made of a text or a chat completion's event (a mapping or a model object)."""
         if isinstance(value, Chunk):
             return value
         if isinstance(value, str):
@@ -38,7 +38,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
         return cls((choice.get("delta") or {}).get("content") or "", choice.get("finish_reason"), raw)
 
     def event(self) -> dict[str, Any]:
-        """The event as the model's API gave it, or one made of what is known."""
+        """Return the event as the model's API returned it, or one made of the chunk's fields."""
         if isinstance(self.raw, dict):
             return self.raw
         choice = {"index": 0, "delta": {"content": self.text}, "finish_reason": self.finish_reason}
@@ -50,11 +50,11 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         text: the answer.
-        model: which one answered.
-        finish_reason: why it ended, such as "stop"; None where it did not say.
-        prompt_tokens, completion_tokens: what it cost; 0 where unknown.
-        raw: the reply as the model's API gave it, JSON values.
-        chunks: the pieces, where it was streamed.
+        model: name of the model that answered.
+        finish_reason: why the model stopped, such as "stop"; None if unknown.
+        prompt_tokens, completion_tokens: number of tokens; 0 if unknown.
+        raw: the reply as the model's API returned it, as JSON values.
+        chunks: the chunks of a streamed reply.
     """
 
     text: str
@@ -67,10 +67,10 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def of(cls, value: Any) -> Reply:
-        """A reply as it is, of a text, or of a chat completion (a mapping, or an object that dumps one).
+        """Return a reply unchanged, or made of a text or a chat completion (a mapping or a model object).
 
         Raises:
-            InvalidInput: it is none of these.
+            InvalidInput: the value is none of these.
         """
         if isinstance(value, Reply):
             return value
@@ -84,16 +84,19 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def joined(cls, chunks: Iterable[Chunk]) -> Reply:
-        """The reply that was streamed by these. A stream of bare texts ends when it ends; any other must say so."""
+        """Return the reply made of the chunks of a stream.
+
+        A stream of plain texts counts as complete; any other needs a finish reason.
+        """
         pieces = tuple(chunks)
-        bare = all(piece.raw is None and piece.finish_reason is None for piece in pieces)
+        plain = all(piece.raw is None and piece.finish_reason is None for piece in pieces)
         reasons = [piece.finish_reason for piece in pieces if piece.finish_reason is not None]
         raws = [piece.raw for piece in pieces if isinstance(piece.raw, Mapping)]
         prompt, completion = max((_tokens(raw) for raw in raws), default=(0, 0))
         return cls(
             "".join(piece.text for piece in pieces),
             next((raw["model"] for raw in raws if raw.get("model")), ""),
-            "stop" if bare else (reasons[-1] if reasons else None),
+            "stop" if plain else (reasons[-1] if reasons else None),
             prompt,
             completion,
             chunks=pieces,
@@ -101,15 +104,15 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def complete(self) -> bool:
-        """Whether it may be stored: it has a text, and the model ended by itself."""
+        """Whether the reply may be stored: it has a text, and the model finished it."""
         return bool(self.text.strip()) and self.finish_reason in COMPLETE
 
     def pieces(self) -> tuple[Chunk, ...]:
-        """The chunks to replay: as they were recorded, or the whole text as one."""
+        """Return the chunks to replay: the recorded ones, or one with the whole text."""
         return self.chunks or (Chunk(self.text, self.finish_reason),)
 
     def completion(self) -> dict[str, Any]:
-        """The chat completion as the model's API gave it, or one made of what is known."""
+        """Return the chat completion as the model's API returned it, or one made of the reply's fields."""
         if isinstance(self.raw, dict):
             return self.raw
         message = {"role": "assistant", "content": self.text}
@@ -119,21 +122,21 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, tag="r1"):
-    """What an index keeps as payload. The tag is the format's version.
+    """The payload of an index entry. The tag is the version of the format.
 
     Attributes:
         reply: the reply.
-        fresh_until: seconds since the epoch from which on it is stale, before it ends; None for never.
+        fresh_until: seconds since the epoch at which it becomes stale, before it expires; None for never.
     """
 
     reply: Reply
     fresh_until: float | None = None
 
     def encode(self) -> bytes:
-        """MessagePack.
+        """Encode as MessagePack.
 
         Raises:
-            InvalidInput: ``raw`` has what is no JSON value, or a text is no Unicode.
+            InvalidInput: ``raw`` has a value that is not a JSON value, or a text is not valid Unicode.
         """
         try:
             return _encoder.encode(self)
@@ -142,15 +145,15 @@ class Stored(msgspec.Struct, frozen=True, array_like=True, tag="r1"):
 
     @classmethod
     def decode(cls, payload: bytes) -> Stored:
-        """From MessagePack.
+        """Decode from MessagePack.
 
         Raises:
-            CorruptData: torn, foreign, or of another version.
+            CorruptData: the payload is truncated, of another kind or of another version.
         """
         try:
             return _decoder.decode(payload)
         except msgspec.MsgspecError as error:
-            raise CorruptData(f"a payload of {len(payload)} bytes is no stored reply: {error}") from error
+            raise CorruptData(f"a payload of {len(payload)} bytes is not a stored reply: {error}") from error
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -166,7 +169,7 @@ def _mapping(value: Any, field: str) -> dict[str, Any]:
 
 
 def _first_choice(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = raw.get("choices") or [{}]  # an event that only tells usage has none
+    choices = raw.get("choices") or [{}]  # an event that only reports usage has none
     return choices[0]  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a language model, in one form whatever way it was written down."""
+"""A request to a language model, in a normal form."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from vectorcache.errors import InvalidInput
 from vectorcache_llm.scope import EVERYBODY, Scope
 
 _VERSION = b"1"
-"""Of the normal form; part of every key, so that another form never finds what this one stored."""
+"""Version of the normal form. It is part of every key, so that replies stored under another version are not found."""
 _TRANSPORT = frozenset({"stream", "stream_options"})
-"""Parameters that say how a reply travels, not what it is."""
+"""Parameters that affect how a reply is transferred, but not its content."""
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Request:
-    """Messages, model, parameters and tools of one call, normalised; never changed afterwards.
+    """The messages, model, parameters and tools of one call, normalised and immutable.
 
-    Texts are in Unicode's normal form C, those of messages without white space at their ends; numbers that are equal
-    are the same (0 and 0.0); a parameter that is None was not given; ``stream`` and ``stream_options`` do not count.
-    Two requests of the same normal form are the same request.
+    Texts are in Unicode normal form C, and messages are stripped of surrounding white space. Equal numbers are the
+    same (0 and 0.0). Parameters that are None, ``stream`` and ``stream_options`` are ignored. Requests with the same
+    normal form are equal.
 
     Args:
-        messages: a prompt, or turns as chat APIs take them: ``{"role": "user", "content": "..."}``; objects with a
-            ``model_dump`` are taken as what it gives.
-        model: its name.
-        parameters: temperature, seed, response format and all that changes a reply; JSON values.
+        messages: a prompt, or the messages of a chat API: ``{"role": "user", "content": "..."}``, or objects with a
+            ``model_dump``.
+        model: name of the model.
+        parameters: temperature, seed, response format and everything else that affects a reply; JSON values.
         tools: descriptions of the tools that the model may call; JSON values.
 
     Raises:
-        InvalidInput: no message, a message without a role, or something that is no JSON value; names it.
+        InvalidInput: there is no message, a message has no role, or a value is not a JSON value; names the value.
     """
 
     __slots__ = ("_body", "_context", "messages", "model", "parameters", "question", "tools")
@@ -56,18 +56,18 @@ class Request:
         }
         self.tools = [_normal(tool, "tools", number) for number, tool in enumerate(tools)]
         self.question = _question(self.messages[-1])
-        """The last turn's text where it is a user's and text only, else empty: what similarity compares."""
+        """The text whose similarity is compared: the last message if it is a user's and text only, else empty."""
         self._body = _encoded([self.model, self.parameters, self.tools, self.messages])
         self._context = ""
 
     def key(self, scope: Scope = EVERYBODY) -> str:
-        """SHA-256, in hexadecimal, of everything that a reply depends on and of whose it is."""
+        """Return the hexadecimal SHA-256 of the scope and everything that the reply depends on."""
         whose = _encode([scope.tenant, scope.user, scope.name])
         return sha256(b"".join((_VERSION, whose, self._body))).hexdigest()
 
     @property
     def context(self) -> str:
-        """SHA-256, in hexadecimal, of all but the question: what must be the same for a similar question to do."""
+        """Hexadecimal SHA-256 of all but the question. Similar questions share replies only within one context."""
         if not self._context:
             last = {name: value for name, value in self.messages[-1].items() if name != "content"}
             rest = [self.model, self.parameters, self.tools, self.messages[:-1], last]
@@ -122,7 +122,7 @@ def _question(turn: Mapping[str, Any]) -> str:
 
 
 def _normal(value: Any, field: str, place: object) -> Any:
-    """The value with its texts in normal form C and its whole numbers as such; a copy where it is a container."""
+    """Return the value with texts in normal form C and whole floats as integers. Containers are copied."""
     if isinstance(value, str):
         return _text(value)
     if value is None or isinstance(value, (bool, int)):
@@ -135,12 +135,12 @@ def _normal(value: Any, field: str, place: object) -> Any:
         return [_normal(item, field, place) for item in value]
     if hasattr(value, "model_dump"):
         return _normal(value.model_dump(exclude_none=True), field, place)
-    raise InvalidInput(f"{field}[{place!r}]", value, "JSON values, numbers of which are finite")
+    raise InvalidInput(f"{field}[{place!r}]", value, "JSON values with finite numbers")
 
 
 def _name(key: Any, field: str, place: object) -> str:
     if not isinstance(key, str):
-        raise InvalidInput(f"{field}[{place!r}]", key, "names that are strings")
+        raise InvalidInput(f"{field}[{place!r}]", key, "names of type string")
     return _text(key)
 
 
@@ -152,4 +152,4 @@ def _encoded(value: Any) -> bytes:
     try:
         return _encode(value)
     except UnicodeEncodeError as error:
-        raise InvalidInput("request", value, "whole Unicode characters") from error
+        raise InvalidInput("request", value, "texts without lone surrogates") from error

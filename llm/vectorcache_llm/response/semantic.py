@@ -1,4 +1,4 @@
-"""Similar questions: which are looked for, and which of those that are found may be served."""
+"""Similar questions: embedding, and deciding which of the similar stored questions may be served."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vectorcache_llm.errors import FingerprintMismatch
 from vectorcache_llm.observer import Observer, Outcome
 from vectorcache_llm.response.guard import Guard
 from vectorcache_llm.response.lookup import Query
-from vectorcache_llm.response.part import CACHE, Part, PassedOver
+from vectorcache_llm.response.part import CACHE, Part, PartUnavailable
 from vectorcache_llm.response.reply import Reply, Stored
 from vectorcache_llm.response.shadow import ShadowCollector, WouldBeHit
 from vectorcache_llm.response.threshold import Threshold
 from vectorcache_llm.similarity.base import IndexEntry, Match
 
 CANDIDATES = 4
-"""Entries that the guard looks at when it has refused the nearest: behind a trap there may be a paraphrase."""
+"""Entries that the guard checks after it has refused the most similar one, as a later one may be a paraphrase."""
 
 
 class Finding(NamedTuple):
-    """What a tier's answer comes to."""
+    """The result of looking up a query in one tier."""
 
     outcome: Outcome
     reply: Reply | None = None
@@ -39,7 +39,7 @@ NOTHING = Finding(Outcome.MISS)
 
 
 class Semantic:
-    """The embedder, the threshold and the guard as one."""
+    """The embedder, the threshold and the guard, used together."""
 
     def __init__(
         self,
@@ -64,43 +64,43 @@ class Semantic:
 
     @property
     def floor(self) -> float | None:
-        """Least similarity worth a look; None where similar questions are not looked for at all."""
+        """Minimum similarity to search for; None if similar questions are not searched for."""
         served = self.threshold.min_similarity
         if self._shadow is None:
             return served
         return self._shadow.floor if served is None else min(served, self._shadow.floor)
 
-    async def vector(self, query: Query, ends: float) -> Floats | None:
-        """Of the question, embedded once; None where there is none, or it failed (once is enough)."""
+    async def vector(self, query: Query, deadline: float) -> Floats | None:
+        """Return the question's vector, embedded at most once, or None without a question or after a failure."""
         if query.vector is None and not query.embedded and query.request.question:
             query.embedded = True
             texts = (query.request.question,)
             begun = time.perf_counter()
             try:
-                query.vector = (await self.part.run("embed", lambda: self.embedder.embed(texts), ends))[0]
-                self.part.took(time.perf_counter() - begun)
-            except PassedOver:
+                query.vector = (await self.part.run("embed", lambda: self.embedder.embed(texts), deadline))[0]
+                self.part.record_duration(time.perf_counter() - begun)
+            except PartUnavailable:
                 query.failed = True
         return query.vector
 
     def judge(self, query: Query, matches: Sequence[Match], tier: str) -> Finding:
-        """The most similar entry that may be served, or why the most similar of all may not."""
+        """Return the most similar entry that may be served, or else why the most similar one was refused."""
         refused = NOTHING
         for entry, similarity in matches:
             stored = self.decode(entry, tier)
             if stored is None or not self.is_fresh(stored):
                 continue
-            finding = self._weigh(query, entry, similarity, stored.reply)
+            finding = self._judge_one(query, entry, similarity, stored.reply)
             if finding.outcome is Outcome.SEMANTIC:
                 return finding
             if refused is NOTHING:
                 refused = finding
         return refused
 
-    def _weigh(self, query: Query, entry: IndexEntry, similarity: float, reply: Reply) -> Finding:
+    def _judge_one(self, query: Query, entry: IndexEntry, similarity: float, reply: Reply) -> Finding:
         question = query.request.question
         refusal = self.guard.refuses(question, entry.text)
-        if self._held_back(query, entry, similarity, reply, "" if refusal is None else refusal.reason):
+        if self._is_sampled(query, entry, similarity, reply, "" if refusal is None else refusal.reason):
             return NOTHING
         served = self.threshold.min_similarity
         if served is None or similarity < served:
@@ -110,10 +110,10 @@ class Semantic:
         self.refusals[refusal.check] += 1
         return Finding(Outcome.REFUSED, None, None, similarity, entry.text, refusal.reason)
 
-    def _held_back(
+    def _is_sampled(
         self, query: Query, entry: IndexEntry, similarity: float, reply: Reply, reason: str
     ) -> bool:
-        """Whether the query goes to the model to learn what would have been right; decided at its first candidate."""
+        """Return whether the shadow collector samples the query, which calls the model. The first match decides."""
         if self._shadow is None:
             return False
         if query.would_be is None and not query.judged:
@@ -130,7 +130,7 @@ class Semantic:
         return query.would_be is not None
 
     def decode(self, entry: IndexEntry, tier: str) -> Stored | None:
-        """What an entry holds; None, and a word to the observer, where it is damaged."""
+        """Return an entry's payload, or None if it is damaged, which is reported to the observer."""
         try:
             return Stored.decode(entry.payload)
         except CorruptData as error:
@@ -138,15 +138,15 @@ class Semantic:
             return None
 
     def refused(self, question: str, text: str, similarity: float) -> str:
-        """Why a stored question's reply would not be served for another question; empty where it would be."""
+        """Return why the reply to a stored text would not be served for a question; empty if it would be."""
         served = self.threshold.min_similarity
         if served is None:
             return "similar questions are not served"
         if similarity < served:
-            return f"less similar than {served:.2f}"
+            return f"similarity below {served:.2f}"
         refusal = self.guard.refuses(question, text)
         return "" if refusal is None else f"{refusal.check}: {refusal.reason}"
 
     def is_fresh(self, stored: Stored) -> bool:
-        """Whether it has not become stale."""
+        """Return whether a reply is not stale yet."""
         return stored.fresh_until is None or stored.fresh_until > self._clock()

@@ -1,4 +1,4 @@
-"""Would-be hits, written down with both replies, so that somebody can say which of them are right."""
+"""Records would-be hits with both replies, for people to label."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vectorcache.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class WouldBeHit:
-    """A question whose reply might have been that of a stored one.
+    """A question and the similar stored question whose reply might have been served.
 
     Attributes:
         a: the question that was asked.
-        b: the stored one.
+        b: the stored question.
         similarity: cosine of the two.
-        reason: why the guard refuses it; empty where it does not.
-        stored_reply: what would have been served.
-        fingerprint: of the embedder.
+        reason: why the guard refuses the pair; empty if it does not.
+        stored_reply: the stored reply.
+        fingerprint: fingerprint of the embedder.
     """
 
     a: str
@@ -34,18 +34,18 @@ class WouldBeHit:
 
 
 class ShadowCollector:
-    """Holds a sample of would-be hits back from being served, and writes each with the model's own reply to a file.
+    """Collects a sample of would-be hits in a file, each with the model's own reply instead of being served.
 
-    The file is JSONL, one object a line, with ``"same": null``. Who reads it fills in true where the two questions
-    may share a reply and false where not; ``load_pairs`` takes what is filled in, and ``measure`` picks a threshold
-    from it. The texts are those of users: keep the file where their prompts may be kept.
+    The file is JSONL, one object per line, with ``"same": null``. Replace null by true if the two questions may share a
+    reply, and by false otherwise. ``load_pairs`` reads the labelled lines, from which ``measure`` picks a threshold.
+    The file contains users' prompts: store it accordingly.
 
     Args:
-        path: appended to; made when the first hit is written.
-        sample: share of would-be hits, 0 to 1, that is held back and written. Their callers wait for the model.
-        floor: least similarity of what counts as a would-be hit.
-        max_bytes: the file grows no larger; then nothing is held back any more.
-        rng: draws the sample.
+        path: file to append to; created by the first hit.
+        sample: share of would-be hits, 0 to 1, that is not served but written. Their callers wait for the model.
+        floor: minimum similarity of a would-be hit.
+        max_bytes: maximum file size. At this size, the collector stops taking samples.
+        rng: random numbers for the sample.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class ShadowCollector:
         self._path = Path(path)
         self._sample = sample
         self._max_bytes = max_bytes
-        self._rng = rng or random.Random()  # noqa: S311 - a sample, not a secret
+        self._rng = rng or random.Random()  # noqa: S311 - not used for security
         self._written = self._path.stat().st_size if self._path.exists() else 0
         self._lock = asyncio.Lock()
 
     def takes(self, similarity: float) -> bool:
-        """Whether this would-be hit is one of the sample."""
+        """Return whether a would-be hit belongs to the sample."""
         wanted = similarity >= self.floor and self._written < self._max_bytes
         return wanted and self._rng.random() < self._sample
 
     async def write(self, hit: WouldBeHit, reply: str) -> None:
-        """Add a hit and what the model replied.
+        """Append a would-be hit and the model's reply.
 
         Raises:
             OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""One stream from a model that many callers read, each from its beginning."""
+"""A model's stream that several callers read, each from its beginning."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vectorcache_llm.response.reply import Chunk, Reply
 from vectorcache_llm.response.request import Request
 
 LEAD = 256
-"""Chunks that the source may be ahead of its fastest reader."""
+"""Maximum number of chunks by which the source may be ahead of its fastest reader."""
 MAX_RECORDED = 4 << 20
-"""Characters of text; a longer stream passes through, and is neither stored nor shared from then on."""
+"""Maximum characters of a recording. A longer stream is passed through, but not stored or shared any more."""
 
 
 async def opened(call: Callable[[Request], Any], request: Request) -> AsyncGenerator[Chunk, None]:
-    """The chunks of a call that gives an async iterator, or an awaitable of one; closed however it ends."""
+    """Yield the chunks of a call that returns an async iterator or an awaitable of one, and always close it."""
     stream = call(request)
     if inspect.isawaitable(stream):
         stream = await stream
@@ -35,14 +35,14 @@ async def opened(call: Callable[[Request], Any], request: Request) -> AsyncGener
 
 
 class Recording:
-    """Runs a source in a task of its own, keeps what it gives, and lets readers follow.
+    """A recording of a source, which runs in a separate task while readers follow it.
 
-    Chunks pass as they come. An error of the source reaches every reader, after the chunks that came before it. When
-    every reader has left before the end, the source is stopped, unless it has already said why it finished.
+    Readers receive chunks as they arrive. An error of the source is raised in every reader, after the chunks before
+    it. If all readers leave early, the source is stopped, unless it has already sent its finish reason.
 
     Args:
         source: the chunks.
-        finished: is awaited with the whole reply when the source has ended by itself; it never raises.
+        finished: awaited with the whole reply when the source has ended normally; it must not raise.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Recording:
 
     @property
     def joinable(self) -> bool:
-        """Whether a new reader finds the beginning, and no error."""
+        """Whether a new reader can read from the beginning, without an error."""
         return self._characters <= MAX_RECORDED and self._error is None
 
     def start(self, tasks: Tasks) -> asyncio.Task[None]:
-        """Read the source to its end, in a task that ends when the reply has been taken care of."""
+        """Start reading the source. The task ends after ``finished`` has."""
         self._runner = tasks.start(self._run())
         return self._runner
 
     async def follow(self) -> AsyncGenerator[Chunk, None]:
-        """Every chunk, from the first, as soon as it is there."""
+        """Yield every chunk from the first, as soon as it arrives."""
         me = object()
         self._positions[me] = 0
         try:
@@ -124,7 +124,10 @@ class Recording:
         self._grown = asyncio.Event()
 
     def _is_ahead(self) -> bool:
-        """Of the fastest reader; of the slowest once chunks are dropped, so that what is held stays bounded."""
+        """Return whether the source is too far ahead of the fastest reader.
+
+        Once chunks are dropped, the slowest reader counts, so that the buffer stays bounded.
+        """
         pace = max if self.joinable else min
         position = pace(self._positions.values(), default=0)
         return self._dropped + len(self._chunks) - position > LEAD

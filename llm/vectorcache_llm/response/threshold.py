@@ -1,14 +1,14 @@
-"""How similar two questions must be to share a reply: said, or measured on labelled pairs.
+"""The similarity at which two questions may share a reply: given, or measured on labelled pairs.
 
-Precision here is the share of right ones among the pairs that would be served: similar enough, and let pass by the
-guard. Its interval is Clopper and Pearson's ("The use of confidence or fiducial limits illustrated in the case of the
-binomial", 1934): it never promises more than it may, which Wilson's, nearer on average, does for shares close to 1.
+Precision is the share of correct pairs among those that would be served: similar enough and accepted by the guard.
+Its confidence interval is Clopper and Pearson's ("The use of confidence or fiducial limits illustrated in the case of
+the binomial", 1934), whose coverage is never below the confidence level. Wilson's interval is closer to that level on
+average, but falls below it for shares close to 1.
 
-Thresholds are tried from the strictest down, in steps of 0.01, and the first that fails ends the search. Which pairs
-a threshold serves does not depend on their labels, so this is a sequence of tests in a fixed order, and the promise
-holds with the confidence that was asked for although many thresholds were looked at (A. Angelopoulos et al., "Learn
-then Test", 2021: fixed sequence testing). A threshold that serves so few pairs that not even all right would do is no
-test, and is passed over.
+Thresholds are tested from the strictest down, in steps of 0.01, and the first that fails ends the search. Which pairs
+a threshold serves does not depend on their labels. This is therefore fixed sequence testing, and the promise holds
+with the requested confidence although many thresholds are tested (A. Angelopoulos et al., "Learn then Test", 2021). A
+threshold that serves too few pairs to pass, even if all of them were correct, is skipped.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from vectorcache_llm.response.guard import Guard
 from vectorcache_llm.response.pairs import LabelledPair
 
 STEPS = 100
-"""Of cosine between 0 and 1."""
+"""Number of steps of the cosine between 0 and 1."""
 
 
 class Fixed(msgspec.Struct, frozen=True):
-    """A threshold that somebody knows.
+    """A threshold given by the user.
 
     Attributes:
-        min_similarity: least cosine, 0 to 1, at which a similar question's reply is served; None for never.
-        fingerprint: of the embedder that it is for; empty for any.
+        min_similarity: minimum cosine, 0 to 1, at which a similar question's reply is served; None for never.
+        fingerprint: fingerprint of the embedder that it applies to; empty for any.
     """
 
     min_similarity: float | None
@@ -48,17 +48,17 @@ class Fixed(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A threshold that ``measure`` picked, and what it stands on.
+    """A threshold picked by ``measure``, with its evidence.
 
     Attributes:
-        min_similarity: as of ``Fixed``; None where the pairs cannot carry the promise.
-        fingerprint: of the embedder.
-        promise: least precision that was asked for; ``confidence`` with which it holds.
-        pairs: how many were measured.
-        served: how many of them would be served; ``wrong``: how many of these should not.
-        precision: of what is served; ``lower``, ``upper``: its bounds, each with the confidence asked for.
-        recall: share served of the pairs that may share a reply.
-        reason: why there is no threshold; empty where there is one.
+        min_similarity: as in ``Fixed``; None if the pairs cannot support the promise.
+        fingerprint: fingerprint of the embedder.
+        promise: requested minimum precision; ``confidence``: the confidence with which it holds.
+        pairs: number of measured pairs.
+        served: number of pairs that would be served; ``wrong``: number of these that should not be.
+        precision: precision of the served pairs; ``lower``, ``upper``: its bounds, each with the given confidence.
+        recall: share of the pairs labelled the same that would be served.
+        reason: why there is no threshold; empty if there is one.
     """
 
     min_similarity: float | None
@@ -75,20 +75,20 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
     def save(self, path: str | Path) -> None:
-        """Write as JSON."""
+        """Write the threshold to a JSON file."""
         Path(path).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` wrote.
+        """Read a file written by ``save``.
 
         Raises:
-            CorruptData: it is something else.
+            CorruptData: the file is not a measured threshold.
         """
         try:
             return msgspec.json.decode(Path(path).read_bytes(), type=cls)
         except msgspec.MsgspecError as error:
-            raise CorruptData(f"{path} is no measured threshold: {error}") from error
+            raise CorruptData(f"{path} is not a measured threshold: {error}") from error
 
 
 Threshold: TypeAlias = Fixed | Measured
@@ -103,23 +103,23 @@ async def measure(
     confidence: float = 0.95,
     floor: float = 0.5,
 ) -> Measured:
-    """Pick the lowest threshold that keeps a promise of precision, or none where the pairs cannot carry it.
+    """Pick the lowest threshold that keeps a promise of precision, or none if the pairs cannot support it.
 
-    It is no lower than the least similar pair that it serves: below that the pairs say nothing. Nor is it lower than
-    ``floor``: labelled pairs are about something in common, and hold none of the unrelated questions that a cache
-    meets by the thousand.
+    The threshold is never lower than necessary to serve the least similar pair that it serves, since the pairs say
+    nothing about lower similarities. Nor is it lower than ``floor``: labelled pairs have a topic in common, and include
+    none of the unrelated questions that a cache sees by the thousand.
 
     Args:
-        pairs: labelled ones, in kind and mixture like what the cache will see; best are a ``ShadowCollector``'s.
-        embedder: the one that the cache uses.
-        guard: the one that the cache uses.
-        promise: least precision, more than 0 and less than 1.
-        confidence: likewise.
-        floor: least threshold, whatever the pairs say; 0 to 1.
+        pairs: labelled pairs that resemble the cache's traffic, ideally from a ``ShadowCollector``.
+        embedder: the cache's embedder.
+        guard: the cache's guard.
+        promise: minimum precision, more than 0 and less than 1.
+        confidence: confidence with which the promise holds, more than 0 and less than 1.
+        floor: minimum threshold, whatever the pairs say; 0 to 1.
 
     Raises:
-        InvalidInput: no pairs, or a share outside of its range.
-        Unavailable: the embedder could not do its work.
+        InvalidInput: there are no pairs, or a share is out of range.
+        Unavailable: the embedder failed.
     """
     for field, share in (("promise", promise), ("confidence", confidence)):
         if not 0 < share < 1:
@@ -153,14 +153,14 @@ async def measure(
 
 
 async def similarities_of(pairs: Sequence[LabelledPair], embedder: Embedder) -> NDArray[np.float64]:
-    """Cosine of the two questions of each pair, (n,) float64."""
+    """Return the cosine of the two questions of each pair, (n,) float64."""
     first = await embedder.embed([pair.a for pair in pairs])
     second = await embedder.embed([pair.b for pair in pairs])
     return np.asarray(np.vecdot(first, second, dtype=np.float64))
 
 
 def interval(right: int, served: int, confidence: float) -> tuple[float, float]:
-    """Bounds of a share, each of which holds with this confidence (Clopper and Pearson, 1934); 0 to 1 of nothing."""
+    """Return the bounds of a share, each with this confidence (Clopper and Pearson, 1934); (0, 1) of no pairs."""
     doubt = 1 - confidence
     lower = _share_where(lambda share: _at_least(right, served, share) >= doubt) if right else 0.0
     wrong = served - right
@@ -193,12 +193,12 @@ def _reason(chosen: float | None, passed: int, enough: int) -> str:
     if chosen is not None:
         return ""
     if passed < enough:
-        return f"the guard lets {passed} pairs pass; {enough} are the least that could carry the promise"
-    return "too many of the pairs that would be served are wrong"
+        return f"the guard accepts {passed} pairs; the promise needs at least {enough}"
+    return "too many of the pairs that would be served are labelled as different"
 
 
 def _share_where(holds: Callable[[float], bool]) -> float:
-    """The least share, 0 to 1, for which something holds that holds for all larger ones; by bisection."""
+    """Return the smallest share, 0 to 1, for which a monotonic condition holds; by bisection."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -207,7 +207,7 @@ def _share_where(holds: Callable[[float], bool]) -> float:
 
 
 def _at_least(successes: int, trials: int, share: float) -> float:
-    """The chance of so many successes or more, each of which comes with this share."""
+    """Return the probability of at least this many successes, if ``share`` is the probability of each."""
     if not 0 < share < 1:
         return float(share >= 1 or successes == 0)
     logs = (

@@ -1,4 +1,4 @@
-"""One similarity index as a tier: its calls within deadlines, and taken up again when it is back."""
+"""A similarity index as a tier: calls have deadlines, and an index that was unavailable is opened later."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vectorcache_llm.response.breaker import Breaker
 from vectorcache_llm.response.eager import nothing
 from vectorcache_llm.response.invalidations import Invalidations
 from vectorcache_llm.response.lookup import Query
-from vectorcache_llm.response.part import CACHE, Part, PassedOver
+from vectorcache_llm.response.part import CACHE, Part, PartUnavailable
 from vectorcache_llm.scope import Scope, Selection
 from vectorcache_llm.similarity import base
 
 OPEN_SECONDS = 5.0
-"""For connecting and making an index; nobody waits for it but ``open`` of the cache."""
+"""Deadline for connecting to an index and creating it. Only the cache's ``open`` waits for this."""
 
 
 class Tier(Part):
-    """An index that may be away. All calls raise ``PassedOver`` where it does not do its work by ``ends``."""
+    """An index that may be unavailable. All calls raise ``PartUnavailable`` if it does not finish by ``deadline``."""
 
     def __init__(
         self, index: base.SimilarityIndex, breaker: Breaker, observer: Observer, tasks: Tasks
@@ -34,25 +34,25 @@ class Tier(Part):
         self._opening: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make ready. A failure is the observer's to hear; it is tried again when the tier is next wanted."""
-        ends = asyncio.get_running_loop().time() + OPEN_SECONDS
+        """Open the index. A failure is only reported to the observer; the next use of the tier tries again."""
+        deadline = asyncio.get_running_loop().time() + OPEN_SECONDS
         try:
-            await self._try("open", lambda: self.index.open(), ends)
-        except PassedOver:
+            await self._try("open", lambda: self.index.open(), deadline)
+        except PartUnavailable:
             return
         self._is_open = True
 
     async def close(self) -> None:
-        """Release what the index holds."""
+        """Close the index."""
         self._is_open = False
         await self.index.close()
 
-    async def get(self, query: Query, ends: float) -> base.IndexEntry | None:
-        """The entry of this very request."""
+    async def get(self, query: Query, deadline: float) -> base.IndexEntry | None:
+        """Return the entry of the same request."""
         self._check_open()
         begun = time.perf_counter()
-        entry = await self.run("get", lambda: self.index.get(query.scope, query.id), ends)
-        self.took(time.perf_counter() - begun)
+        entry = await self.run("get", lambda: self.index.get(query.scope, query.id), deadline)
+        self.record_duration(time.perf_counter() - begun)
         return entry
 
     async def search(
@@ -61,13 +61,13 @@ class Tier(Part):
         vector: Floats,
         k: int,
         floor: float,
-        ends: float,
+        deadline: float,
         meanwhile: Callable[[], object] = nothing,
     ) -> Sequence[base.Match]:
-        """Entries with a similar question."""
+        """Return entries with similar questions."""
         self._check_open()
         return await self.run(
-            "search", lambda: self.index.search(query.partition, vector, k, floor), ends, meanwhile
+            "search", lambda: self.index.search(query.partition, vector, k, floor), deadline, meanwhile
         )
 
     async def lookup(
@@ -76,57 +76,57 @@ class Tier(Part):
         vector: Floats,
         k: int,
         floor: float,
-        ends: float,
+        deadline: float,
         meanwhile: Callable[[], object] = nothing,
     ) -> base.Lookup:
-        """Both, in one round trip."""
+        """Return the results of ``get`` and ``search`` in one round trip."""
         self._check_open()
         return await self.run(
             "look up",
             lambda: self.index.lookup(query.id, query.partition, vector, k, floor),
-            ends,
+            deadline,
             meanwhile,
         )
 
     async def keep(
-        self, entries: Sequence[base.IndexEntry], invalidations: Invalidations, mark: int, ends: float
+        self, entries: Sequence[base.IndexEntry], invalidations: Invalidations, mark: int, deadline: float
     ) -> None:
-        """Write entries, but none that a deletion since the mark is about."""
+        """Write entries, except those selected by a deletion since the mark."""
         self._check_open()
         wanted = [entry for entry in entries if not invalidations.lost(entry, mark)]
         if not wanted:
             return
-        await self.run("store", lambda: self.index.add(wanted), ends)
+        await self.run("store", lambda: self.index.add(wanted), deadline)
         for entry in wanted:
             if invalidations.lost(entry, mark):  # deleted while it was being written
-                await self.delete(entry.partition.scope, [entry.id], ends)
+                await self.delete(entry.partition.scope, [entry.id], deadline)
             else:
                 self._observer.stored(CACHE, entry.partition.scope.tenant, self.name, len(entry.payload))
 
-    async def delete(self, scope: Scope, ids: Sequence[str], ends: float) -> int:
-        """Delete entries of a scope; say how many were there."""
+    async def delete(self, scope: Scope, ids: Sequence[str], deadline: float) -> int:
+        """Delete entries of a scope and return how many existed."""
         self._check_open()
-        return await self.run("delete", lambda: self.index.delete(scope, *ids), ends)
+        return await self.run("delete", lambda: self.index.delete(scope, *ids), deadline)
 
-    async def delete_where(self, selection: Selection, ends: float) -> int:
-        """Delete what is selected; say how much there was."""
+    async def delete_where(self, selection: Selection, deadline: float) -> int:
+        """Delete the selected entries and return how many existed."""
         self._check_open()
-        return await self.run("delete", lambda: self.index.delete_where(selection), ends)
+        return await self.run("delete", lambda: self.index.delete_where(selection), deadline)
 
     async def scan(self, selection: Selection) -> AsyncIterator[base.IndexEntry]:
-        """Every selected entry; raises ``Unavailable``."""
+        """Yield every selected entry. Raises ``Unavailable``."""
         self._check_open()
         async for entry in self.index.scan(selection):
             yield entry
 
-    async def stats(self, ends: float) -> base.IndexStats:
-        """What it holds."""
+    async def stats(self, deadline: float) -> base.IndexStats:
+        """Return the size of the index."""
         self._check_open()
-        return await self.run("tell its size", lambda: self.index.stats(), ends)
+        return await self.run("report its size", lambda: self.index.stats(), deadline)
 
     def _check_open(self) -> None:
         if self._is_open:
             return
         if (self._opening is None or self._opening.done()) and self._breaker.allows():
             self._opening = self._tasks.start(self.open())
-        raise PassedOver(f"{self.name} is not open yet")
+        raise PartUnavailable(f"{self.name} is not open yet")

@@ -1,7 +1,8 @@
-"""Similarity indexes: the most similar entries of a partition.
+"""Similarity indexes, which find the most similar entries of a partition.
 
-What lives here: the interface (``base``), indexes in process (``local``, and ``disk``, which keeps them in a store),
-on servers (``redis``, ``qdrant``, ``router``), and snapshots. What never does: embedding, thresholds, replies.
+This package contains the interface (``base``), in-process indexes (``local``, and ``disk``, which persists one in a
+store), indexes on servers (``redis``, ``qdrant``, ``router``), and snapshots. It does not contain embedding, thresholds
+or replies.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ INDEXES: dict[str, type[SimilarityIndex]] = {
 
 
 def open_index(name: str, **settings: Any) -> SimilarityIndex:
-    """Make an index by its name in ``INDEXES``, with its constructor's settings; it is not opened yet.
+    """Construct an index by its name in ``INDEXES``, with the arguments of its class. The caller opens it.
 
     Raises:
         InvalidInput: there is no index of this name.
-        MissingExtra: what it needs is not installed.
+        MissingExtra: an optional dependency of the index is not installed.
     """
     try:
         kind = INDEXES[name]

@@ -1,4 +1,4 @@
-"""The interface of similarity indexes: entries by identity, and the most similar ones of a partition."""
+"""The interface of similarity indexes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from vectorcache_llm.scope import EVERYBODY, EVERYTHING, MAX_CHARACTERS, Scope, 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What a search sees: the entries of one scope and one context, and nothing else.
+    """The entries of one scope and one context, which are all that a search can find.
 
-    ``context`` is whatever must be the same besides the text that is compared: for a response cache the digest of
-    model, parameters, system prompt, earlier turns and tools. Printable, at most 200 characters, may be empty.
+    ``context`` identifies everything that must match exactly, besides the text that is compared. A response cache uses
+    the digest of model, parameters, system prompt, earlier turns and tools. It is printable, has at most 200
+    characters, and may be empty.
 
     Raises:
-        InvalidInput: the context is no string, is too long, or has a control character.
+        InvalidInput: the context is not a string, is too long, or contains a control character.
     """
 
     scope: Scope = EVERYBODY
@@ -30,24 +31,24 @@ class Partition:
     def __post_init__(self) -> None:
         context = self.context
         if not isinstance(context, str) or len(context) > MAX_CHARACTERS or not context.isprintable():
-            allowed = f"at most {MAX_CHARACTERS} characters, none of them a control character"
+            allowed = f"at most {MAX_CHARACTERS} characters, without control characters"
             raise InvalidInput("context", self.context, allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One entry.
+    """An entry of a similarity index.
 
     Attributes:
-        id: its identity within its scope, printable, 1 to 200 characters; a digest, as a rule.
-        partition: where searches find it.
-        vector: (d,) float32 of length 1 (or zeros, which are similar to nothing).
-        text: what was embedded.
-        payload: what the caller wants back.
-        created_at: seconds since the epoch.
-        expires_at: seconds since the epoch from which on it is not found; None for never.
-        tags: for invalidation.
-        metadata: for people and exports.
+        id: identity within the scope, printable, 1 to 200 characters; usually a digest.
+        partition: partition in which searches find the entry.
+        vector: (d,) float32 of length 1, or zeros, which are similar to nothing.
+        text: embedded text.
+        payload: bytes that are returned to the caller.
+        created_at: creation time, in seconds since the epoch.
+        expires_at: expiry time, in seconds since the epoch; None for no expiry.
+        tags: tags, for invalidation.
+        metadata: metadata, for inspection and exports.
     """
 
     id: str
@@ -62,14 +63,14 @@ class IndexEntry:
 
 
 class Match(NamedTuple):
-    """An entry that was found, and its cosine similarity, -1 to 1."""
+    """An entry that was found, with its cosine similarity from -1 to 1."""
 
     entry: IndexEntry
     similarity: float
 
 
 class Lookup(NamedTuple):
-    """What one look-up found: the entry of exactly the id asked for; or else the most similar ones."""
+    """The result of a look-up: the entry with the requested id, or otherwise the most similar entries."""
 
     entry: IndexEntry | None
     matches: Sequence[Match]
@@ -77,62 +78,62 @@ class Lookup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
-    """What an index holds. None where it does not know."""
+    """The size of an index. Unknown values are None."""
 
     entries: int | None
     bytes: int | None
 
 
 class SimilarityIndex(Opened):
-    """Entries of one embedder. Opened before its first use (``async with`` does), closed once.
+    """An index of the entries of one embedder. It must be opened before use (``async with`` does so).
 
-    The index is made for one fingerprint and dimension; a backend that holds entries of another fingerprint keeps
-    them apart (in its names), or ``open`` raises ``FingerprintMismatch``. A search sees one partition: what other
-    partitions hold neither appears in its answer nor crowds anything out of it. The similarity returned is the
-    exact cosine, whatever approximation found the candidates. A look-up never extends an entry's life.
+    The index is bound to one fingerprint and dimension. A backend separates the entries of different fingerprints by
+    name, or ``open`` raises ``FingerprintMismatch``. A search covers one partition: entries of other partitions neither
+    appear in the result nor displace other entries from it. The returned similarity is the exact cosine, even if the
+    candidates were found approximately. A look-up never extends the lifetime of an entry.
 
-    Calls may run concurrently. All but the constructor raise ``Unavailable`` where the backend does not do its work
-    within its deadline, and writing raises ``Unsupported`` where the index is read-only.
+    Calls may run concurrently. Every method raises ``Unavailable`` if the backend fails or misses its deadline, and
+    writes raise ``Unsupported`` if the index is read-only.
     """
 
     name: str
-    """Of the tier, in metrics: "memory", "redis", ..."""
+    """Name of the tier in metrics: "memory", "redis", ..."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Of the embedder whose vectors it takes."""
+        """Fingerprint of the embedder whose vectors are accepted."""
 
     @property
     @abstractmethod
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready, creating what is missing on a server; a second call does nothing."""
+        """Open the index, and create missing structures on a server; a second call does nothing."""
 
     @abstractmethod
     async def add(self, entries: Sequence[IndexEntry]) -> None:
-        """Keep entries, replacing those of the same scope and id; when this returns, searches find them.
+        """Store entries, replacing those with the same scope and id. Afterwards, searches find them.
 
         Raises:
-            InvalidInput: a vector of a wrong dimension, not finite, or not of length 1; an id or text that is not
-            allowed.
+            InvalidInput: a vector has the wrong dimension, is not finite, or is not of length 1, or an id or text is
+                not allowed.
         """
 
     @abstractmethod
     async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name
-        """The entry of exactly this id, or None."""
+        """Return the entry with this id, or None."""
 
     @abstractmethod
     async def search(
         self, partition: Partition, vector: Floats, k: int = 1, min_similarity: float = 0.0
     ) -> list[Match]:
-        """The at most ``k`` most similar entries of at least ``min_similarity``, the most similar first.
+        """Return up to ``k`` most similar entries with at least ``min_similarity``, most similar first.
 
         Raises:
-            InvalidInput: ``k`` is less than 1, or the vector is of a wrong dimension or not finite.
+            InvalidInput: ``k`` is less than 1, or the vector has the wrong dimension or is not finite.
         """
 
     async def lookup(
@@ -143,10 +144,12 @@ class SimilarityIndex(Opened):
         k: int = 1,
         min_similarity: float = 0.0,
     ) -> Lookup:
-        """``get`` in the partition's scope, and ``search`` where that finds nothing; one round trip on a server.
+        """Call ``get`` with the partition's scope, and ``search`` if it finds nothing.
+
+        A server may do both in one round trip.
 
         Raises:
-            InvalidInput: as ``search``.
+            InvalidInput: see ``search``.
         """
         entry = await self.get(partition.scope, id)
         if entry is not None:
@@ -155,16 +158,16 @@ class SimilarityIndex(Opened):
 
     @abstractmethod
     async def delete(self, scope: Scope, *ids: str) -> int:
-        """Delete entries; say how many were there."""
+        """Delete entries, and return how many existed."""
 
     @abstractmethod
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry (``pattern`` is matched with id and text); say how many there were."""
+        """Delete all selected entries, and return their number. ``pattern`` is matched against id and text."""
 
     @abstractmethod
     def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
-        """Every selected entry, in no order, read in bounded batches."""
+        """Yield all selected entries, in any order, read in bounded batches."""
 
     @abstractmethod
     async def stats(self) -> IndexStats:
-        """What it holds now."""
+        """Return the current size."""

@@ -1,4 +1,4 @@
-"""What every index asks of entries and queries, and the one way in which they are compared."""
+"""Validation of entries and queries, and their exact comparison, shared by all indexes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from vectorcache_llm.scope import MAX_CHARACTERS, Selection
 from vectorcache_llm.similarity.base import IndexEntry, Match, Partition
 
 LENGTH_TOLERANCE = 1e-3
-"""How far from 1 a vector's length may be: what half-precision models round to. Cosines are exact all the same."""
+"""Allowed deviation of a vector's length from 1, due to the rounding of half-precision models. It does not affect
+cosines, which are computed exactly."""
 
-CHECKED_AT_ONCE = 64
-"""Entries that are checked on the event loop: about a millisecond."""
+INLINE_ENTRIES = 64
+"""Maximum number of entries checked on the event loop, which takes about a millisecond."""
 
 
 def check_entry(entry: IndexEntry, dimension: int) -> IndexEntry:
-    """The entry with a vector of its own that nobody can change, (d,) float32.
+    """Validate an entry, and return it with a read-only copy of its vector, (d,) float32.
 
     Raises:
-        InvalidInput: names the field that is not as ``IndexEntry`` says.
+        InvalidInput: a field violates the contract of ``IndexEntry``; names the field.
     """
     if (
         not isinstance(entry.id, str)
@@ -39,7 +40,7 @@ def check_entry(entry: IndexEntry, dimension: int) -> IndexEntry:
     _check_times(entry)
     vector, length = _measured(entry.vector, dimension)
     if length and abs(length - 1.0) > LENGTH_TOLERANCE:
-        raise InvalidInput("vector", f"one of length {length:g}", "length 1, or zeros")
+        raise InvalidInput("vector", f"a vector of length {length:g}", "a vector of length 1, or zeros")
     if vector is entry.vector and not vector.flags.writeable:
         return entry
     own = vector.copy()
@@ -48,19 +49,19 @@ def check_entry(entry: IndexEntry, dimension: int) -> IndexEntry:
 
 
 async def check_entries(entries: Sequence[IndexEntry], dimension: int) -> list[IndexEntry]:
-    """``check_entry`` of each, in a thread where they are many."""
+    """Call ``check_entry`` on each entry, in a thread if there are many."""
 
     def checked() -> list[IndexEntry]:
         return [check_entry(entry, dimension) for entry in entries]
 
-    return checked() if len(entries) <= CHECKED_AT_ONCE else await asyncio.to_thread(checked)
+    return checked() if len(entries) <= INLINE_ENTRIES else await asyncio.to_thread(checked)
 
 
 def unit_query(vector: ArrayLike, dimension: int, k: int) -> Floats | None:
-    """A query (d,) brought to length 1; None for zeros, which are similar to nothing.
+    """Return a query (d,) scaled to length 1, or None for zeros, which are similar to nothing.
 
     Raises:
-        InvalidInput: ``k`` is less than 1, or the vector is of a wrong dimension or not finite.
+        InvalidInput: ``k`` is less than 1, or the vector has the wrong dimension or is not finite.
     """
     check_k(k)
     query, length = _measured(vector, dimension)
@@ -68,13 +69,13 @@ def unit_query(vector: ArrayLike, dimension: int, k: int) -> Floats | None:
 
 
 def unit(vector: Floats) -> Floats:
-    """A vector of an entry at length 1 to the last bit of float32; zeros as they are."""
+    """Return a vector scaled to length 1 in float32 precision. Zeros are returned unchanged."""
     length = norm(vector)
     return vector / np.float32(length) if length else vector
 
 
 def cosine(vector: Floats, query: Doubles) -> float:
-    """The cosine of a vector with a query of length 1, in float64; 0 for zeros."""
+    """Return the cosine of a vector with a query of length 1, in float64; 0 for zeros."""
     wide = vector.astype(np.float64)
     length = norm(wide)
     return float(wide.dot(query)) / length if length else 0.0
@@ -83,7 +84,10 @@ def cosine(vector: Floats, query: Doubles) -> float:
 def best(
     entries: Sequence[IndexEntry], partition: Partition, query: Floats, k: int, min_similarity: float
 ) -> list[Match]:
-    """The k best of candidates, compared exactly; nothing of another partition, whatever a server says."""
+    """Return the k candidates of the partition that are most similar by exact comparison.
+
+    Entries of other partitions are dropped, even if a server returned them.
+    """
     wide = query.astype(np.float64)
     ours = (Match(entry, cosine(entry.vector, wide)) for entry in entries if entry.partition == partition)
     found = [match for match in ours if match.similarity >= min_similarity]
@@ -92,18 +96,18 @@ def best(
 
 
 def selects(selection: Selection, entry: IndexEntry) -> bool:
-    """Whether an entry is selected."""
+    """Return whether an entry is selected."""
     return selection.matches(entry.partition.scope, entry.created_at, entry.tags, entry.id, entry.text)
 
 
 def _measured(value: ArrayLike, dimension: int) -> tuple[Floats, float]:
-    """The vector and its length."""
+    """Return the vector as float32, and its length."""
     vector = as_floats(value, "vector")
     if vector.shape != (dimension,):
-        raise InvalidInput("vector", f"one of shape {vector.shape}", f"shape ({dimension},)")
+        raise InvalidInput("vector", f"a vector of shape {vector.shape}", f"shape ({dimension},)")
     length = norm(vector)
     if not math.isfinite(length):
-        raise InvalidInput("vector", "one that is not finite", "finite numbers")
+        raise InvalidInput("vector", "a vector that is not finite", "finite numbers")
     return vector, length
 
 
@@ -114,7 +118,7 @@ def _check_texts(entry: IndexEntry) -> None:
         try:
             text.encode()
         except (UnicodeEncodeError, AttributeError) as error:
-            raise InvalidInput(field, text, "a string without half a surrogate pair") from error
+            raise InvalidInput(field, text, "a string without lone surrogates") from error
     if not isinstance(entry.payload, bytes):
         raise InvalidInput("payload", entry.payload, "bytes")
 

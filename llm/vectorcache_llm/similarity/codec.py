@@ -1,4 +1,4 @@
-"""Entries as bytes: msgpack, the same in Redis, in Qdrant and in snapshots."""
+"""Encoding of entries as msgpack, shared by Redis, Qdrant and snapshots."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _decode = msgspec.msgpack.Decoder(_Record).decode
 
 
 def encode_entry(entry: IndexEntry) -> bytes:
-    """All of an entry."""
+    """Encode a whole entry."""
     return _encode(_record(entry, entry.text, vector_bytes(entry)))
 
 
 def encode_rest(entry: IndexEntry) -> bytes:
-    """All but text and vector, for where those stand beside it."""
+    """Encode an entry without its text and vector, which the backend stores separately."""
     return _encode(_record(entry, "", b""))
 
 
 def decode_entry(data: bytes, text: str | None = None, vector: bytes | None = None) -> IndexEntry:
-    """The entry; text and vector, little-endian float32, are given where they stood beside it.
+    """Decode an entry. ``text`` and ``vector`` (little-endian float32) are given if they were stored separately.
 
     Raises:
-        CorruptData: the bytes are not what ``encode_entry`` or ``encode_rest`` wrote.
+        CorruptData: the bytes are not valid output of ``encode_entry`` or ``encode_rest``.
     """
     try:
         record = _decode(data)
@@ -68,28 +68,28 @@ def decode_entry(data: bytes, text: str | None = None, vector: bytes | None = No
 
 
 def vector_bytes(entry: IndexEntry) -> bytes:
-    """Its vector as little-endian float32."""
+    """Return the vector of an entry as little-endian float32."""
     return entry.vector.astype("<f4", copy=False).tobytes()
 
 
 def digest(*parts: str, size: int = 16) -> str:
-    """2 * ``size`` hexadecimal digits that name the parts; where one ends and the next begins counts."""
+    """Return a digest of the parts with 2 * ``size`` hexadecimal digits. Boundaries between parts matter."""
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=size).hexdigest()
 
 
 def partition_digest(partition: Partition) -> str:
-    """Names a partition."""
+    """Return the digest of a partition."""
     scope = partition.scope
     return digest(scope.tenant, scope.user, scope.name, partition.context)
 
 
 def identity_digest(scope: Scope, id: str) -> str:  # noqa: A002 - the field's name
-    """Names an entry within its index."""
+    """Return the digest of an entry's identity within an index."""
     return digest(scope.tenant, scope.user, scope.name, id)
 
 
 def embedder_digest(fingerprint: str, dimension: int) -> str:
-    """Names an embedder, short: 16 digits."""
+    """Return the short digest of an embedder, 16 hexadecimal digits."""
     return digest(fingerprint, str(dimension), size=8)
 
 

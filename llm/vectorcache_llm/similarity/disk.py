@@ -1,4 +1,4 @@
-"""An index in process whose entries outlive it in a key-value store."""
+"""An in-process index whose entries are persisted in a key-value store."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ BATCH = 256
 
 
 class DiskIndex(SimilarityIndex):
-    """Searches what is in memory; what is added is in the store too, and comes back from there when it is opened.
+    """An in-process index that also writes its entries to a store, and reads them back when it is opened.
 
-    For one process at a time: what others add to the store is found after the next ``open``. Entries that leave
-    memory for want of room stay in the store, where deletions and scans reach them; the store has a bound of its own.
-    Entries of another embedder in the store are found by deletions only.
+    It supports one process at a time: entries that other processes add are found after the next ``open``. Entries that
+    are evicted from memory stay in the store, which has separate limits; deletions and scans still reach them. Entries
+    of another embedder in the store are visible to deletions only.
 
     Args:
-        index: finds; an index in process, opened and closed by this object.
-        store: keeps; opened and closed by this object, and used by nothing else.
+        index: in-process index that is searched; opened and closed by this object.
+        store: store that persists the entries; opened and closed by this object, and not shared.
     """
 
     name = "disk"
@@ -36,22 +36,22 @@ class DiskIndex(SimilarityIndex):
         self._store = store
         self._prefix = hashlib.sha256(index.fingerprint.encode()).hexdigest()[:16] + ":"
         self._ours = self._prefix + "*"
-        self._lock = asyncio.Lock()  # of changes, so that store and memory see them in the same order
+        self._lock = asyncio.Lock()  # so that store and memory see changes in the same order
         self._tasks = Tasks()
         self._open = False
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedder whose vectors it takes."""
+        """Fingerprint of the embedder whose vectors are accepted."""
         return self._index.fingerprint
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self._index.dimension
 
     async def open(self) -> None:
-        """Read all that the store has; a second call does nothing. Goes on if its caller gives up waiting."""
+        """Read all entries of the store; a second call does nothing. Reading continues if the caller is cancelled."""
         await self._tasks.complete(self._load())
 
     async def close(self) -> None:
@@ -63,8 +63,8 @@ class DiskIndex(SimilarityIndex):
     async def add(self, entries: Sequence[IndexEntry]) -> None:
         """See ``SimilarityIndex.add``."""
         async with self._lock:
-            await self._index.add(entries)  # which checks them
-            await self._store.put(*(self._kept(entry) for entry in entries))
+            await self._index.add(entries)  # validates the entries
+            await self._store.put(*(self._as_stored(entry) for entry in entries))
 
     async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name
         """See ``SimilarityIndex.get``."""
@@ -86,7 +86,7 @@ class DiskIndex(SimilarityIndex):
         """See ``SimilarityIndex.delete_where``."""
         async with self._lock:
             await self._index.delete_where(selection)
-            return await self._delete_kept(selection)
+            return await self._delete_stored(selection)
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
         """See ``SimilarityIndex.scan``."""
@@ -94,26 +94,26 @@ class DiskIndex(SimilarityIndex):
             yield entry
 
     async def stats(self) -> IndexStats:
-        """What can be found now, in memory."""
+        """Return the size of the index in memory."""
         return await self._index.stats()
 
-    async def _delete_kept(self, selection: Selection) -> int:
-        """From the store, whichever embedder the entries are of: what must not be seen again must not come back."""
+    async def _delete_stored(self, selection: Selection) -> int:
+        """Delete from the store the selected entries of all embedders, so that none of them reappears later."""
         if selection.pattern is None:
             return await self._store.delete_where(selection)
-        gone = 0
-        async for kept, _ in self._selected(selection, None):
-            gone += await self._store.delete(kept.scope, kept.key)
-        return gone
+        deleted = 0
+        async for stored, _ in self._selected(selection, None):
+            deleted += await self._store.delete(stored.scope, stored.key)
+        return deleted
 
     async def _selected(
         self, selection: Selection, keys: str | None
     ) -> AsyncIterator[tuple[Entry, IndexEntry]]:
-        """What is selected among some of the store's keys; it knows not the ids and texts that a pattern is about."""
-        async for kept in self._store.scan(replace(selection, pattern=keys)):
-            entry = decode_entry(kept.value)
-            if selection.matches(kept.scope, kept.created_at, kept.tags, entry.id, entry.text):
-                yield kept, entry
+        """Yield the selected entries among the store's ``keys``. The store cannot match a pattern on ids and texts."""
+        async for stored in self._store.scan(replace(selection, pattern=keys)):
+            entry = decode_entry(stored.value)
+            if selection.matches(stored.scope, stored.created_at, stored.tags, entry.id, entry.text):
+                yield stored, entry
 
     async def _load(self) -> None:
         async with self._lock:
@@ -130,7 +130,7 @@ class DiskIndex(SimilarityIndex):
             await self._index.add(batch)
             self._open = True
 
-    def _kept(self, entry: IndexEntry) -> Entry:
+    def _as_stored(self, entry: IndexEntry) -> Entry:
         return Entry(
             entry.partition.scope,
             self._prefix + entry.id,

@@ -1,4 +1,4 @@
-"""Snapshots: all entries of an index in any blob store, and back."""
+"""Snapshots of an index in a blob store."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vectorcache_llm.similarity.base import IndexEntry, SimilarityIndex
 from vectorcache_llm.similarity.codec import decode_entry, encode_entry
 
 PART_BYTES = 4 << 20
-"""A part is written when its entries have so many bytes, or there are ..."""
+"""Size at which a part is written."""
 PART_ENTRIES = 1000
-"""... so many of them."""
+"""Number of entries at which a part is written."""
 _FORMAT = 1
 
 
@@ -33,15 +33,15 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What a snapshot consists of.
+    """The manifest of a snapshot.
 
     Attributes:
-        fingerprint: of the embedder.
-        dimension: of its vectors.
-        created_at: seconds since the epoch.
-        version: the folder of its parts.
-        parts: its blobs.
-        format: of the parts.
+        fingerprint: fingerprint of the embedder.
+        dimension: number of components of its vectors.
+        created_at: creation time, in seconds since the epoch.
+        version: folder that holds the parts.
+        parts: blobs of the snapshot.
+        format: format version of the parts.
     """
 
     fingerprint: str
@@ -53,7 +53,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def entries(self) -> int:
-        """How many there are."""
+        """Number of entries."""
         return sum(part.entries for part in self.parts)
 
 
@@ -65,20 +65,20 @@ async def save_snapshot(
     selection: Selection = EVERYTHING,
     clock: Callable[[], float] = time.time,
 ) -> Snapshot:
-    """Write what an index holds. Whoever loads meanwhile gets the snapshot before this one, or this one, whole.
+    """Write the entries of an index. A concurrent load sees either the previous snapshot or this one.
 
-    The parts of the snapshot before this one stay until the next, for those who are reading them.
+    The parts of the previous snapshot are kept until the next save, for loads that are still in progress.
 
     Args:
-        index: opened.
-        blobs: where to; the keys begin with ``name``.
-        name: as keys of blobs are.
-        selection: which entries.
-        clock: tells seconds since the epoch.
+        index: opened index.
+        blobs: destination; the keys begin with ``name``.
+        name: name of the snapshot, a valid blob key.
+        selection: entries to write.
+        clock: returns seconds since the epoch.
 
     Raises:
-        Conflict: somebody else wrote one meanwhile, which stays.
-        Unavailable: index or store did not do their work; the snapshot before this one stays.
+        Conflict: another save finished first; its snapshot is kept.
+        Unavailable: the index or the store failed; the previous snapshot is kept.
     """
     created_at, version = clock(), uuid.uuid4().hex
     before, etag = await _present(blobs, name)
@@ -96,7 +96,8 @@ async def save_snapshot(
         parts.append(await _write(blobs, f"{folder}/{len(parts):06d}.msgpack", batch))
     snapshot = Snapshot(index.fingerprint, index.dimension, created_at, version, parts)
     kept = {version, before.version} if before else {version}
-    # Who writes one of these now meets a Conflict; who begins after the manifest is written may not.
+    # List the folders before the manifest is written. A save that is writing one of them now will get a Conflict,
+    # whereas a save that starts after the manifest is written may succeed, and must keep its folder.
     others = set(await blobs.list_folders(f"{name}/")) - kept
     await blobs.put(_manifest(name), msgspec.json.encode(snapshot), if_match=etag, if_absent=etag is None)
     await _remove(blobs, name, others)
@@ -106,20 +107,22 @@ async def save_snapshot(
 async def load_snapshot(
     index: SimilarityIndex, blobs: BlobStore, name: str, *, clock: Callable[[], float] = time.time
 ) -> int:
-    """Add the entries of the last snapshot to an index; say how many. Those that have ended are left out.
+    """Add the entries of the latest snapshot to an index, and return their number. Expired entries are skipped.
 
     Raises:
-        NotFound: there is no such snapshot.
-        FingerprintMismatch: it is of another embedder.
-        InvalidInput: it is of another dimension.
-        CorruptData: a blob is not what was written; entries of those before it have been added.
-        Unavailable: index or store did not do their work.
+        NotFound: the snapshot does not exist.
+        FingerprintMismatch: the snapshot belongs to another embedder.
+        InvalidInput: the snapshot has another dimension.
+        CorruptData: a blob is damaged; the entries of the blobs before it have been added.
+        Unavailable: the index or the store failed.
     """
     snapshot = _decoded((await blobs.get(_manifest(name))).data)
     if snapshot.fingerprint != index.fingerprint:
         raise FingerprintMismatch(index.fingerprint, snapshot.fingerprint)
     if snapshot.dimension != index.dimension:
-        raise InvalidInput("dimension", index.dimension, f"{snapshot.dimension}, the snapshot's")
+        raise InvalidInput(
+            "dimension", index.dimension, f"{snapshot.dimension}, the dimension of the snapshot"
+        )
     loaded = 0
     for part in snapshot.parts:
         data = (await blobs.get(part.key)).data
@@ -144,7 +147,7 @@ def _packed(entries: Sequence[IndexEntry]) -> tuple[bytes, str]:
 
 def _unpacked(part: Part, data: bytes) -> list[IndexEntry]:
     if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise CorruptData(f"{part.key} is not what was written")
+        raise CorruptData(f"{part.key} does not match its checksum")
     return [decode_entry(entry) for entry in msgspec.msgpack.decode(data, type=list[bytes])]
 
 
@@ -158,12 +161,12 @@ def _decoded(data: bytes) -> Snapshot:
     except msgspec.MsgspecError as error:
         raise CorruptData(f"the snapshot cannot be read: {error}") from error
     if snapshot.format != _FORMAT:
-        raise CorruptData(f"the snapshot is of format {snapshot.format}; this version reads {_FORMAT}")
+        raise CorruptData(f"the snapshot has format {snapshot.format}; this version supports {_FORMAT}")
     return snapshot
 
 
 async def _present(blobs: BlobStore, name: str) -> tuple[Snapshot | None, str | None]:
-    """The snapshot that is there, and its ETag; one that cannot be read is to be replaced."""
+    """Return the existing snapshot and its ETag. The snapshot is None if it is missing or unreadable."""
     try:
         blob = await blobs.get(_manifest(name))
     except NotFound:
@@ -175,7 +178,7 @@ async def _present(blobs: BlobStore, name: str) -> tuple[Snapshot | None, str | 
 
 
 async def _remove(blobs: BlobStore, name: str, versions: set[str]) -> None:
-    """Parts of older snapshots, and of those that were never finished."""
+    """Delete the parts of older snapshots, and of those that were never finished."""
     for version in versions:
         for key in [info.key async for info in blobs.list(f"{name}/{version}/")]:
             await blobs.delete(key)

@@ -1,4 +1,4 @@
-"""What the reasoning cache and chat memory have in common: values in a key-value store, their texts in an index."""
+"""The base of the reasoning cache and chat memory: values in a key-value store, with their texts in an index."""
 
 from vectorcache_llm.stored.cache import Found, Searchable, StoredCache
 

@@ -1,4 +1,4 @@
-"""A cache whose values are JSON in a key-value store and whose texts are found by similarity."""
+"""A cache with JSON values in a key-value store, whose texts can be found by similarity."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from vectorcache_llm.stored.parts import Opened, probe
 T = TypeVar("T")
 
 BATCH = 256
-"""Entries that are worked on at once."""
+"""Number of entries in one batch."""
 
 
 class Searchable(NamedTuple):
-    """A text by which an entry is found, and the context within which it is."""
+    """The text by which an entry is found, and the context to which searches are limited."""
 
     context: str
     text: str
 
 
 class Found(NamedTuple):
-    """An entry's key, the text that was compared, and its similarity."""
+    """The key of an entry, its text, and its similarity."""
 
     key: str
     text: str
@@ -43,14 +43,14 @@ class Found(NamedTuple):
 
 
 class StoredCache(ManagedCache):
-    """The store has the truth; the index only finds keys, so that what it lost is found by key all the same.
+    """A cache whose source of truth is a store. The index only finds keys, so an entry missing there is found by key.
 
-    The store and the index are opened and closed by this object, the embedder is not: caches share it.
+    This object opens and closes the store and the index, but not the embedder, which caches share.
 
     Args:
-        store: where the values are.
+        store: store of the values.
         embedder, index: for similarity; both or none.
-        observer: hears of look-ups and failures.
+        observer: receives lookups and failures.
         clock: seconds since the epoch.
 
     Raises:
@@ -79,10 +79,10 @@ class StoredCache(ManagedCache):
 
     @abstractmethod
     def _searchable(self, entry: Entry) -> Searchable | None:
-        """The text by which an entry is found, or None.
+        """Return the text by which an entry is found, or None.
 
         Raises:
-            CorruptData: the entry's value is not what this cache stores.
+            CorruptData: the entry does not have a value of this cache.
         """
 
     async def open(self) -> None:
@@ -101,16 +101,16 @@ class StoredCache(ManagedCache):
             await self._index.close()
 
     async def delete_where(self, selection: Selection) -> int:
-        """See ``ManagedCache``. ``pattern`` is matched with keys and with the texts that are compared."""
+        """See ``ManagedCache``. ``pattern`` is matched with keys and with the indexed texts."""
         try:
             gone = await self._delete_stored(selection)
-        finally:  # each whatever the other does; the store first: see ``_take_back``
+        finally:  # even if the store failed; the store goes first: see ``_remove_deleted``
             await self._delete_indexed(selection)
         self._observer.removed(self.name, "", gone, "invalidated")
         return gone
 
     async def delete_similar(self, scope: Scope, text: str, min_similarity: float) -> int:
-        """See ``ManagedCache``. Compares with every text of the scope: what must go is not left to approximation."""
+        """See ``ManagedCache``. Scans all texts of the scope, since an approximate search could miss some."""
         if self._index is None:
             raise Unsupported(f"the {self.name} cache has no index")
         index = await self._index()
@@ -120,29 +120,31 @@ class StoredCache(ManagedCache):
             async for one in index.scan(Selection.of(scope))
             if float(one.vector @ vector[0]) >= min_similarity
         ]
-        for batch in _batches(near):  # the index last: who tries again after a failure finds the rest by it
+        for batch in _batches(
+            near
+        ):  # the index last: a retry after a failure finds the remaining entries by it
             await self._drop(scope, [one.payload.decode() for one in batch])
             await index.delete(scope, *(one.id for one in batch))
         self._observer.removed(self.name, "", len(near), "invalidated")
         return len(near)
 
     async def _drop(self, scope: Scope, keys: Sequence[str]) -> None:
-        """Delete entries, and what was made of them, from the store."""
+        """Delete entries, and values derived from them, from the store."""
         await (await self._store()).delete(scope, *keys)
 
     async def export(self, selection: Selection = EVERYTHING) -> AsyncIterator[Record]:
-        """See ``ManagedCache``. Damaged entries are left out, and told to the observer."""
+        """See ``ManagedCache``. Damaged entries are skipped and reported to the observer."""
         async for entry in self._selected(selection, damaged=False):
             yield to_record(entry)
 
     async def restore(self, records: Sequence[Record]) -> int:
-        """See ``ManagedCache``. Texts are embedded anew."""
+        """See ``ManagedCache``. Texts are embedded again."""
         now = self._clock()
         entries = [self._checked(from_record(record)) for record in records]
         living = [entry for entry in entries if entry.expires_at is None or entry.expires_at > now]
         for batch in _batches(living):
             await (await self._store()).put(*batch)
-            await self._find_by_text(batch)
+            await self._add_to_index(batch)
         return len(living)
 
     async def health(self) -> Sequence[PartHealth]:
@@ -171,11 +173,11 @@ class StoredCache(ManagedCache):
         try:
             self._searchable(entry)
         except CorruptData as error:
-            raise InvalidInput("record.value", entry.key, f"what this cache stores ({error})") from error
+            raise InvalidInput("record.value", entry.key, f"a value of this cache ({error})") from error
         return entry
 
-    async def _find_by_text(self, entries: Sequence[Entry]) -> None:
-        """Make entries findable by their texts; where this fails, they are found by key only."""
+    async def _add_to_index(self, entries: Sequence[Entry]) -> None:
+        """Add entries to the index. If this fails, they are found by key only."""
         texts = [(entry, text) for entry in entries if (text := self._searchable(entry)) is not None]
         if self._index is None or not texts:
             return
@@ -185,12 +187,17 @@ class StoredCache(ManagedCache):
                 _indexed(entry, text, vector) for (entry, text), vector in zip(texts, vectors, strict=True)
             ]
             await (await self._index()).add(found)
-            await self._take_back([entry for entry, _ in texts])
+            await self._remove_deleted([entry for entry, _ in texts])
         except VectorCacheError as error:
             self._failed("index", error)
 
-    async def _take_back(self, entries: Sequence[Entry]) -> None:
-        """What was deleted while it was embedded must not stay in the index; deletions leave the store first."""
+    async def _remove_deleted(self, entries: Sequence[Entry]) -> None:
+        """Remove entries from the index that were deleted from the store meanwhile.
+
+        1. A writer stores an entry and embeds its text.
+        2. A deletion removes the entry from the store, then from the index, where it is not yet.
+        3. The writer adds the entry to the index, so it must check the store again.
+        """
         keys: dict[Scope, list[str]] = {}
         for entry in entries:
             keys.setdefault(entry.scope, []).append(entry.key)
@@ -199,7 +206,7 @@ class StoredCache(ManagedCache):
             await self._unindex(scope, [key for key in put if key not in there])
 
     async def _similar(self, partition: Partition, text: str, k: int, min_similarity: float) -> list[Found]:
-        """Keys of the entries whose texts are most similar.
+        """Return the entries whose texts are most similar.
 
         Raises:
             Unsupported: there is no index.
@@ -216,10 +223,10 @@ class StoredCache(ManagedCache):
         return await self._embedder.embed(texts)
 
     async def _delete(self, scope: Scope, keys: Sequence[str]) -> int:
-        """Delete entries from the store and the index; say how many the store had."""
-        await self._unindex(scope, keys)  # who tries again after a failure finds the keys by the store
+        """Delete entries from the store and the index, and return how many the store had."""
+        await self._unindex(scope, keys)  # a retry after a failure finds the keys in the store
         gone = await (await self._store()).delete(scope, *keys)
-        await self._unindex(scope, keys)  # what was being put meanwhile
+        await self._unindex(scope, keys)  # entries indexed meanwhile
         return gone
 
     async def _unindex(self, scope: Scope, keys: Sequence[str]) -> None:
@@ -227,7 +234,7 @@ class StoredCache(ManagedCache):
             await (await self._index()).delete(scope, *map(_id, keys))
 
     async def _selected(self, selection: Selection, *, damaged: bool = True) -> AsyncIterator[Entry]:
-        """Selected entries; the pattern is matched here, since the store does not know the texts."""
+        """Yield the selected entries. The pattern is matched here, because the store does not know the texts."""
         anything = replace(selection, pattern=None)
         async for entry in (await self._store()).scan(anything):
             text = self._text(entry)
@@ -237,7 +244,7 @@ class StoredCache(ManagedCache):
                 yield entry
 
     def _text(self, entry: Entry) -> str | None:
-        """What is compared; None for a damaged entry, which must not stand in the way of the others."""
+        """Return the indexed text of an entry, or None if it is damaged, so that the others can be processed."""
         try:
             found = self._searchable(entry)
         except CorruptData as error:
@@ -258,7 +265,7 @@ class StoredCache(ManagedCache):
         return gone
 
     async def _delete_indexed(self, selection: Selection) -> None:
-        """By what the index itself holds, so that it works, and can be repeated, whatever the store does."""
+        """Delete by the index's own metadata, so that this works and can be repeated even if the store fails."""
         if self._index is None:
             return
         index = await self._index()
@@ -295,7 +302,7 @@ def _indexed(entry: Entry, found: Searchable, vector: Any) -> IndexEntry:
 
 
 def _id(key: str) -> str:
-    """Keys may be longer than what an index takes."""
+    """Return the index id of a key, which may be too long for an index."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

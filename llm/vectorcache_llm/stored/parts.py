@@ -1,4 +1,4 @@
-"""The parts that a cache stands on: opened when they first answer, asked how they are."""
+"""The backends of a cache: opening them on first use, and probing their health."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Generic, Protocol, TypeVar
 from vectorcache_llm.managed import PartHealth
 
 PROBE_SECONDS = 5.0
-"""For one question about a part's health."""
+"""Deadline for one health probe."""
 
 
 class Part(Protocol):
     """A store or an index."""
 
     async def open(self) -> None:
-        """Make ready."""
+        """Open the backend."""
 
     async def close(self) -> None:
-        """Release what is held."""
+        """Close the backend."""
 
 
 P = TypeVar("P", bound=Part)
 
 
 class Opened(Generic[P]):
-    """A part that is opened by its first use that succeeds, so that a server may be away when its cache opens."""
+    """A backend that is opened by its first use, so that a server may be unavailable when the cache is opened."""
 
     def __init__(self, part: P) -> None:
         self._part = part
@@ -35,10 +35,10 @@ class Opened(Generic[P]):
         self._open = False
 
     async def __call__(self) -> P:
-        """The part, ready.
+        """Return the backend, open.
 
         Raises:
-            Unavailable: it is away.
+            Unavailable: it cannot be opened.
         """
         if not self._open:
             async with self._lock:
@@ -48,7 +48,7 @@ class Opened(Generic[P]):
         return self._part
 
     async def close(self) -> None:
-        """Close the part; a second call does nothing."""
+        """Close the backend. A second call has no effect."""
         async with self._lock:
             self._open = False
             await self._part.close()
@@ -57,12 +57,12 @@ class Opened(Generic[P]):
 async def probe(
     name: str, ask: Callable[[], Awaitable[object]], seconds: float = PROBE_SECONDS
 ) -> PartHealth:
-    """Ask a part for something and see how it goes, within a number of seconds."""
+    """Call ``ask`` with a deadline and return the backend's health."""
     begin = time.perf_counter()
     try:
         async with asyncio.timeout(seconds) as deadline:
             await ask()
-    except Exception as error:  # noqa: BLE001 - it is what is asked for
+    except Exception as error:  # noqa: BLE001 - the result of the probe
         detail = f"no answer within {seconds:g} s" if deadline.expired() else str(error)
         return PartHealth(name, False, detail, time.perf_counter() - begin)
     return PartHealth(name, True, "", time.perf_counter() - begin)

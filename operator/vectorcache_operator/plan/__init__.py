@@ -1,7 +1,6 @@
-"""From a resource and what is known about its surroundings to the objects that should exist. Pure: no clock, no API.
+"""Build the objects that a resource should own, from the resource and facts about the cluster.
 
-What lives here: one builder per kind, and ``plan``, which names them all in the order in which they are applied.
-What never does: reading or writing the cluster.
+Contains one builder per kind, and ``plan``, which calls them all. Pure: nothing here reads or writes the cluster.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ __all__ = ["Facts", "Images", "plan"]
 
 
 def plan(resource: Resource, facts: Facts) -> list[Object]:
-    """Every object that the resource should own, in the order in which they are to be applied.
+    """Return every object that the resource should own, in the order in which they must be applied.
 
-    The ring's ConfigMap comes before the StatefulSet, so that a new node finds itself in it.
+    The ring's ConfigMap precedes the StatefulSet, so that it contains a new node before the node starts.
     """
     return [
         *service_accounts(resource),

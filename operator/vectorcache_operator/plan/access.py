@@ -1,4 +1,4 @@
-"""Who the pods are, and what routers may ask the API for."""
+"""The ServiceAccounts of the pods, and the routers' permissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vectorcache_operator.spec import Resource
 
 
 def service_accounts(resource: Resource) -> list[Object]:
-    """Accounts of nodes and routers; only routers talk to the API, so only they get a token (by their pods)."""
+    """Return the accounts of nodes and routers. Only the routers' pods mount a token, because only they use the API."""
     return [
         new_object(
             kinds.SERVICE_ACCOUNT,
@@ -29,7 +29,7 @@ def service_accounts(resource: Resource) -> list[Object]:
 
 
 def role(resource: Resource) -> Object:
-    """What a router does: follow the nodes' pods, and resize its own resource."""
+    """Return the routers' Role: to watch the nodes' pods, and to scale their resource."""
     name = names.router(resource.name)
     return new_object(
         kinds.ROLE,
@@ -45,7 +45,7 @@ def role(resource: Resource) -> Object:
 
 
 def role_binding(resource: Resource) -> Object:
-    """The role is the routers'."""
+    """Return the binding of the Role to the routers' account."""
     name = names.router(resource.name)
     return new_object(
         kinds.ROLE_BINDING,

@@ -1,4 +1,4 @@
-"""What every owned object has: name, labels, owner."""
+"""Common parts of owned objects: name, labels, owner, selectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vectorcache_operator.spec import Resource
 def new_object(
     kind: Kind, resource: Resource, name: str, component: str | None = None, **content: Any
 ) -> Object:
-    """An object owned by the resource; ``annotations`` among the content go into its metadata."""
+    """Return an object that the resource owns. ``annotations`` in the content are added to its metadata."""
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": resource.key.namespace,
@@ -26,9 +26,9 @@ def new_object(
 
 
 def owner(resource: Resource) -> Object:
-    """The reference by which Kubernetes removes an object with its resource.
+    """Return the owner reference, because of which Kubernetes deletes an object with its resource.
 
-    It blocks no deletion, so the operator needs no right on finalizers.
+    It does not block the owner's deletion, so the operator needs no permission for finalizers.
     """
     return {
         "apiVersion": names.API_VERSION,
@@ -41,10 +41,10 @@ def owner(resource: Resource) -> Object:
 
 
 def selecting(resource: Resource, component: str) -> Object:
-    """A label selector of the resource's nodes or routers."""
+    """Return the label selector of the resource's nodes or routers."""
     return {"matchLabels": names.selector(resource.name, component)}
 
 
 def without_empty(content: Object) -> Object:
-    """The fields that say something: what is None, empty text, list or object is left to Kubernetes' default."""
+    """Return the content without empty fields, so that Kubernetes' defaults apply to them."""
     return {key: value for key, value in content.items() if value not in (None, "", [], {})}

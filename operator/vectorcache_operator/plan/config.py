@@ -1,4 +1,4 @@
-"""The ConfigMap that tells a node at its start which nodes there will be, so that it warms what is its own."""
+"""The ConfigMap with the ring, from which a node determines at its start which chunks to load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vectorcache_operator.spec import Resource
 
 
 def ring_config(resource: Resource) -> Object:
-    """The ring of all nodes that are asked for, ready or not. Its change rolls no pod."""
+    """Return the ring over all wanted nodes, ready or not. Changing it does not restart pods."""
     spec = resource.spec
     ring = {
         "nodes": [names.pod(resource.name, ordinal) for ordinal in range(spec.nodes.replicas)],

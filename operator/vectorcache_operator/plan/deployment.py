@@ -13,7 +13,7 @@ RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory"
 
 
 def deployment(resource: Resource, facts: Facts) -> Object:
-    """An update brings a new router first, and takes an old one away when that is ready."""
+    """Return the Deployment. An update starts a new router first, and stops an old one when the new one is ready."""
     name = names.router(resource.name)
     spec = {
         "replicas": resource.spec.router.replicas,

@@ -1,4 +1,4 @@
-"""The PodDisruptionBudgets: a drain of a Kubernetes node takes one pod of a kind at a time."""
+"""The PodDisruptionBudgets: draining a Kubernetes node evicts one node and one router at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vectorcache_operator.spec import Resource
 
 
 def disruption_budgets(resource: Resource) -> list[Object]:
-    """One for the nodes, one for the routers. Pods that are not ready never hold a drain up."""
+    """Return the budgets of nodes and routers. Pods that are not ready never block a drain."""
     return [
         new_object(
             kinds.POD_DISRUPTION_BUDGET,

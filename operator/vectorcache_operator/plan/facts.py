@@ -1,4 +1,4 @@
-"""What a plan depends on beside the resource."""
+"""Inputs of the plan in addition to the resource."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Where a resource names no image of its own."""
+    """Default images."""
 
     node: str
     router: str
@@ -15,15 +15,15 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about a resource's surroundings.
+    """Facts about the cluster.
 
     Attributes:
-        images: what runs where the spec names no image.
-        disk: capacity of a node's volume: what the spec asks for, or what cannot be changed.
-        credentials: hash of the Secret, None where the resource has none.
-        router_account: uid of the routers' ServiceAccount: a token is worth nothing once its account was made anew.
-        operator_namespace: where the operator's pods are, which may reach the others.
-        service_monitors: whether the cluster knows ServiceMonitors.
+        images: images of pods for which the spec names none.
+        disk: capacity of a node's volume: that of the spec, or the present one if it cannot be changed.
+        credentials: hash of the Secret; None if the resource names none.
+        router_account: uid of the routers' ServiceAccount. A new account invalidates the tokens of running pods.
+        operator_namespace: namespace of the operator's pods, which may connect to nodes and routers.
+        service_monitors: whether the cluster has the kind ServiceMonitor.
     """
 
     images: Images

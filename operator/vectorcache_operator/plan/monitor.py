@@ -9,7 +9,7 @@ from vectorcache_operator.spec import Resource
 
 
 def service_monitor(resource: Resource) -> Object:
-    """Metrics of nodes and routers."""
+    """Return the ServiceMonitor of nodes and routers."""
     spec = {
         "selector": {"matchLabels": names.selector(resource.name)},
         "endpoints": [{"port": names.HTTP, "path": "/metrics"}],

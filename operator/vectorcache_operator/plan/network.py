@@ -1,4 +1,4 @@
-"""The NetworkPolicies: only routers reach nodes, and who reaches routers is a setting."""
+"""The NetworkPolicies: only routers may connect to nodes; the clients of routers are configurable."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NAMESPACE = "kubernetes.io/metadata.name"
 
 
 def network_policies(resource: Resource, facts: Facts) -> list[Object]:
-    """One for the nodes; one for the routers, where the resource says who may reach them.
+    """Return the policy of the nodes, and that of the routers if the resource sets ``router.allowFrom``.
 
-    Where the cluster knows ServiceMonitors, pods of Prometheus may read metrics: the port is the same.
+    If the cluster has ServiceMonitors, Prometheus pods may connect too, because metrics are on the same port.
     """
     others = [_operator(facts), *([_prometheus()] if facts.service_monitors else [])]
     routers = {"podSelector": selecting(resource, names.ROUTER)}

@@ -1,4 +1,4 @@
-"""What the pods of nodes and routers have in common: restricted security, probes, environment, scheduling."""
+"""Common parts of the pods of nodes and routers: security context, probes, environment, scheduling."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from vectorcache_operator.spec import Resource, Workload
 
 USER = 10001
 DRAIN_DELAY = "5s"
-"""From not ready to no new connections: time for routers and endpoints to notice."""
+"""Time between becoming unready and refusing connections, in which routers and endpoints are updated."""
 SHUTDOWN_TIMEOUT = "20s"
 TERMINATION_SECONDS = 60
 START_SECONDS = 300
-"""Before a pod that does not answer is started again; a large disk takes a while to be read."""
+"""Time that a pod may take to start before it is restarted; reading a large disk takes a while."""
 
 
 def template(
     resource: Resource, facts: Facts, component: str, workload: Workload, container: Object, **spec: Any
 ) -> Object:
-    """A pod template with one container."""
+    """Return a pod template with one container."""
     identity = resource.spec.blob.workload_identity is not None
     own_labels = names.labels(resource.name, component)
     if identity:
@@ -70,7 +70,7 @@ def container(
     resources: Object,
     mounts: list[Object],
 ) -> Object:
-    """A container that serves HTTP on the one port. An environment's value is text, or where it comes from."""
+    """Return a container that serves HTTP. A value of the environment is a text or a ``valueFrom`` source."""
     secret = resource.spec.blob.credentials_secret
     return {
         "name": name,
@@ -97,7 +97,7 @@ def container(
 
 
 def temporary() -> Object:
-    """The only place where a container may write, beside a node's disk."""
+    """Return the volume for temporary files. Except for it and a node's disk, file systems are read-only."""
     return {"name": "tmp", "emptyDir": {}}
 
 

@@ -1,4 +1,4 @@
-"""The Services: a headless one that gives nodes their names, and the one that searches go to."""
+"""The Services: a headless one for the DNS names of the nodes, and the one of the routers for clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vectorcache_operator.spec import Resource
 
 
 def services(resource: Resource) -> list[Object]:
-    """Both Services."""
+    """Return both Services."""
     return [_nodes(resource), _routers(resource)]
 
 

@@ -13,14 +13,16 @@ DATA = "/var/lib/vectorcache"
 CONFIG = "/etc/vectorcache"
 
 DISK_SHARE = 95
-"""Percent of the volume that the cache uses: file systems keep some for themselves."""
+"""Percentage of the volume that the cache uses; the file system needs the rest."""
 
 _MEBIBYTE = 2**20
 
 
 def stateful_set(resource: Resource, facts: Facts) -> Object:
-    """Nodes start and stop in any order (Parallel): they do not depend on each other, and a broken image can be taken
-    back, which OrderedReady does not allow. Updates go one by one, from the highest, each waiting for readiness.
+    """Return the StatefulSet.
+
+    Nodes start and stop in any order (Parallel), because they do not depend on each other, and because a broken image
+    can then be replaced, unlike with OrderedReady. Updates go from the highest ordinal, each waiting for readiness.
     """
     name, policy = names.node(resource.name), resource.spec.deletion_policy
     spec = {
@@ -81,7 +83,7 @@ def _environment(resource: Resource, facts: Facts) -> dict[str, str | Object]:
 
 
 def _resources(resource: Resource) -> Object:
-    """Memory for the layer, a quarter more for what is being loaded and answered, and for the process itself."""
+    """Return the default resources: the memory layer, a quarter more for loads and responses, and 512 MiB."""
     memory = quantity.size(resource.spec.nodes.memory.capacity)
     room = quantity.mebibytes(memory + memory // 4 + 512 * _MEBIBYTE)
     return {"requests": {"cpu": "250m", "memory": room}, "limits": {"memory": room}}
@@ -94,7 +96,7 @@ def _claim(resource: Resource, facts: Facts) -> Object:
     }
     if resource.spec.nodes.disk.storage_class_name:
         spec["storageClassName"] = resource.spec.nodes.disk.storage_class_name
-    # SSA merges list entries by their key, which a claim template does not have: whole objects are compared.
+    # Claim templates have no merge key in server-side apply, so each is a complete object.
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",

@@ -1,7 +1,7 @@
-"""Which nodes there are: a small interface, and three ways to know.
+"""The membership of cache nodes: an interface and three implementations.
 
-A membership hands out the present nodes, tells when they change, and can be asked for another number of nodes.
-``KubernetesMembership`` is not handed on here: it needs a client library that the others do without.
+A membership provides the current nodes and their changes, and can be asked to resize the cluster.
+``KubernetesMembership`` is not exported here, because it needs a client library that the others do not need.
 """
 
 from vectorcache_router.membership.base import Members, Membership, check_nodes

@@ -1,7 +1,7 @@
-"""One connection to the Kubernetes API: lists, watches, reads and patches, each within a deadline.
+"""A connection to the Kubernetes API: lists, watches, reads and patches, each with a deadline.
 
-Whoever meets a failure drops the connection and makes a new one: then certificates, token and address are read
-again, whichever of them was outdated.
+After a failure, the caller drops the connection and opens a new one, so that certificates, token and address are read
+again in case they were outdated.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from vectorcache.errors import InvalidInput, Unavailable, VectorCacheError
 from vectorcache_router.membership.objects import Event, ObjectList, Status
 
 REQUEST_SECONDS = 10.0
-"""For a request that is no watch."""
+"""Timeout of a request other than a watch."""
 
 WATCH_SECONDS = 290
-"""After so long the API server ends a watch, and it is begun again."""
+"""Time after which the API server ends a watch, so that the client starts a new one."""
 
 SILENCE_SECONDS = 90.0
-"""A watch without a line for so long is dead: a server sends a bookmark every minute."""
+"""Time without a line after which a watch is considered dead: the server sends a bookmark every minute."""
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 Query = list[tuple[str, str]]
 Connect = Callable[[], AbstractAsyncContextManager["KubernetesApi"]]
-"""Makes a connection for the length of a block."""
+"""Opens a connection for the duration of a block."""
 
 _list = msgspec.json.Decoder(ObjectList).decode
 _event = msgspec.json.Decoder(Event).decode
@@ -43,38 +43,38 @@ _status = msgspec.json.Decoder(Status).decode
 
 
 class ApiRefused(VectorCacheError):
-    """The API answered that it will not do it, as long as nothing else changes."""
+    """The API refused a request permanently: a retry does not help unless something else changes."""
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"the Kubernetes API answered {status}: {message}")
+        super().__init__(f"the Kubernetes API responded with status {status}: {message}")
         self.status = status
         self.message = message
 
 
 class KubernetesApi:
-    """Requests of one connection, with the client library's addresses, certificates and tokens.
+    """Requests over one connection, with the address, certificates and token of the client library.
 
-    Raises, from every method:
-        Unavailable: no answer in time, none that can be read, or one that says to come back later.
-        ApiRefused: any other answer than success.
+    Every method raises:
+        Unavailable: the response did not arrive in time, was invalid, or had status 429 or 5xx.
+        ApiRefused: the response had any other error status.
     """
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
     async def list(self, path: str, query: Query) -> tuple[ObjectList, float | None]:
-        """All objects, and the time by the server's clock in seconds since the epoch, if it told."""
+        """Return all objects, and the server's time in seconds since the epoch if the response has a Date header."""
         async with self._request("GET", path, query) as answer:
             body = await answer.read()
             return _decoded(_list, body), _date(answer.headers.get("Date"))
 
     async def watch(self, path: str, query: Query, version: str) -> AsyncGenerator[Event]:
-        """What changes after a version, until the server ends the watch; bookmarks among it.
+        """Yield changes after a version, including bookmarks, until the server ends the watch.
 
         Raises:
-            ApiRefused: with status 410 where the version is too old: list again.
+            ApiRefused: with status 410 if the version is too old, so that the objects must be listed again.
         """
-        asked = [
+        parameters = [
             *query,
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
@@ -84,7 +84,7 @@ class KubernetesApi:
         timeout = aiohttp.ClientTimeout(
             total=WATCH_SECONDS + SILENCE_SECONDS, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS
         )
-        async with self._request("GET", path, asked, timeout=timeout) as answer:
+        async with self._request("GET", path, parameters, timeout=timeout) as answer:
             while line := await answer.content.readline():
                 event = _decoded(_event, line)
                 if event.type == "ERROR":
@@ -92,12 +92,12 @@ class KubernetesApi:
                 yield event
 
     async def read(self, path: str) -> bytes:
-        """One object."""
+        """Return one object as JSON."""
         async with self._request("GET", path, []) as answer:
             return await answer.read()
 
     async def merge(self, path: str, query: Query, change: dict[str, Any]) -> bytes:
-        """Change some fields of an object; return it."""
+        """Change fields of an object by a merge patch, and return the changed object as JSON."""
         async with self._request("PATCH", path, query, change) as answer:
             return await answer.read()
 
@@ -133,28 +133,28 @@ class KubernetesApi:
         except (aiohttp.ClientError, TimeoutError, OSError, ConfigException, ValueError) as error:
             if isinstance(error, VectorCacheError):
                 raise
-            # ValueError: a line that is longer than any object.
-            raise Unavailable(f"the Kubernetes API does not answer: {_short(error)}") from error
+            # ValueError: a line is longer than the limit of aiohttp.
+            raise Unavailable(f"the Kubernetes API does not respond: {_short(error)}") from error
 
 
 def connector(environment: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT) -> Connect:
-    """How to connect: by the file that ``KUBECONFIG`` names, else as a pod that has a service account.
+    """Return a function that connects with the kubeconfig in ``KUBECONFIG``, or with the pod's service account.
 
     Raises:
-        InvalidInput: the environment tells neither.
+        InvalidInput: the environment has neither.
     """
     if not (environment.get("KUBECONFIG") or environment.get("KUBERNETES_SERVICE_HOST")):
         raise InvalidInput(
-            "--kubernetes-resource", "given outside of a cluster", "in a pod, or with KUBECONFIG"
+            "--kubernetes-resource", "its use outside of a cluster", "a pod, or KUBECONFIG in the environment"
         )
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[KubernetesApi]:
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):  # a kubeconfig may name a program that makes tokens
+            async with asyncio.timeout(REQUEST_SECONDS):  # a kubeconfig may run a program to get a token
                 client = ApiClient(await _configuration(environment, service_account))
         except (ConfigException, OSError, ValueError) as error:
-            raise Unavailable(f"the Kubernetes API is not configured: {_short(error)}") from error
+            raise Unavailable(f"access to the Kubernetes API is not configured: {_short(error)}") from error
         try:
             yield KubernetesApi(client)
         finally:
@@ -180,18 +180,18 @@ def _decoded(decode: Callable[[bytes], Any], body: bytes) -> Any:
     try:
         return decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Unavailable(f"the Kubernetes API answered what is no answer: {error}") from error
+        raise Unavailable(f"the Kubernetes API sent an invalid response: {error}") from error
 
 
 def _refusal(status: int, body: bytes | msgspec.Raw) -> VectorCacheError:
     try:
-        told = _status(body)
+        details = _status(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = Status(message="without a reason")
-    status = status or told.code
+        details = Status(message="no reason given")
+    status = status or details.code
     if status == 429 or status >= 500:
-        return Unavailable(f"the Kubernetes API answered {status}: {told.message}")
-    return ApiRefused(status, told.message)
+        return Unavailable(f"the Kubernetes API responded with status {status}: {details.message}")
+    return ApiRefused(status, details.message)
 
 
 def _date(header: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The interface of a membership, and what a node must look like."""
+"""The interface of a membership, and the validation of node names and URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yarl import URL
 
 from vectorcache.errors import InvalidInput
 
-NAME_AND_URL = "name=http://host:port, the name of at most 253 of A-Z a-z 0-9 . _ -"
+NAME_AND_URL = "name=http://host:port, with a name of at most 253 characters A-Z a-z 0-9 . _ -"
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
@@ -21,7 +21,7 @@ class Members(NamedTuple):
 
     Attributes:
         urls: name to base URL.
-        away: those of them that do not answer now and are expected back; they are asked last.
+        away: the subset that is not ready but keeps its place on the ring; these nodes are asked last.
     """
 
     urls: Mapping[str, str]
@@ -29,33 +29,33 @@ class Members(NamedTuple):
 
 
 class Membership(ABC):
-    """The nodes of a cache, as one router knows them."""
+    """The nodes of a cache, as known by one router."""
 
     @abstractmethod
     def changes(self) -> AsyncGenerator[Members]:
-        """The nodes: as soon as they are known, and again whenever they change, until it is closed."""
+        """Yield the nodes as soon as they are known, and again after every change, until it is closed."""
 
     @abstractmethod
     async def desired(self) -> int | None:
-        """How many nodes there should be, or None where nobody said."""
+        """Return the desired number of nodes, or None if it is not known."""
 
     @abstractmethod
     async def resize(self, count: int) -> None:
-        """Ask for another number of nodes; they come or go in their own time.
+        """Set the desired number of nodes. Nodes start and stop asynchronously.
 
         Raises:
-            Conflict: this membership cannot be resized, or not now.
-            InvalidInput: not to this number.
-            Unavailable: the wish could not be passed on.
+            Conflict: this membership cannot be resized, or not at this time.
+            InvalidInput: this number of nodes is not allowed.
+            Unavailable: the request could not be forwarded.
         """
 
     def warnings(self) -> list[str]:
-        """What is wrong now with knowing the nodes, in words; the last nodes known go on being used."""
+        """Return current problems with following the nodes. The last known nodes remain in use."""
         return []
 
 
 def check_nodes(nodes: Mapping[str, str], field: str = "nodes") -> Mapping[str, str]:
-    """Return the nodes, or raise ``InvalidInput``: what passes can go on a ring and be connected to."""
+    """Return the nodes if all their names and URLs are valid; otherwise raise ``InvalidInput``."""
     for name, url in nodes.items():
         if not (_NAME.fullmatch(name) and _is_base(url)):
             raise InvalidInput(field, f"{name}={url}", NAME_AND_URL)

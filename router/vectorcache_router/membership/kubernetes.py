@@ -1,4 +1,4 @@
-"""Nodes as the pods of a StatefulSet, watched through the Kubernetes API."""
+"""Membership from the pods of a StatefulSet, watched through the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ GROUP_VERSION, PLURAL = "vectorcache.io/v1alpha1", "vectorcaches"
 FIELD_MANAGER = "vectorcache-router"
 
 SCALE_SECONDS = 2.0
-"""For a look at the number of nodes that is wanted; after that, what the watch told last is good enough."""
+"""Timeout of a read of the desired number of nodes. After it, the last number seen by the watch is used."""
 
 SCALE_KEPT = 1.0
-"""Seconds for which a look is good, so that callers of the router cannot load the API."""
+"""Seconds for which a read is cached, so that callers of the router cannot overload the API."""
 
 _INVALID = (400, 422)
 _scale = msgspec.json.Decoder(Scale).decode
@@ -31,13 +31,13 @@ _scale = msgspec.json.Decoder(Scale).decode
 class KubernetesMembership(Membership):
     """The nodes of one VectorCache resource.
 
-    A node is on the ring as ``Presence`` decides. An API that does not answer changes nothing: grace periods
-    run on when it answers again.
+    ``Presence`` decides which nodes are on the ring. While the API does not respond, nothing changes, and grace periods
+    are paused.
 
     Args:
-        connect: makes connections to the API.
+        connect: opens connections to the API.
         resource: ``namespace/name`` of the VectorCache.
-        grace: seconds for which a node that is away keeps its place on the ring.
+        grace: seconds for which a node that is not ready keeps its place on the ring.
         clock: monotonic seconds.
     """
 
@@ -50,7 +50,7 @@ class KubernetesMembership(Membership):
         self._clock = clock
         self._contact = ContactClock(clock)
         self._presence = Presence(statefulset, grace)
-        self._recalled = False
+        self._restored = False
         self._changed = asyncio.Event()
         self._lost_at: float | None = None
         self._scale_path = f"/apis/{GROUP_VERSION}/namespaces/{namespace}/{PLURAL}/{name}/scale"
@@ -78,16 +78,16 @@ class KubernetesMembership(Membership):
         )
 
     async def changes(self) -> AsyncGenerator[Members]:
-        """The nodes, once pods and StatefulSet have been looked at, and again after each change."""
+        """Yield the nodes once the pods and the StatefulSet have been listed, and again after every change."""
         watches = [asyncio.create_task(watch.run()) for watch in (self._pods, self._sets)]
-        told: Members | None = None
+        known: Members | None = None
         try:
             while True:
                 self._changed.clear()
                 if self._pods.listed and self._sets.listed:
                     members = self._decide()
-                    if members != told:
-                        told = members
+                    if members != known:
+                        known = members
                         yield members
                 await self._next_change()
         finally:
@@ -96,7 +96,7 @@ class KubernetesMembership(Membership):
             await asyncio.gather(*watches, return_exceptions=True)
 
     async def desired(self) -> int | None:
-        """What the resource asks for; where the API does not tell, what the StatefulSet asked for last."""
+        """Return the number in the resource's spec, or the last known one of the StatefulSet if the API fails."""
         async with self._scale_lock:
             known = self._scale_known
             if known is not None and self._clock() - known[1] < SCALE_KEPT:
@@ -112,9 +112,9 @@ class KubernetesMembership(Membership):
         """Change the resource's number of nodes.
 
         Raises:
-            InvalidInput: a rule of the resource forbids this number.
-            Conflict: the API refuses it for another reason: no permission, or no resource.
-            Unavailable: the API does not answer.
+            InvalidInput: a validation rule of the resource forbids this number.
+            Conflict: the API refuses the change for another reason, such as missing permissions or no such resource.
+            Unavailable: the API does not respond.
         """
         try:
             async with self._connect() as api:
@@ -126,23 +126,23 @@ class KubernetesMembership(Membership):
             raise Conflict(str(error)) from error
 
     def warnings(self) -> list[str]:
-        """That the API is not followed, since when and why."""
+        """Return a warning with duration and cause if the nodes cannot be watched."""
         failure = self._pods.failure or self._sets.failure
         if not failure:
             return []
         since = "" if self._lost_at is None else f" for {self._clock() - self._lost_at:.0f} s"
-        return [f"the nodes have not been followed{since}: {failure}"]
+        return [f"the list of nodes has not been updated{since}: {failure}"]
 
     def _decide(self) -> Members:
         pods = [pod_of(pod) for pod in self._pods.objects.values()]
         now = self._contact.seconds
-        if not self._recalled:
-            self._presence.recall(pods, self._pods.looked_at, now)
-            self._recalled = True
+        if not self._restored:
+            self._presence.restore(pods, self._pods.looked_at, now)
+            self._restored = True
         return self._presence.decide(pods, self._replicas(), now)
 
     async def _next_change(self) -> None:
-        """Wait until something was heard; when a grace period ends, look whether it is really over."""
+        """Wait for an event of the watches. When a grace period ends, list the pods to confirm it."""
         end = self._presence.next_end()
         if end is not None and self._contact.running:
             try:
@@ -172,6 +172,6 @@ class KubernetesMembership(Membership):
         try:
             replicas = _scale(scale).spec.replicas
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Unavailable(f"the Kubernetes API answered what is no scale: {error}") from error
+            raise Unavailable(f"the Kubernetes API returned an invalid Scale: {error}") from error
         self._scale_known = (replicas, self._clock())
         return replicas

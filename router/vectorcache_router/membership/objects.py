@@ -1,4 +1,4 @@
-"""Objects of the Kubernetes API, as far as a router reads them, and what they say about a node."""
+"""The parts of Kubernetes API objects that a router reads, and their interpretation as nodes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import msgspec
 from vectorcache_router.membership.presence import Pod
 
 NODE_PORT = 8080
-"""Where a node in a pod listens."""
+"""Port of a node in a pod."""
 
 _STARTING = 2.0
-"""Seconds. The API's times are whole seconds, and a pod is not ready from about its start on."""
+"""Seconds. A pod whose Ready condition last changed this soon after its start was never ready. The API's times are
+whole seconds."""
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What every object has. ``deletion_timestamp`` is when it is to be gone, not when that was asked for."""
+    """Metadata of any object. ``deletion_timestamp`` is when the grace period ends, not when deletion was requested."""
 
     name: str = ""
     resource_version: str = ""
@@ -68,20 +69,20 @@ class ScaleSpec(msgspec.Struct, frozen=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """What the scale subresource answers."""
+    """The scale subresource."""
 
     spec: ScaleSpec = ScaleSpec()
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What the API answers where it refuses something."""
+    """The response of the API to a failed request."""
 
     message: str = ""
     code: int = 0
 
 
 class ObjectList(msgspec.Struct, frozen=True):
-    """A list of objects; each is decoded by who knows its kind."""
+    """A list of objects, which are decoded separately because they may be of any kind."""
 
     metadata: Metadata
     items: list[msgspec.Raw] | None = None
@@ -95,7 +96,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def pod_of(pod: PodObject) -> Pod:
-    """What a pod object says about its node."""
+    """Convert a pod object to the state of its node."""
     condition = next((one for one in pod.status.conditions if one.type == "Ready"), None)
     is_ready = condition is not None and condition.status == "True"
     url = _url(pod.status.address)
@@ -105,7 +106,7 @@ def pod_of(pod: PodObject) -> Pod:
 
 
 def _left(pod: PodObject, condition: Condition | None) -> float | None:
-    """When a pod that should get no searches stopped being ready: by itself, or because it was told to go."""
+    """Return when a pod that is not ready or is being deleted left. None if it was never ready."""
     if condition is None:
         return None
     deleted = _deleted(pod.metadata)
@@ -113,7 +114,7 @@ def _left(pod: PodObject, condition: Condition | None) -> float | None:
         return deleted
     changed, started = condition.last_transition_time, pod.status.started
     if changed is None or started is None or (changed - started).total_seconds() <= _STARTING:
-        return None  # as it has been from its start on
+        return None  # it has not been ready since its start
     return changed.timestamp() if deleted is None else min(deleted, changed.timestamp())
 
 
@@ -131,5 +132,5 @@ def _url(address: str | None) -> str | None:
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """A decoder that takes whatever else an object has."""
+    """Return a decoder for a kind of object. It ignores unknown fields."""
     return msgspec.json.Decoder(kind)

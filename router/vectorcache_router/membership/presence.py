@@ -1,8 +1,8 @@
-"""Which pods are nodes of the ring: a decision from what was seen and when, without any I/O.
+"""The decision which pods are nodes on the ring, from observations and their times. It performs no I/O.
 
-A node that is ready is on the ring. One that was on the ring and is not ready now keeps its place for a grace
-period, because most of them come back: the same name, the same volume, the same slots. One that is not wanted any
-more, because the StatefulSet is to have fewer pods, leaves at once.
+A ready node is on the ring. A node on the ring that stops being ready keeps its place for a grace period, because most
+nodes come back with the same name, the same volume and the same slots. If the StatefulSet is scaled down, the surplus
+nodes leave immediately.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from vectorcache_router.membership.base import Members
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod as far as the ring is concerned.
+    """The state of a pod that is relevant for the ring.
 
     Attributes:
-        name: of the pod, which is the node's on the ring.
+        name: name of the pod, and of the node on the ring.
         url: base URL of its server, or None while it has no address.
-        ready: it should get searches: it has an address, says that it is ready, and is not being deleted.
-        left: when it stopped being ready, in seconds since the epoch by the cluster's clocks; None while it is
-            ready, and where it never was.
+        ready: whether it should get searches: it has an address, is ready, and is not being deleted.
+        left: when it stopped being ready, in seconds since the epoch by the cluster's clocks. None if it is ready, or
+            never was.
     """
 
     name: str
@@ -32,9 +32,10 @@ class Pod:
 
 
 class ContactClock:
-    """Seconds during which the API was known to answer: grace periods run by it.
+    """A clock for grace periods that counts the time during which the API was known to respond.
 
-    Time counts when the next sign of life confirms it; between a failure and the next sign it does not.
+    The time between two contacts is added at the second one. The time between a failure and the next contact does not
+    count.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -43,32 +44,32 @@ class ContactClock:
         self.seconds = 0.0
 
     def contact(self) -> None:
-        """The API gave a sign of life."""
+        """Record that the API responded."""
         now = self._clock()
         if self._last is not None:
             self.seconds += now - self._last
         self._last = now
 
     def lost(self) -> None:
-        """The API failed."""
+        """Record that the API failed."""
         self._last = None
 
     @property
     def running(self) -> bool:
-        """Whether the last that was heard of the API was a sign of life."""
+        """Whether the API has not failed since the last contact."""
         return self._last is not None
 
     def expected(self) -> float:
-        """What ``seconds`` would be after a sign of life now."""
+        """Return the value that ``seconds`` would have after a contact now."""
         return self.seconds + (self._clock() - self._last if self._last is not None else 0.0)
 
 
 class Presence:
-    """Remembers which nodes are on the ring, and since when some of them are away.
+    """The nodes on the ring, and since when those that are not ready have been away.
 
     Args:
-        statefulset: the pods' names are ``{statefulset}-{ordinal}``; others are no nodes.
-        grace: seconds for which a node that is away keeps its place.
+        statefulset: pods named ``{statefulset}-{ordinal}`` are nodes; others are ignored.
+        grace: seconds for which a node that is not ready keeps its place on the ring.
     """
 
     def __init__(self, statefulset: str, grace: float) -> None:
@@ -77,10 +78,10 @@ class Presence:
         self._urls: dict[str, str] = {}
         self._since: dict[str, float] = {}
 
-    def recall(self, pods: Iterable[Pod], wall: float, now: float) -> None:
-        """Learn from a first look which nodes other routers still have on the ring: those that left lately.
+    def restore(self, pods: Iterable[Pod], wall: float, now: float) -> None:
+        """Restore nodes from the first list of pods: those that left recently and are still on other routers' rings.
 
-        ``wall`` is the time of the look by the cluster's clocks, ``now`` by the one of ``decide``.
+        ``wall`` is the time of the list by the cluster's clocks, and ``now`` by the clock of ``decide``.
         """
         for pod in pods:
             if pod.left is not None and pod.url is not None:
@@ -88,12 +89,12 @@ class Presence:
                 self._since[pod.name] = now - max(0.0, wall - pod.left)
 
     def decide(self, pods: Iterable[Pod], replicas: int | None, now: float) -> Members:
-        """The nodes on the ring.
+        """Return the nodes on the ring.
 
         Args:
-            pods: all that there are.
-            replicas: how many there should be: those from this ordinal on are out. None where nobody knows.
-            now: seconds; never less than in an earlier call.
+            pods: all current pods.
+            replicas: desired number of pods: pods with this ordinal or a higher one are removed. None if unknown.
+            now: monotonic seconds.
         """
         ready: dict[str, str] = {pod.name: pod.url for pod in pods if pod.ready and pod.url is not None}
         self._urls |= ready
@@ -107,7 +108,7 @@ class Presence:
         return Members(dict(self._urls), frozenset(self._since))
 
     def next_end(self) -> float | None:
-        """When the next grace period ends, by the clock of ``decide``; None while none runs."""
+        """Return when the next grace period ends, by the clock of ``decide``, or None if none is running."""
         return min(self._since.values()) + self._grace if self._since else None
 
     def _wanted(self, name: str, replicas: int | None) -> bool:

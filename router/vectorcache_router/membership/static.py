@@ -1,4 +1,4 @@
-"""Nodes as a fixed list."""
+"""Membership as a fixed list of nodes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from vectorcache_router.membership.base import NAME_AND_URL, Members, Membership
 
 
 class StaticMembership(Membership):
-    """A list of nodes that never changes."""
+    """A fixed list of nodes."""
 
     def __init__(self, nodes: Mapping[str, str]) -> None:
         self._nodes = dict(nodes)
 
     async def changes(self) -> AsyncGenerator[Members]:
-        """The list, once."""
+        """Yield the list once."""
         yield Members(self._nodes)
 
     async def desired(self) -> int | None:
-        """As many as there are."""
+        """Return the number of nodes in the list."""
         return len(self._nodes)
 
     async def resize(self, count: int) -> None:
-        """Not possible."""
-        raise Conflict("the nodes of this router are a fixed list; start it with --nodes-file to resize")
+        """Raise ``Conflict``: a fixed list cannot be resized."""
+        raise Conflict("this router has a fixed list of nodes; start it with --nodes-file to allow resizing")
 
 
 def parse_nodes(text: str) -> dict[str, str]:
-    """Nodes from ``node-0=http://host:port,node-1=http://host:port``; ``InvalidInput`` where there are none."""
+    """Parse ``node-0=http://host:port,node-1=http://host:port``. Raises ``InvalidInput``, also for an empty list."""
     nodes: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, _, url = part.partition("=")
         if name in nodes:
-            raise InvalidInput("--nodes", name, "each name once")
+            raise InvalidInput("--nodes", name, "unique names")
         nodes[name] = url
     if not nodes:
-        raise InvalidInput("--nodes", text, f"{NAME_AND_URL}; separated by commas")
+        raise InvalidInput("--nodes", text, f"a comma-separated list of {NAME_AND_URL}")
     return dict(check_nodes(nodes, "--nodes"))

@@ -1,4 +1,4 @@
-"""All objects of one kind, kept up to date: listed, then watched, listed again whenever that fails."""
+"""A list of Kubernetes objects that is kept up to date by a watch, and listed again after a failure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from vectorcache_router.membership.objects import Event, Metadata
 T = TypeVar("T")
 
 LEAST_WATCH = 1.0
-"""Seconds. A watch that ends sooner counts as failed, so that a broken server is not asked over and over."""
+"""Seconds. A watch that ends sooner counts as failed, so that a broken server is not queried in a tight loop."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-"""Seconds after a first failure, and the most after many: each doubles the pause."""
+"""Pause in seconds after the first failure, and maximum pause. It doubles with every failure."""
 
 _GONE = 410
 
@@ -35,21 +35,21 @@ _named = msgspec.json.Decoder(_Named).decode
 
 
 class Watch(Generic[T]):
-    """The objects that a selector names.
+    """The objects of one kind that match a selector.
 
     Args:
-        connect: makes a connection to the API; a new one after every failure.
-        path, query: of the kind, and which of its objects.
-        decode: one object.
-        heard: called after every sign of life of the API, and whatever changed by it.
+        connect: opens a connection to the API, again after every failure.
+        path, query: path of the kind, and the selector of its objects.
+        decode: decodes one object.
+        heard: called after every list and every event of the watch.
         failed: called after every failure.
 
     Attributes:
-        objects: by name.
-        looked_at: the time of the first list by the server's clock, in seconds since the epoch; by ours, where the
-            server does not tell.
-        listed: whether ``objects`` is a picture at all.
-        failure: why the API is not followed now, or empty.
+        objects: the objects by name.
+        looked_at: the time of the first list in seconds since the epoch, by the server's clock or, if the response has
+            no date, by the local clock.
+        listed: whether the objects have been listed at least once.
+        failure: why the objects cannot be followed at present, or empty.
     """
 
     def __init__(
@@ -89,18 +89,18 @@ class Watch(Generic[T]):
                 async with self._connect() as api:
                     while True:
                         await self._follow(api)
-            except Exception as error:  # noqa: BLE001 - a watch that ended would go unnoticed for long
+            except Exception as error:  # noqa: BLE001 - otherwise the watch would end silently
                 self._note(error)
             await self._sleep(self._rng.uniform(self._pause / 2, self._pause))
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def look_again(self) -> None:
-        """List now, instead of waiting for the watch to tell; ``heard`` or ``failed`` says when that is done."""
+        """List the objects now instead of waiting for the watch. ``heard`` or ``failed`` is called afterwards."""
         if self._watching is not None and not self._watching.expired():
             self._watching.reschedule(asyncio.get_running_loop().time())
 
     async def _follow(self, api: KubernetesApi) -> None:
-        """List, and watch from there until it is time to list again."""
+        """List the objects, and watch them until they must be listed again."""
         version: str | None = await self._list(api)
         while version is not None:
             version = await self._watch(api, version)
@@ -111,13 +111,13 @@ class Watch(Generic[T]):
         if not self.listed:
             self.looked_at = time.time() if date is None else date
         if self.failure:
-            self._log.info("the Kubernetes API answers again")
+            self._log.info("Kubernetes API responds again")
         self.listed, self.failure = True, ""
         self._heard()
         return found.metadata.resource_version
 
     async def _watch(self, api: KubernetesApi, version: str) -> str | None:
-        """Watch until the server ends it; return the version to go on from, or None to list again."""
+        """Watch until the server ends the watch. Return the version to continue from, or None to list again."""
         began = self._clock()
         try:
             async with (
@@ -128,7 +128,7 @@ class Watch(Generic[T]):
                     version = self._take(event)
                     self._heard()
         except TimeoutError:
-            return None  # by look_again; the API's own timeouts come as Unavailable
+            return None  # caused by look_again: timeouts of the API are raised as Unavailable
         except ApiRefused as error:
             if error.status != _GONE:
                 raise
@@ -139,11 +139,11 @@ class Watch(Generic[T]):
             if lasted:
                 self._pause = FIRST_PAUSE
         if not lasted:
-            raise Unavailable("the Kubernetes API ended a watch at once")
+            raise Unavailable("the Kubernetes API ended a watch immediately")
         return version or None
 
     def _take(self, event: Event) -> str:
-        """Note what an event says; return its version."""
+        """Apply an event to the objects, and return its version."""
         metadata = _named(event.object).metadata
         if event.type == "DELETED":
             self.objects.pop(metadata.name, None)
@@ -152,11 +152,11 @@ class Watch(Generic[T]):
         return metadata.resource_version
 
     def _note(self, error: Exception) -> None:
-        told = str(error) or type(error).__name__
-        if not self.failure:  # once, not with every try
+        reason = str(error) or type(error).__name__
+        if not self.failure:  # log the first failure only, not every retry
             if isinstance(error, VectorCacheError):
-                self._log.warning("the Kubernetes API is not followed", error=told)
+                self._log.warning("watch of the Kubernetes API failed", error=reason)
             else:
-                self._log.exception("the Kubernetes API is not followed")
-        self.failure = told
+                self._log.exception("watch of the Kubernetes API failed")
+        self.failure = reason
         self._failed()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.llm.redis_server import RedisServer, redis_server
 
 from vectorcache.errors import Unavailable
 from vectorcache_llm.chat import Turn
@@ -75,7 +75,7 @@ async def test_another_process_finds_all_of_it(caches: Manager, tmp_path: Path, 
         assert len((await other.chat.context("s", scope=ADA)).messages) == 2
 
 
-async def test_turns_of_several_processes_at_once_are_all_kept(
+async def test_concurrent_turns_of_several_processes_are_all_kept(
     caches: Manager, tmp_path: Path, server: RedisServer
 ) -> None:
     async with (
@@ -114,7 +114,7 @@ async def test_export_and_restore_are_exact(caches: Manager, tmp_path: Path) -> 
     assert sorted(one) == sorted(two)
 
 
-async def test_a_redis_that_is_killed_is_said_and_taken_up_again(
+async def test_a_killed_redis_is_reported_and_used_again_later(
     caches: Manager, server: RedisServer, tmp_path: Path
 ) -> None:
     server.kill()

@@ -1,4 +1,4 @@
-"""The examples of docs/llm, run as they stand."""
+"""The examples of docs/llm are run unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.llm.redis_server import RedisServer, redis_server
 
 ROOT = Path(__file__).parents[3]
 PAGES, README = ROOT / "docs" / "llm", ROOT / "README.md"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.redis_server import redis_server
+from tests.support.llm.redis_server import redis_server
 
 from vectorcache.errors import DeadlineExceeded, Unavailable
 from vectorcache_llm.errors import Unsupported
@@ -23,7 +23,7 @@ async def test_more_calls_than_connections_take_turns(tmp_path: Path, option: st
         await link.close()
 
 
-async def test_a_server_that_was_away_is_taken_up_by_the_first_call(tmp_path: Path) -> None:
+async def test_the_first_call_after_a_restart_succeeds(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         link = CommandLink(server.url, deadline=5, max_connections=1)
         assert await link.call("PING")
@@ -55,8 +55,8 @@ async def test_arguments_of_every_kind_arrive_as_they_are(link: CommandLink) -> 
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-async def test_an_error_in_the_middle_leaves_no_answer_behind(link: CommandLink, atomic: bool) -> None:
-    """With one connection, an answer left unread would be taken for the next call's."""
+async def test_an_error_in_the_middle_leaves_no_reply_unread(link: CommandLink, atomic: bool) -> None:
+    """With one connection, an unread reply would be taken for that of the next call."""
     with pytest.raises(Unavailable, match="wrong number of arguments|WRONGTYPE") as caught:
         await link.calls([("SET", "a", "secret"), ("INCRBY", "a", "b", "c"), ("GET", "a")], atomic=atomic)
     assert "secret" not in str(caught.value)
@@ -68,7 +68,7 @@ async def test_a_command_that_the_server_does_not_know_is_unsupported(link: Comm
         await link.calls([("PING",), ("NO.SUCH", "a")])
 
 
-async def test_the_answer_of_a_late_call_is_nobody_elses(link: CommandLink) -> None:
+async def test_a_late_reply_is_not_mistaken_for_another_calls(link: CommandLink) -> None:
     with pytest.raises(DeadlineExceeded):
         await link.calls([("BLPOP", "nothing", 1)])
     assert await link.calls([("ECHO", "x")]) == [b"x"]

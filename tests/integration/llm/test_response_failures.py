@@ -1,16 +1,15 @@
-"""The response cache on a real Redis that is killed, frozen and slowed under load: nobody hears of it."""
+"""The response cache on a real Redis that is killed, frozen and slowed under load, without errors for callers."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.llm.redis_server import RedisServer, redis_server
 from tests.support.tcp_proxy import tcp_proxy
 
 from vectorcache_llm.embedders import HashingEmbedder
@@ -18,11 +17,9 @@ from vectorcache_llm.observer import Outcome
 from vectorcache_llm.response import Fixed, Guard, Reply, Request, ResponseCache
 from vectorcache_llm.similarity import MemoryIndex, RedisSearchIndex
 
-pytestmark = pytest.mark.alone
-
 DEADLINE = 0.15
-LATE = 0.1
-"""Seconds that a loaded machine may add to the deadline before a test calls it late."""
+NEVER = 3600.0
+"""Delay of the replies of a hindered Redis, in seconds. A call that waits for one does not end within the test."""
 CALLERS = 8
 PATIENCE = 30.0
 
@@ -45,10 +42,9 @@ async def a_cache(url: str, *, memory: bool = False) -> AsyncIterator[ResponseCa
 
 @dataclass
 class Load:
-    """Callers that ask on and on; each question is asked twice, so that hits are possible."""
+    """Callers that ask continuously. Each question is asked twice, so that hits are possible."""
 
     cache: ResponseCache
-    added: list[float] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     stopped: bool = False
 
@@ -57,29 +53,22 @@ class Load:
         while not self.stopped:
             request = Request(f"question {caller} {number // 2}")
             number += 1
-            called = 0.0
 
             async def call(request: Request) -> Reply:
-                nonlocal called
-                begun = time.perf_counter()
                 await asyncio.sleep(0.002)
-                called = time.perf_counter() - begun
                 return Reply(f"reply to {request.question}")
 
-            begun = time.perf_counter()
             answer = await self.cache.get_or_call(request, call)
-            self.added.append(time.perf_counter() - begun - called)
             assert answer.reply.text == f"reply to {request.question}"
             self.outcomes.append(answer.lookup.outcome)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - a server that comes back has no event
+            while not condition():  # noqa: ASYNC110 - a server restart has no event to wait for
                 await asyncio.sleep(0.01)
 
     async def for_calls(self, count: int) -> None:
-        """Until there were so many more, and forget those before."""
-        self.added.clear()
+        """Wait for a number of further calls, and discard the earlier ones."""
         self.outcomes.clear()
         await self.until(lambda: len(self.outcomes) >= count)
 
@@ -101,12 +90,11 @@ def hits(outcomes: list[Outcome]) -> float:
 
 
 async def trouble_passes(running: Load, begin: Callable[[], None], end: Callable[[], None]) -> None:
-    """Hits before, calls within the deadline in trouble, hits again after it without anybody's doing."""
+    """Check for hits before the failure, for calls that end during it, and for hits after it."""
     await running.for_calls(100)
     assert hits(running.outcomes) > 0.3
     begin()
     await running.for_calls(200)
-    assert max(running.added) < DEADLINE + LATE
     assert Outcome.FAILED in running.outcomes
     end()
     running.outcomes.clear()
@@ -123,33 +111,30 @@ async def test_a_redis_that_freezes(server: RedisServer) -> None:
         await trouble_passes(running, server.freeze, server.thaw)
 
 
-async def test_a_redis_that_is_two_seconds_away(server: RedisServer) -> None:
+async def test_a_redis_whose_replies_do_not_come(server: RedisServer) -> None:
     async with tcp_proxy("127.0.0.1", server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
         async with a_cache(url) as cache, load(cache) as running:
             await trouble_passes(
-                running, lambda: setattr(proxy, "delay", 2.0), lambda: setattr(proxy, "delay", 0.0)
+                running, lambda: setattr(proxy, "delay", NEVER), lambda: setattr(proxy, "delay", 0.0)
             )
 
 
-async def test_a_redis_that_was_never_there(tmp_path: Path, server: RedisServer) -> None:
+async def test_a_missing_redis(tmp_path: Path, server: RedisServer) -> None:
     server.kill()
     async with a_cache(server.url) as cache, load(cache) as running:
         await running.for_calls(100)
-        assert max(running.added) < DEADLINE + LATE
         server.start_again()
         await running.until(lambda: running.outcomes[-40:].count(Outcome.EXACT) > 12)
 
 
-async def test_memory_in_front_serves_on_while_redis_is_frozen(server: RedisServer) -> None:
+async def test_the_memory_tier_serves_hits_while_redis_is_frozen(server: RedisServer) -> None:
     async with a_cache(server.url, memory=True) as cache:
         await cache.put(Request("How do I bake bread?"), Reply("slowly"))
         server.freeze()
         for _ in range(20):
-            begun = time.perf_counter()
             lookup = await cache.get(Request("How do I bake bread?"))
             assert (lookup.outcome, lookup.tier) == (Outcome.EXACT, "memory")
-            assert time.perf_counter() - begun < LATE
         server.thaw()
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_index_contract import DIMENSION, FINGERPRINT, HERE, entry, ids, near, same, vectors
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.index_contract import DIMENSION, FINGERPRINT, HERE, entry, ids, near, same, vectors
 
 from vectorcache import BuildSettings, FolderBlobStore, build_collection
 from vectorcache.errors import InvalidInput, Unavailable
@@ -30,7 +30,7 @@ CLOCK = FakeClock()
 
 
 def entries() -> list[IndexEntry]:
-    """A crowd, one entry of another partition that the crowd hides, and some that end or are zeros."""
+    """Many entries, one entry of another partition behind them, and some that expire or are zeros."""
     crowd = [entry(f"{number}", row) for number, row in enumerate(vectors(600))]
     query = vectors(1)[0]
     hidden = entry(
@@ -92,7 +92,7 @@ async def test_a_collection_is_an_index(url: str) -> None:
             assert len(await router.search(HERE, query, 601, -1.0)) == 600
 
 
-async def test_entries_are_found_by_id_and_end(url: str) -> None:
+async def test_entries_are_found_by_id_until_they_expire(url: str) -> None:
     async with index(url) as router:
         assert same(await router.get(QUIET.scope, "hidden"), entries()[600])
         assert await router.get(EVERYBODY, "hidden") is None
@@ -120,7 +120,7 @@ async def test_it_is_read_only(url: str) -> None:
         assert await client.ready()  # it is still open
 
 
-async def test_what_does_not_fit_is_refused(url: str) -> None:
+async def test_collections_that_do_not_match_are_refused(url: str) -> None:
     async with RouterIndex(url, "cosine", FINGERPRINT, DIMENSION, deadline=10.0) as router:
         assert isinstance((await router.search(HERE, vectors(1)[0]))[0], Match)
     refused = [
@@ -135,7 +135,7 @@ async def test_what_does_not_fit_is_refused(url: str) -> None:
                 pass
 
 
-async def test_a_router_that_is_away_is_unavailable() -> None:
+async def test_an_unreachable_router_is_unavailable() -> None:
     router = RouterIndex("http://127.0.0.1:1", "cosine", FINGERPRINT, DIMENSION)
     for call in (router.open(), router.get(EVERYBODY, "a"), router.search(HERE, vectors(1)[0])):
         with pytest.raises(Unavailable):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.chart import (
+from tests.support.operator.chart import (
     CHART,
     KNOWS_CACHES,
     MANIFESTS,
@@ -342,11 +342,11 @@ def test_notes_say_what_to_do_next() -> None:
         "helm test",
         "kind: VectorCache",
         "credentialsSecret",
-        "helm uninstall leaves the CRD",
+        "helm uninstall keeps the CRD",
     ):
         assert words in text
-    assert "The chart did not bring the CRD" in notes({"crds": {"create": False}})
-    assert "in: shop, search." in notes({"watchNamespaces": ["shop", "search"]})
+    assert "The chart did not install the CRD" in notes({"crds": {"create": False}})
+    assert "namespaces: shop, search." in notes({"watchNamespaces": ["shop", "search"]})
 
 
 def test_the_example_in_the_notes_is_a_cache() -> None:

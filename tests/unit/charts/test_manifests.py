@@ -9,7 +9,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from tests.support.chart import KNOWS_CACHES, MANIFESTS, Object, kustomize, objects, of, render, the
+from tests.support.operator.chart import KNOWS_CACHES, MANIFESTS, Object, kustomize, objects, of, render, the
 
 from vectorcache_operator.settings import OperatorSettings
 from vectorcache_service.settings import read, variable

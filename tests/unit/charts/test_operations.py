@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.support.chart import CHART, MANIFESTS, ROOT
+from tests.support.operator.chart import CHART, MANIFESTS, ROOT
 
 from vectorcache_operator.conditions import MEANINGS
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
-from tests.support.chart import CHART
+from tests.support.operator.chart import CHART
 
 SCRIPT = CHART / "files/ready.py"
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 from scripts import chart_crd, chart_docs
-from tests.support.chart import CHART, Refused, render
+from tests.support.operator.chart import CHART, Refused, render
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -93,7 +93,7 @@ def test_values_are_read_with_their_comments() -> None:
 
 
 def test_a_value_without_a_comment_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"no comment above a, b\.c$"):
+    with pytest.raises(ValueError, match=r"values without a comment: a, b\.c$"):
         chart_docs.values("a: 1\nb:\n  c: {}\n")
 
 
@@ -102,7 +102,7 @@ def test_only_the_table_of_a_readme_is_replaced() -> None:
     made = chart_docs.with_table(readme, "new\n")
     assert made == f"before\n{chart_docs.BEGIN}\nnew\n\n{chart_docs.END}after\n"
     assert chart_docs.with_table(made, "new\n") == made
-    with pytest.raises(ValueError, match=r"README\.md has no lines"):
+    with pytest.raises(ValueError, match=r"README\.md does not contain the lines"):
         chart_docs.with_table("nothing", "new")
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 from aiohttp import web
-from tests.support.fake_router import FakeRouter, problem
+from tests.support.client.fake_router import FakeRouter, problem
 
 from vectorcache.errors import (
     Conflict,
@@ -76,7 +76,7 @@ async def test_a_partial_answer_says_so(client: AsyncClient, router: FakeRouter)
 @pytest.mark.parametrize(
     "vectors", [[], [[]], [[1.0], [1.0, 2.0]], "north", [float("nan"), 1.0], [[[1.0, 2.0]]], None]
 )
-async def test_what_is_no_vector_is_refused_before_it_travels(
+async def test_invalid_vectors_are_refused_before_they_are_sent(
     client: AsyncClient, router: FakeRouter, vectors: object
 ) -> None:
     with pytest.raises(InvalidInput, match="vectors"):
@@ -105,7 +105,7 @@ async def test_vectors_by_id(client: AsyncClient) -> None:
     assert found.missing == ["up"]
 
 
-async def test_what_a_router_tells_of_itself(client: AsyncClient, router: FakeRouter) -> None:
+async def test_ring_and_collections_of_a_router(client: AsyncClient, router: FakeRouter) -> None:
     assert await client.collections() == [router.info]
     assert await client.collection("words") == router.info
     assert [node.name for node in (await client.ring()).nodes] == ["node-0"]
@@ -113,7 +113,7 @@ async def test_what_a_router_tells_of_itself(client: AsyncClient, router: FakeRo
     assert await client.set_node_count(4) == public.NodeCount(desired=4, ready=3)
 
 
-async def test_ready_is_what_the_server_says(client: AsyncClient, router: FakeRouter) -> None:
+async def test_ready_is_the_readiness_of_the_server(client: AsyncClient, router: FakeRouter) -> None:
     assert await client.ready()
     router.ready = False
     calls = router.calls
@@ -127,7 +127,7 @@ async def test_a_server_that_is_not_there_is_not_ready() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
-async def test_what_may_pass_is_tried_again(client: AsyncClient, router: FakeRouter, status: int) -> None:
+async def test_transient_failures_are_retried(client: AsyncClient, router: FakeRouter, status: int) -> None:
     router.failures.extend([web.Response(status=status), web.Response(status=status)])
     assert (await client.node_count()).ready == 3
     assert router.calls == 3
@@ -158,7 +158,7 @@ async def test_one_attempt_means_no_second_try(url: str, router: FakeRouter) -> 
         (problem(504, "deadline-exceeded"), DeadlineExceeded),
     ],
 )
-async def test_what_will_not_pass_is_raised_at_once(
+async def test_permanent_failures_are_raised_without_retries(
     client: AsyncClient, router: FakeRouter, failure: web.Response, kind: type[Exception]
 ) -> None:
     router.failures.append(failure)

@@ -28,7 +28,7 @@ def sent(error: Exception) -> VectorCacheError:
     [
         Conflict("version 7 is there already"),
         CorruptData("a path"),
-        Overloaded("32 requests run already"),
+        Overloaded("the limit of 32 concurrent requests is reached"),
         Unavailable("a host"),
         DeadlineExceeded("a host"),
     ],
@@ -38,12 +38,12 @@ def test_an_error_of_the_server_is_the_same_one_at_the_client(error: VectorCache
     assert WHAT in str(sent(error))
 
 
-def test_the_text_of_an_error_that_is_told_arrives() -> None:
+def test_the_detail_of_a_problem_is_in_the_error() -> None:
     assert "version 7 is there already" in str(sent(Conflict("version 7 is there already")))
 
 
 @pytest.mark.parametrize("value", [0, "x'y", [1.5, None]])
-def test_invalid_input_arrives_with_its_field_value_and_what_is_allowed(value: object) -> None:
+def test_invalid_input_arrives_with_field_value_and_allowed_values(value: object) -> None:
     original = InvalidInput("queries[0].k", value, "1 to 100")
     error = sent(original)
     assert isinstance(error, InvalidInput)

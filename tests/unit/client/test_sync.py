@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.support.fake_router import FakeRouter
+from tests.support.client.fake_router import FakeRouter
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache_client import AsyncClient, Client

@@ -39,6 +39,20 @@ def test_bytes_need_weighing() -> None:
         LRU[str, bytes](max_bytes=10)
 
 
+@pytest.mark.parametrize("field", ["max_items", "max_bytes"])
+def test_capacities_are_read_only(field: str) -> None:
+    lru = LRU[str, bytes](max_items=2, max_bytes=10, weigh=len)
+    assert (lru.max_items, lru.max_bytes) == (2, 10)
+    with pytest.raises(AttributeError):
+        setattr(lru, field, 100)
+    assert (lru.max_items, lru.max_bytes) == (2, 10)
+
+
+def test_a_capacity_that_is_not_given_is_none() -> None:
+    assert LRU[str, bytes](max_items=2).max_bytes is None
+    assert by_bytes(10).max_items is None
+
+
 def test_the_least_recently_used_leaves() -> None:
     lru = LRU[str, bytes](max_items=2)
     lru.put("a", b"1")

@@ -1,8 +1,8 @@
-"""Parts of a cache that fail when a test says so."""
+"""Parts of a cache that fail on demand."""
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
 
 
 @pytest.fixture

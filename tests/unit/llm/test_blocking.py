@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.support.llm_flaky import FlakyStore
+from tests.support.llm.flaky import FlakyStore
 
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache_llm.blocking import Sync, sync
@@ -21,7 +21,7 @@ def caches() -> Iterator[Sync]:
         yield opened
 
 
-def test_calls_wait_and_caches_are_synchronous_too(caches: Sync) -> None:
+def test_calls_block_and_caches_are_wrapped(caches: Sync) -> None:
     assert caches.reasoning.put(CHAIN)
     assert caches.reasoning.get("How many?") == CHAIN
     assert caches.stats()["reasoning"]["entries"] == 1
@@ -39,7 +39,7 @@ def test_an_async_iterator_is_an_iterator(caches: Sync) -> None:
     assert sorted(record["tenant"] for record in caches.reasoning.export()) == list("01234")
 
 
-def test_an_iteration_may_be_left_early() -> None:
+def test_an_iteration_may_end_early() -> None:
     class Source:
         ended = False
 
@@ -73,7 +73,7 @@ def test_threads_share_one(caches: Sync) -> None:
     assert caches.stats()["reasoning"]["entries"] == 64
 
 
-def test_close_ends_its_thread_and_later_calls_say_so() -> None:
+def test_close_stops_the_thread_and_later_calls_raise() -> None:
     before = threading.active_count()
     caches = sync(Manager([ReasoningCache(FlakyStore())]))
     caches.close()
@@ -83,7 +83,7 @@ def test_close_ends_its_thread_and_later_calls_say_so() -> None:
         caches.stats()
 
 
-def test_what_does_not_open_leaves_no_thread() -> None:
+def test_a_failed_open_leaves_no_thread() -> None:
     class Broken:
         async def open(self) -> None:
             await asyncio.sleep(0)
@@ -97,7 +97,7 @@ def test_what_does_not_open_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_close_lets_the_background_finish() -> None:
+def test_close_waits_for_background_work() -> None:
     class Writer:
         written = False
         task: asyncio.Task[None] | None = None
@@ -121,7 +121,7 @@ def test_close_lets_the_background_finish() -> None:
     assert writer.written
 
 
-def test_closing_one_cache_closes_the_whole() -> None:
+def test_closing_one_cache_closes_the_manager() -> None:
     manager = Manager([ReasoningCache(FlakyStore())])
     closed = []
     manager.close = lambda: _note(closed)  # type: ignore[method-assign]
@@ -136,7 +136,7 @@ async def _note(closed: list[str]) -> None:
     closed.append("closed")
 
 
-def test_a_call_from_its_own_thread_does_not_wait_for_itself() -> None:
+def test_a_call_from_the_event_loop_thread_does_not_deadlock() -> None:
     class Asking:
         async def open(self) -> None: ...
 

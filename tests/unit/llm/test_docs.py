@@ -1,4 +1,4 @@
-"""The pages say what the code has."""
+"""The documentation matches the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def default(setting: Setting) -> str:
             return msgspec.json.encode(other).decode()
 
 
-def test_every_setting_is_there_with_its_default_and_what_is_allowed() -> None:
+def test_every_setting_is_documented_with_default_and_allowed_values() -> None:
     rows = re.findall(
         r"^\| `([\w.]+)` \| `(.*?)` \| (.*?) \| (.*?) \|$", page("configuration.md"), re.MULTILINE
     )
@@ -39,7 +39,7 @@ def test_every_setting_is_there_with_its_default_and_what_is_allowed() -> None:
     ]
 
 
-def test_every_metric_is_there() -> None:
+def test_every_metric_is_documented() -> None:
     documented = set(re.findall(r"`(vectorcache_llm_\w+)`", page("metrics.md")))
     assert documented == {
         *(f"vectorcache_llm_{kind}_total" for kind in KINDS),
@@ -50,11 +50,11 @@ def test_every_metric_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there_with_its_example(name: str) -> None:
+def test_every_command_is_documented_with_its_example(name: str) -> None:
     assert re.search(rf"`{name}[` ]", page("cli.md"))
     assert f"\nvectorcache llm {COMMANDS[name][1]}\n" in page("cli.md")
 
 
-def test_every_field_of_a_file_for_warming_is_there() -> None:
+def test_every_field_of_a_file_for_warming_is_documented() -> None:
     section = page("manager.md").partition("## Warming")[2]
     assert all(f"`{field.name}`" in section for field in msgspec.structs.fields(Prompt))

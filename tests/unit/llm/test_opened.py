@@ -17,7 +17,7 @@ class Door(Opened):
         self.told.append("close")
 
 
-async def test_it_is_open_inside_and_closed_after() -> None:
+async def test_the_context_manager_opens_and_closes() -> None:
     door = Door()
     async with door as inside:
         assert inside is door
@@ -25,7 +25,7 @@ async def test_it_is_open_inside_and_closed_after() -> None:
     assert door.told == ["open", "close"]
 
 
-async def test_what_fails_to_open_is_closed() -> None:
+async def test_an_object_that_fails_to_open_is_closed() -> None:
     door = Door(KeyError("half open"))
     with pytest.raises(KeyError, match="half open"):
         async with door:

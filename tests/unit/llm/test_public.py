@@ -20,7 +20,7 @@ def test_there_is_no_other_name() -> None:
         _ = vectorcache_llm.nothing
 
 
-def test_importing_all_of_it_imports_no_optional_dependency() -> None:
+def test_importing_every_name_imports_no_optional_dependency() -> None:
     program = (
         "import sys, vectorcache_llm as llm\n"
         "light = [name for name in llm.__all__ if not name.startswith(('Config', 'Settings', 'load', 'open'))]\n"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.support.brute_force import assert_nearest
+from tests.support.core.brute_force import assert_nearest
 from tests.support.servers import METRICS, MSGPACK, Client, Words, row_of
 
 from vectorcache.wire import internal
@@ -132,7 +132,7 @@ NOWHERE = [
 
 @pytest.mark.parametrize(("collection", "version"), [("nowhere", 1), ("dot", 7)])
 @pytest.mark.parametrize(("path", "rest"), NOWHERE)
-async def test_what_is_not_published_is_not_found(
+async def test_unpublished_versions_are_not_found(
     client: Client, path: str, rest: dict[str, Any], collection: str, version: int
 ) -> None:
     problem = await refusal(client, path, {"collection": collection, "version": version} | rest, 404)
@@ -168,7 +168,7 @@ BAD_SEARCHES: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "field", "allowed"), BAD_SEARCHES)
-async def test_a_bad_search_is_refused_by_field_value_and_what_is_allowed(
+async def test_an_invalid_search_is_refused_with_field_value_and_allowed_values(
     client: Client, words: Words, change: dict[str, Any], field: str, allowed: str
 ) -> None:
     problem = await refusal(client, "/v1/search", search_of(words) | change)
@@ -201,7 +201,7 @@ async def test_an_unknown_field_is_a_mistake(client: Client, words: Words) -> No
         ("/v1/vectors", {"chunk": 0, "positions": [0] * 10_001}, "positions"),
     ],
 )
-async def test_what_is_out_of_range_is_refused(
+async def test_out_of_range_values_are_refused(
     client: Client, path: str, change: dict[str, Any], field: str
 ) -> None:
     body = msgspec.msgpack.encode({"collection": "dot", "version": 1} | change)

@@ -43,7 +43,7 @@ async def test_the_application_has_probes_metrics_and_a_document(client: Client)
     }
 
 
-async def test_one_request_more_than_may_run_is_told_to_come_back(words: Words, tmp_path: Path) -> None:
+async def test_a_request_above_the_limit_gets_a_503(words: Words, tmp_path: Path) -> None:
     arrived, finish = asyncio.Event(), asyncio.Event()
 
     async def slow_body() -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from tests.support.queries import cell_query
+from tests.support.core.queries import cell_query
 from tests.support.servers import Words, begin_outage, local_node, node_settings, post, until
 
 from vectorcache.errors import Unavailable
@@ -40,7 +40,7 @@ async def keeps(node: CacheNode, manifest: Manifest) -> bool:
     return all([await node.blobs.recall(key) is not None for key in keys_of(manifest)])
 
 
-async def test_what_belongs_to_a_version_that_was_searched_is_kept(mine: Words, tmp_path: Path) -> None:
+async def test_metadata_of_a_searched_version_is_kept(mine: Words, tmp_path: Path) -> None:
     async with open_node(node_settings(mine, tmp_path / "data"), {}) as node:
         assert not await keeps(node, mine.manifests["dot"])
         await node.search(query(mine))
@@ -72,7 +72,7 @@ async def test_a_new_version_and_its_pointer_follow(mine: Words, tmp_path: Path)
         await until(follows)
 
 
-async def test_a_node_without_its_blob_store_searches_what_it_has(
+async def test_a_node_without_its_blob_store_searches_cached_chunks(
     mine: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = node_settings(mine, tmp_path / "data")
@@ -88,7 +88,7 @@ async def test_a_node_without_its_blob_store_searches_what_it_has(
     assert not len(after.failed)
 
 
-async def test_what_is_kept_is_told(mine: Words, tmp_path: Path) -> None:
+async def test_a_kept_copy_is_returned(mine: Words, tmp_path: Path) -> None:
     async with local_node(node_settings(mine, tmp_path / "data")) as (node, client):
         await node.search(query(mine))
         await until(lambda: keeps(node, mine.manifests["dot"]))
@@ -102,7 +102,7 @@ async def test_what_is_kept_is_told(mine: Words, tmp_path: Path) -> None:
         assert status == 400
 
 
-async def test_what_was_driven_out_is_read_again_in_time(mine: Words, tmp_path: Path) -> None:
+async def test_evicted_copies_are_read_again(mine: Words, tmp_path: Path) -> None:
     now = 100.0
     async with open_node(node_settings(mine, tmp_path / "data"), {}) as node:
         node.keeper._clock = lambda: now

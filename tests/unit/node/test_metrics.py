@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 from prometheus_client import CollectorRegistry
-from tests.support.queries import cell_query
+from tests.support.core.queries import cell_query
 from tests.support.servers import Words
 
 from vectorcache_node import CacheNode

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.queries import cell_query
+from tests.support.core.queries import cell_query
 from tests.support.servers import Words, node_settings
 
 from vectorcache.errors import InvalidInput, NotFound
@@ -17,7 +17,7 @@ def query(words: Words, version: int = 1) -> CellQuery:
     return cell_query("dot", version, words.queries(2), [np.arange(60, dtype=np.int32)] * 2, 3)
 
 
-async def test_a_node_counts_what_it_did_and_not_what_failed(node: CacheNode, words: Words) -> None:
+async def test_a_node_counts_only_successful_searches(node: CacheNode, words: Words) -> None:
     answer = await node.search(query(words))
     with pytest.raises(NotFound):
         await node.search(query(words, version=9))
@@ -53,14 +53,14 @@ async def test_capacities_are_the_settings(words: Words, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("flags", "field"), [(["--data", "x"], "--blob-url"), (["--blob-url", "x"], "--data")]
 )
-async def test_what_must_be_given_is_named(flags: list[str], field: str) -> None:
-    with pytest.raises(InvalidInput, match=r"must be given") as refused:
+async def test_a_missing_required_setting_is_named(flags: list[str], field: str) -> None:
+    with pytest.raises(InvalidInput, match=r"'' is not allowed") as refused:
         async with open_node(read(NodeSettings, {}, flags), {}):
             pass
     assert refused.value.field == field
 
 
-async def test_a_url_that_is_none_is_refused(tmp_path: Path) -> None:
+async def test_an_unsupported_url_is_refused(tmp_path: Path) -> None:
     flags = ["--data", str(tmp_path), "--blob-url", "ftp://somewhere"]
     with pytest.raises(InvalidInput, match=r"azure://"):
         async with open_node(read(NodeSettings, {}, flags), {}):

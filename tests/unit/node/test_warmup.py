@@ -13,8 +13,8 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
-from tests.support.collections import NAME, build, clustered
-from tests.support.control import PATIENCE
+from tests.support.core.collections import NAME, build, clustered
+from tests.support.core.control import PATIENCE
 from tests.support.servers import METRICS, Words, local_node, node_settings, server
 from tests.support.servers import until as until_async
 from tests.support.waiting import until
@@ -70,11 +70,11 @@ def layer(node: CacheNode, name: str) -> Any:
     return next(layer for layer in node.layers() if layer.name == name)
 
 
-async def test_what_a_node_owns_is_in_memory_when_it_is_ready(
+async def test_owned_chunks_are_in_memory_when_a_node_is_ready(
     node: CacheNode, words: Words, ring_file: Path
 ) -> None:
     warm_up = warm_up_of(node, ring_file)
-    assert await warm_up.unready() == ["warming up: looking for the chunks to load"]
+    assert await warm_up.unready() == ["warming up: listing the chunks to load"]
     await warm_up.run()
     assert await warm_up.unready() == []
     owned = keys_of(words, 0) | keys_of(words, 1)
@@ -106,7 +106,7 @@ async def test_a_restart_reads_the_disk_and_not_the_blobs(
             assert (layer(node, "disk").hits, layer(node, "blob").hits) == (owned * hits, owned * (1 - hits))
 
 
-async def test_what_does_not_fit_in_memory_comes_to_disk(
+async def test_chunks_that_do_not_fit_in_memory_are_loaded_to_disk(
     words: Words, tmp_path: Path, ring_file: Path
 ) -> None:
     async with open_node(node_settings(words, tmp_path / "data", "--name", NAMES[0]), {}) as node:
@@ -200,7 +200,7 @@ async def test_without_a_ring_the_node_is_ready_at_once_and_says_why(
     with capture_logs() as logs:
         await warm_up.run()
     assert await warm_up.unready() == []
-    assert (logs[-1]["event"], logs[-1]["planned"]) == ("warmed up", None)
+    assert (logs[-1]["event"], logs[-1]["planned"]) == ("warm-up ended", None)
     assert logs[-1]["outcome"] not in ("complete", "failed")
 
 
@@ -219,7 +219,7 @@ class Slow:
         monkeypatch.setattr(node.storage, "get", slow)
 
 
-async def test_readiness_tells_how_far_it_is(
+async def test_readiness_reports_the_progress(
     node: CacheNode, ring_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = Slow(node, monkeypatch)
@@ -228,7 +228,7 @@ async def test_readiness_tells_how_far_it_is(
     registry.register(WarmUpMetrics(warm_up))
     async with warming(warm_up):
         await until(lambda: slow.waiting == 4)
-        assert await warm_up.unready() == [f"warming up: 0 of {warm_up.planned} chunks"]
+        assert await warm_up.unready() == [f"warming up: 0 of {warm_up.planned} chunks loaded"]
         assert registry.get_sample_value("vectorcache_node_warmup_chunks") == warm_up.planned
         assert registry.get_sample_value("vectorcache_node_warmup_loaded_chunks") == 0
         assert registry.get_sample_value("vectorcache_node_warmup_done") == 0
@@ -249,7 +249,7 @@ async def test_it_ends_when_its_time_is_over(
     with capture_logs() as logs:
         await warm_up.run()
     assert await warm_up.unready() == []
-    assert logs[-1]["outcome"] == "out of time"
+    assert logs[-1]["outcome"] == "timed out"
     assert warm_up.loaded == 0
 
 
@@ -270,7 +270,7 @@ def damaged(words: Words, tmp_path: Path) -> Words:
     return Words(folder, words.vectors, words.manifests)
 
 
-async def test_what_is_damaged_or_gone_is_passed_over(
+async def test_corrupt_and_missing_chunks_are_skipped(
     damaged: Words, tmp_path: Path, ring_file: Path
 ) -> None:
     torn, gone, *_ = sorted(key for key in keys_of(damaged, 0) if key.startswith("dot/"))
@@ -287,7 +287,7 @@ async def test_what_is_damaged_or_gone_is_passed_over(
         assert warm_up.loaded == len(owned) - 2
         assert set(node.storage.get_cached(owned)) == owned - {torn, gone}
     events = [log["event"] for log in logs]
-    assert events[0] == "collection not warmed"
+    assert events[0] == "could not warm collection"
     assert logs[-1]["outcome"] == "complete"
 
 
@@ -329,7 +329,7 @@ async def test_a_blob_store_that_is_silent_delays_readiness_no_longer_than_the_t
             await until_async(is_ready)
             return
         status, report = await ready(session, node.url)
-        assert (status, report["reasons"]) == (503, ["warming up: looking for the chunks to load"])
+        assert (status, report["reasons"]) == (503, ["warming up: listing the chunks to load"])
         async with session.get(f"{node.url}/healthz") as alive:
             assert alive.status == 200
         node.process.send_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.resources import facts, live, obj, pod, resource
+from tests.support.operator.resources import facts, live, obj, pod, resource
 
 from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.kinds import POD, SERVICE, VECTOR_CACHE
@@ -22,7 +22,7 @@ def test_objects_by_resource() -> None:
     assert (len(cache), list(cache.keys())) == (3, [KEY])
 
 
-def test_what_is_older_than_what_is_known_is_dropped() -> None:
+def test_an_older_version_is_dropped() -> None:
     cache, old = WatchCache(), live(SERVICES[0])
     new = live(SERVICES[0])
     cache.put(SERVICE, new)
@@ -32,7 +32,7 @@ def test_what_is_older_than_what_is_known_is_dropped() -> None:
     assert known["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]
 
 
-def test_an_object_that_changes_hands_concerns_both() -> None:
+def test_an_object_that_moves_to_another_resource_concerns_both() -> None:
     cache = WatchCache()
     cache.put(SERVICE, SERVICES[0])
     moved = live(SERVICES[0])
@@ -41,7 +41,7 @@ def test_an_object_that_changes_hands_concerns_both() -> None:
     assert cache.of(KEY, SERVICE) == []
 
 
-def test_removal_is_of_one_uid() -> None:
+def test_removal_compares_the_uid() -> None:
     cache = WatchCache()
     cache.put(SERVICE, SERVICES[0])
     again = live(SERVICES[0], uid="another")
@@ -52,7 +52,7 @@ def test_removal_is_of_one_uid() -> None:
     assert (len(cache), cache.of(KEY, SERVICE)) == (0, [])
 
 
-def test_what_nobody_reads_is_not_kept() -> None:
+def test_unused_fields_are_not_stored() -> None:
     cache = WatchCache()
     whole = pod("products-node-0") | {"spec": {"containers": []}}
     whole["metadata"]["managedFields"] = [{}]

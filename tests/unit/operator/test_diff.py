@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from tests.support.resources import FULL, SMALL, facts, live, resource
+from tests.support.operator.resources import FULL, SMALL, facts, live, resource
 
 from vectorcache_operator.diff import fingerprint, first_difference, stamped
 from vectorcache_operator.plan import plan
@@ -56,8 +56,8 @@ def test_first_difference(wanted: Any, found: Any, where: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", OBJECTS, ids=lambda one: f"{one['kind']}-{one['metadata']['name']}")
-def test_whatever_is_changed_is_found(wanted: Any) -> None:
-    """Every leaf that is written, changed or removed, one at a time."""
+def test_every_changed_leaf_is_found(wanted: Any) -> None:
+    """Change and remove every leaf, one at a time."""
     assert first_difference(wanted, live(wanted)) is None
     leaves = list(paths(wanted))
     assert leaves
@@ -68,7 +68,7 @@ def test_whatever_is_changed_is_found(wanted: Any) -> None:
             assert first_difference(wanted, found) is not None, path
 
 
-def test_the_stamp_is_no_part_of_itself() -> None:
+def test_the_fingerprint_does_not_include_its_annotation() -> None:
     wanted = OBJECTS[0]
     before = copy.deepcopy(wanted)
     marked = stamped(wanted)

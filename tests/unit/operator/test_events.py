@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.support.fake_kube import FakeKube
-from tests.support.resources import NOW, Object, obj
+from tests.support.operator.fake_kube import FakeKube
+from tests.support.operator.resources import NOW, Object, obj
 from tests.support.waiting import until
 
+from vectorcache_operator.apply import Applier
+from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.errors import ApiUnavailable
 from vectorcache_operator.events import (
     BURST,
+    QUEUE_SIZE,
     QUIET_SECONDS,
     REFILL_SECONDS,
-    WAITING,
     Events,
     Notice,
     Severity,
@@ -49,37 +51,39 @@ def metrics() -> OperatorMetrics:
 
 @pytest.fixture
 def events(kube: Any, clock: Clock, metrics: OperatorMetrics) -> Events:
-    return Events(kube, metrics, clock, lambda: NOW, "operator-0")
+    return Events(
+        Applier(kube, WatchCache(), metrics).create_event, metrics, clock, lambda: NOW, "operator-0"
+    )
 
 
-def test_the_same_is_told_once_in_a_while(events: Events, clock: Clock) -> None:
-    assert events.tell(obj(), NOTICE)
+def test_an_identical_event_is_not_repeated_soon(events: Events, clock: Clock) -> None:
+    assert events.emit(obj(), NOTICE)
     clock.now = QUIET_SECONDS - 1
-    assert not events.tell(obj(), NOTICE)
-    assert events.tell(obj("other"), NOTICE)
+    assert not events.emit(obj(), NOTICE)
+    assert events.emit(obj("other"), NOTICE)
     clock.now = QUIET_SECONDS
-    assert events.tell(obj(), NOTICE)
+    assert events.emit(obj(), NOTICE)
 
 
-def test_one_resource_has_a_budget(events: Events, clock: Clock, metrics: OperatorMetrics) -> None:
-    told = [events.tell(obj(), Notice(Severity.NORMAL, "R", str(number))) for number in range(BURST + 5)]
+def test_each_resource_has_a_rate_limit(events: Events, clock: Clock, metrics: OperatorMetrics) -> None:
+    told = [events.emit(obj(), Notice(Severity.NORMAL, "R", str(number))) for number in range(BURST + 5)]
     assert sum(told) == BURST
     assert metrics.events_dropped._value.get() == 5
-    assert events.tell(obj("other"), NOTICE)
+    assert events.emit(obj("other"), NOTICE)
     clock.now = REFILL_SECONDS
-    assert events.tell(obj(), NOTICE)
+    assert events.emit(obj(), NOTICE)
 
 
-def test_what_waits_is_bounded(events: Events) -> None:
-    told = [events.tell(obj(f"r{number}"), NOTICE) for number in range(WAITING + 5)]
-    assert sum(told) == WAITING
+def test_the_queue_is_bounded(events: Events) -> None:
+    told = [events.emit(obj(f"r{number}"), NOTICE) for number in range(QUEUE_SIZE + 5)]
+    assert sum(told) == QUEUE_SIZE
 
 
-async def test_they_are_sent_and_a_failure_is_passed_over(events: Events, kube: FakeKube) -> None:
+async def test_a_failed_event_is_skipped(events: Events, kube: FakeKube) -> None:
     kube.fail = [ApiUnavailable("away")]
     task = asyncio.create_task(events.run())
-    events.tell(obj(), Notice(Severity.WARNING, "Lost", "one"))
-    events.tell(obj(), NOTICE)
+    events.emit(obj(), Notice(Severity.WARNING, "Lost", "one"))
+    events.emit(obj(), NOTICE)
     await until(lambda: bool(kube.writes))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -130,6 +134,8 @@ def conditions(**states: str) -> Object:
         ({"StorageReachable": "True Reachable"}, {"StorageReachable": "Unknown RoutersSilent"}, []),
     ],
 )
-def test_what_is_worth_telling(before: dict[str, str], after: dict[str, str], told: list[str]) -> None:
+def test_notices_about_a_changed_status(
+    before: dict[str, str], after: dict[str, str], told: list[str]
+) -> None:
     found = notices(conditions(**before) if before else {}, conditions(**after))
     assert [f"{one.severity} {one.reason}" for one in found] == told

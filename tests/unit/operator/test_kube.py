@@ -1,9 +1,11 @@
-"""The seam to the API against a server that answers as a test says."""
+"""The Kubernetes client against a fake API server."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,16 +13,16 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import CollectorRegistry
-from tests.support.resources import obj
+from tests.support.operator.resources import obj
 
 from vectorcache_operator.errors import ApiConflict, ApiGone, ApiRefused, ApiUnavailable, NamespaceTerminating
 from vectorcache_operator.kinds import SERVICE_MONITOR, VECTOR_CACHE
-from vectorcache_operator.kube import Kube
+from vectorcache_operator.kube import Kube, connect
 from vectorcache_operator.metrics import OperatorMetrics
 
 
 class FakeApi:
-    """What it is asked, and what it answers."""
+    """A server that records requests and returns the response that a test sets."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -87,7 +89,7 @@ async def test_requests(kube: Kube, api: FakeApi) -> None:
         (503, ApiUnavailable),
     ],
 )
-async def test_errors_are_told_apart(kube: Kube, api: FakeApi, status: int, kind: type[Exception]) -> None:
+async def test_error_types_by_status(kube: Kube, api: FakeApi, status: int, kind: type[Exception]) -> None:
     api.status, api.answer = status, {"message": "no", "reason": "Because"}
     with pytest.raises(kind, match="no") as raised:
         await kube.get(VECTOR_CACHE, "shop", "products")
@@ -95,20 +97,20 @@ async def test_errors_are_told_apart(kube: Kube, api: FakeApi, status: int, kind
     assert len(api.asked) == 1
 
 
-async def test_a_mistyped_object_is_a_refusal_although_the_api_says_500(kube: Kube, api: FakeApi) -> None:
+async def test_a_mistyped_object_is_refused_although_the_status_is_500(kube: Kube, api: FakeApi) -> None:
     api.status, api.answer = 500, {"message": "failed to create typed patch object (...): expected map"}
     with pytest.raises(ApiRefused):
         await kube.apply(obj(), force=True)
 
 
-async def test_a_namespace_that_leaves(kube: Kube, api: FakeApi) -> None:
+async def test_a_terminating_namespace(kube: Kube, api: FakeApi) -> None:
     cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
     api.status, api.answer = 403, {"message": "no", "reason": "Forbidden", "details": {"causes": [cause]}}
     with pytest.raises(NamespaceTerminating):
         await kube.apply(obj(), force=False)
 
 
-async def test_an_answer_that_is_no_json(kube: Kube, api: FakeApi) -> None:
+async def test_a_response_that_is_not_json(kube: Kube, api: FakeApi) -> None:
     api.status, api.answer = 502, "<html>bad gateway</html>"
     with pytest.raises(ApiUnavailable, match="bad gateway"):
         await kube.get(VECTOR_CACHE, "shop", "products")
@@ -120,10 +122,21 @@ async def test_every_request_has_a_deadline(kube: Kube, api: FakeApi) -> None:
         await kube.get(VECTOR_CACHE, "shop", "products")
 
 
-async def test_nobody_there() -> None:
+async def test_an_unreachable_server_is_unavailable() -> None:
     async with ApiClient(Configuration(host="http://127.0.0.1:9")) as client:
         with pytest.raises(ApiUnavailable):
             await Kube(client, OperatorMetrics(CollectorRegistry())).get(VECTOR_CACHE, "shop", "products")
+
+
+async def test_it_connects_with_the_kubeconfig_of_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
+    cluster = {"name": "test", "cluster": {"server": "http://127.0.0.1:9"}}
+    user = {"name": "test", "user": {"token": "none"}}
+    known = {"contexts": [context], "clusters": [cluster], "users": [user], "current-context": "test"}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config"} | known))
+    async with connect({"KUBECONFIG": str(file)}, OperatorMetrics(CollectorRegistry())) as kube:
+        assert kube._client.configuration.host == "http://127.0.0.1:9"
 
 
 async def test_whether_a_kind_is_served(kube: Kube, api: FakeApi) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.resources import NOW, Object, pod
+from tests.support.operator.resources import NOW, Object, pod
 
 from vectorcache_operator.conditions import Reason
 from vectorcache_operator.pod_problems import NOT_READY_SECONDS, is_ready, pod_problems
@@ -40,7 +40,7 @@ def broken(reason: str, message: str = "", **status: Any) -> Object:
         (
             broken("CrashLoopBackOff", lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
             Reason.CONTAINER_CRASHING,
-            "pod products-node-2: container node ends again and again (exit code 137, OOMKilled)",
+            "pod products-node-2: container node crashes repeatedly (exit code 137, OOMKilled)",
         ),
     ],
     ids=["pull", "back-off", "config", "crash"],
@@ -50,28 +50,28 @@ def test_containers(found: Object, reason: Reason, message: str) -> None:
     assert (issue.reason, issue.message) == (reason, message)
 
 
-def test_a_container_that_is_being_made_is_no_trouble() -> None:
+def test_a_container_being_created_is_no_issue() -> None:
     assert pod_problems([broken("ContainerCreating")], NOW).issues == []
 
 
-def test_a_pod_that_leaves_is_passed_over() -> None:
+def test_a_terminating_pod_is_skipped() -> None:
     leaving = broken("ErrImagePull")
     leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
     assert pod_problems([leaving], NOW).issues == []
     assert not is_ready(leaving)
 
 
-def test_patience_with_pods_that_are_not_ready() -> None:
+def test_unready_pods_are_tolerated_for_a_while() -> None:
     found = pod("products-node-0", ready=False)
     first = pod_problems([found], NOW)
-    assert (first.issues, first.look_again) == ([], NOT_READY_SECONDS - 60)
+    assert (first.issues, first.requeue_after) == ([], NOT_READY_SECONDS - 60)
     late = NOW + timedelta(seconds=NOT_READY_SECONDS)
     (issue,) = pod_problems([found], late).issues
     assert issue.reason is Reason.PODS_NOT_READY
     assert issue.message == "pod products-node-0 is not ready since 2026-11-21T11:59:00Z"
 
 
-def test_patience_with_pods_that_have_no_place() -> None:
+def test_unschedulable_pods_are_tolerated_for_a_while() -> None:
     condition = {
         "type": "PodScheduled",
         "status": "False",
@@ -82,12 +82,12 @@ def test_patience_with_pods_that_have_no_place() -> None:
     found = pod("products-node-0")
     found["status"] = {"conditions": [condition]}
     first = pod_problems([found, pod("products-node-1")], NOW)
-    assert (first.issues, first.look_again) == ([], 5.0)
+    assert (first.issues, first.requeue_after) == ([], 5.0)
     (issue,) = pod_problems([found], NOW + timedelta(seconds=5)).issues
     assert issue.reason is Reason.UNSCHEDULABLE
     assert issue.message.endswith(": 0/2 nodes are available")
 
 
-def test_pods_that_are_well() -> None:
+def test_healthy_pods() -> None:
     found = pod_problems([pod("products-node-0"), {"metadata": {"name": "new"}, "status": {}}], NOW)
-    assert (found.issues, found.look_again) == ([], None)
+    assert (found.issues, found.requeue_after) == ([], None)

@@ -27,12 +27,12 @@ def test_values(text: str | int, value: Decimal) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Gi", "1GB", "1 Gi", "one", "1ki"])
-def test_what_is_none(text: str) -> None:
+def test_an_invalid_quantity(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         quantity.parse(text)
 
 
-def test_the_same_however_written() -> None:
+def test_equal_quantities_in_different_notations() -> None:
     assert quantity.same("1", "1000m")
     assert quantity.same("1.5Gi", "1536Mi")
     assert not quantity.same("1G", "1Gi")

@@ -25,7 +25,7 @@ class HighRandom(random.Random):
 
 
 class TestSchedule:
-    def test_each_key_once_at_its_earliest(self) -> None:
+    def test_each_key_has_its_earliest_time(self) -> None:
         schedule: Schedule[str] = Schedule()
         schedule.add("a", 5.0)
         schedule.add("a", 3.0)
@@ -36,13 +36,13 @@ class TestSchedule:
         assert schedule.pop(100.0) is None
         assert schedule.next_at() is None
 
-    def test_what_has_been_due_longest_comes_first(self) -> None:
+    def test_the_key_due_longest_comes_first(self) -> None:
         schedule: Schedule[str] = Schedule()
         for key, at in (("late", 3.0), ("early", 1.0), ("middle", 2.0), ("also early", 1.0)):
             schedule.add(key, at)
         assert [schedule.pop(5.0) for _ in range(4)] == ["early", "also early", "middle", "late"]
 
-    def test_what_is_forgotten_does_not_come(self) -> None:
+    def test_a_discarded_key_is_not_returned(self) -> None:
         schedule: Schedule[str] = Schedule()
         schedule.add("a", 1.0)
         schedule.discard("a")
@@ -68,7 +68,7 @@ class TestSchedule:
 
 
 def test_backoff_grows_is_bounded_and_jitters() -> None:
-    backoff = Backoff(first=0.5, factor=2.0, most=60.0)
+    backoff = Backoff(first=0.5, factor=2.0, max_delay=60.0)
     assert [backoff.delay(n, HighRandom()) for n in (1, 2, 3, 8, 10_000)] == [0.5, 1.0, 2.0, 60.0, 60.0]
     delays = {backoff.delay(3, random.Random(seed)) for seed in range(50)}
     assert len(delays) == 50
@@ -79,7 +79,7 @@ def queue_of(work: object, clock: Clock, workers: int = 2) -> WorkQueue[str]:
     return WorkQueue(work, clock=clock, rng=HighRandom(), workers=workers)  # type: ignore[arg-type]
 
 
-async def test_what_is_asked_for_twice_is_done_once() -> None:
+async def test_a_key_added_twice_is_processed_once() -> None:
     done: list[str] = []
 
     async def work(key: str) -> None:
@@ -93,7 +93,7 @@ async def test_what_is_asked_for_twice_is_done_once() -> None:
     assert done == ["a", "b"]
 
 
-async def test_what_is_added_meanwhile_is_done_after_and_never_at_once() -> None:
+async def test_a_key_added_while_it_is_processed_is_processed_afterwards() -> None:
     running: Counter[str] = Counter()
     done: list[str] = []
     go = asyncio.Event()
@@ -120,7 +120,7 @@ async def test_what_is_added_meanwhile_is_done_after_and_never_at_once() -> None
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_failures_come_back_later_and_later_until_one_goes_well() -> None:
+async def test_the_backoff_grows_until_a_success() -> None:
     clock, failing, calls = Clock(), True, 0
 
     async def work(_key: str) -> None:
@@ -168,7 +168,7 @@ async def test_an_event_does_not_wait_for_the_backoff() -> None:
     assert calls == 2
 
 
-async def test_an_unexpected_error_is_tried_again_too() -> None:
+async def test_an_unexpected_error_is_retried() -> None:
     clock, calls = Clock(), 0
 
     async def work(_key: str) -> None:
@@ -185,7 +185,7 @@ async def test_an_unexpected_error_is_tried_again_too() -> None:
     assert calls == 2
 
 
-async def test_work_says_when_it_wants_to_come_back() -> None:
+async def test_work_returns_its_requeue_delay() -> None:
     clock, calls = Clock(), 0
 
     async def work(_key: str) -> float:
@@ -203,7 +203,7 @@ async def test_work_says_when_it_wants_to_come_back() -> None:
     assert calls == 2
 
 
-async def test_workers_wake_for_what_is_due_later() -> None:
+async def test_workers_wake_up_for_delayed_keys() -> None:
     done = asyncio.Event()
 
     async def work(_key: str) -> None:
@@ -221,7 +221,7 @@ async def test_workers_wake_for_what_is_due_later() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_the_longest_running_is_known() -> None:
+async def test_the_age_of_the_oldest_call() -> None:
     clock, go = Clock(), asyncio.Event()
 
     async def work(_key: str) -> None:

@@ -1,4 +1,4 @@
-"""Reconcile over an API in memory: what it writes, when it writes nothing, and that it may fail anywhere."""
+"""Reconcile with a fake API: its writes, its steady state without writes, and failures at any point."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.support.fake_kube import FakeKube
-from tests.support.resources import IMAGES, NOW, SMALL, Object, claim, obj
+from tests.support.operator.fake_kube import FakeKube
+from tests.support.operator.resources import IMAGES, NOW, SMALL, Object, claim, obj
 
+from vectorcache_operator.apply import Applier
 from vectorcache_operator.cache import WatchCache
 from vectorcache_operator.conditions import find
 from vectorcache_operator.errors import ApiConflict, ApiRefused, ApiUnavailable, NamespaceTerminating
@@ -20,7 +21,8 @@ from vectorcache_operator.events import Events
 from vectorcache_operator.kinds import BY_NAME, CLAIM, STATEFUL_SET, VECTOR_CACHE
 from vectorcache_operator.metrics import OperatorMetrics
 from vectorcache_operator.names import Key
-from vectorcache_operator.reconcile import Reconciler, Surroundings
+from vectorcache_operator.observed import Surroundings
+from vectorcache_operator.reconcile import Reconciler
 from vectorcache_operator.routers import Routers
 from vectorcache_operator.secrets import Secrets
 
@@ -31,7 +33,7 @@ OPEN = {"blob": {"url": "azure://account/container"}}
 
 @dataclass
 class World:
-    """An API, and an operator that watches it."""
+    """A fake API and an operator that watches it."""
 
     kube: FakeKube
     cache: WatchCache
@@ -42,7 +44,7 @@ class World:
     seconds: float = 0.0
 
     def watch(self) -> None:
-        """What the watches bring."""
+        """Deliver the events of the watches."""
         for kind, one in self.kube.events():
             self.cache.put(kind, one)
 
@@ -71,8 +73,9 @@ def world(spec: Object = SMALL, kube: FakeKube | None = None) -> World:
     client: Any = api
     secrets = Secrets(client, clock, max_age=60)
     routers = Routers(None, 10.0, lambda _key: None)  # type: ignore[arg-type]
-    events = Events(client, metrics, clock, now, "here")
-    reconciler = Reconciler(client, cache, surroundings, secrets, routers, events, metrics, now)
+    applier = Applier(client, cache, metrics)
+    events = Events(applier.create_event, metrics, clock, now, "here")
+    reconciler = Reconciler(applier, cache, surroundings, secrets, routers, events, metrics, now)
     made = World(api, cache, reconciler, metrics, events, surroundings)
     return made
 
@@ -84,7 +87,7 @@ def set_spec(kube: FakeKube, **spec: Any) -> None:
     kube.put(live)
 
 
-async def test_all_is_made_at_first_and_nothing_is_written_after() -> None:
+async def test_the_first_pass_creates_everything_and_later_ones_write_nothing() -> None:
     here = world()
     await here.reconcile()
     assert [one.split()[1] for one in here.kube.writes] == [
@@ -106,7 +109,7 @@ async def test_all_is_made_at_first_and_nothing_is_written_after() -> None:
     assert (here.kube.writes, here.kube.reads) == ([], [])
 
 
-async def test_a_new_process_writes_nothing_either() -> None:
+async def test_a_new_process_writes_nothing() -> None:
     first = world()
     await first.reconcile()
     first.kube.writes.clear()
@@ -116,7 +119,7 @@ async def test_a_new_process_writes_nothing_either() -> None:
     assert first.kube.writes == []
 
 
-async def test_what_was_written_counts_before_the_watch_tells() -> None:
+async def test_written_objects_are_known_before_the_watch_delivers_them() -> None:
     here = world()
     await here.reconcile()
     here.kube.writes.clear()
@@ -125,7 +128,7 @@ async def test_what_was_written_counts_before_the_watch_tells() -> None:
 
 
 @pytest.mark.parametrize("failing", range(13))
-async def test_it_may_fail_anywhere_and_the_next_time_brings_the_rest(failing: int) -> None:
+async def test_a_pass_completes_one_that_failed_at_any_write(failing: int) -> None:
     whole = world()
     await whole.reconcile()
     here = world()
@@ -139,7 +142,7 @@ async def test_it_may_fail_anywhere_and_the_next_time_brings_the_rest(failing: i
     assert len(here.kube.writes) == len(whole.kube.writes)
 
 
-async def test_each_thing_that_is_taken_away_comes_back() -> None:
+async def test_every_deleted_object_is_created_again() -> None:
     here = world()
     await here.reconcile()
     for kind, name in list(here.kube.owned()):
@@ -149,7 +152,7 @@ async def test_each_thing_that_is_taken_away_comes_back() -> None:
         assert (kind, name) in here.kube.objects
 
 
-async def test_what_is_changed_is_repaired_and_told() -> None:
+async def test_a_changed_object_is_repaired_and_reported() -> None:
     here = world()
     await here.reconcile()
     changed = copy.deepcopy(here.kube.objects["StatefulSet", "products-node"])
@@ -159,11 +162,11 @@ async def test_what_is_changed_is_repaired_and_told() -> None:
     await here.reconcile()
     assert here.kube.writes == ["apply StatefulSet products-node"]
     assert here.kube.objects["StatefulSet", "products-node"]["spec"]["replicas"] == 3
-    told = [here.events._waiting.get_nowait()["reason"] for _ in range(here.events._waiting.qsize())]
+    told = [here.events._queue.get_nowait()["reason"] for _ in range(here.events._queue.qsize())]
     assert "Repaired" in told
 
 
-async def test_what_leaves_is_waited_for() -> None:
+async def test_a_terminating_object_is_waited_for() -> None:
     here = world()
     await here.reconcile()
     leaving = copy.deepcopy(here.kube.objects["StatefulSet", "products-node"])
@@ -174,7 +177,7 @@ async def test_what_leaves_is_waited_for() -> None:
     assert "apply StatefulSet products-node" not in here.kube.writes
 
 
-async def test_a_resource_that_leaves_is_left_alone() -> None:
+async def test_a_terminating_resource_is_ignored() -> None:
     here = world()
     leaving = copy.deepcopy(here.kube.objects["VectorCache", "products"])
     leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
@@ -183,7 +186,7 @@ async def test_a_resource_that_leaves_is_left_alone() -> None:
     assert here.kube.writes == []
 
 
-async def test_an_invalid_spec_is_a_condition_and_what_runs_runs_on() -> None:
+async def test_an_invalid_spec_is_reported_and_changes_no_object() -> None:
     here = world()
     await here.reconcile()
     here.kube.writes.clear()
@@ -199,7 +202,7 @@ async def test_an_invalid_spec_is_a_condition_and_what_runs_runs_on() -> None:
     assert here.condition("Degraded")["reason"] == "AsExpected"
 
 
-async def test_workloads_wait_for_their_secret_and_survive_it() -> None:
+async def test_workloads_wait_for_their_secret_and_survive_its_deletion() -> None:
     here = world()
     secret = here.kube.objects.pop(("Secret", "blob"))
     assert await here.reconcile() == 5.0
@@ -218,7 +221,7 @@ async def test_workloads_wait_for_their_secret_and_survive_it() -> None:
     assert (after["replicas"], after["template"]) == (5, before["template"])
 
 
-async def test_a_changed_secret_rolls_both_once_it_is_read_again() -> None:
+async def test_a_changed_secret_restarts_all_pods_once_it_is_read_again() -> None:
     here = world()
     await here.reconcile()
     before = copy.deepcopy(here.kube.objects)
@@ -232,7 +235,7 @@ async def test_a_changed_secret_rolls_both_once_it_is_read_again() -> None:
     assert "bmV3" not in str(here.kube.owned())
 
 
-async def test_a_refusal_is_told_and_the_rest_is_made() -> None:
+async def test_a_refusal_is_reported_and_the_other_objects_are_created() -> None:
     here = world(OPEN)
     here.kube.fail = [*([None] * 10), ApiRefused(422, "Invalid", "spec.affinity: no")]
     assert await here.reconcile() == 60.0
@@ -241,7 +244,7 @@ async def test_a_refusal_is_told_and_the_rest_is_made() -> None:
     assert ("Deployment", "products-router") in here.kube.objects
 
 
-async def test_an_object_of_somebody_else_is_left_alone() -> None:
+async def test_an_object_of_another_owner_is_not_changed() -> None:
     here = world(OPEN)
     foreign = {
         "kind": "Service",
@@ -255,7 +258,7 @@ async def test_an_object_of_somebody_else_is_left_alone() -> None:
     assert here.kube.objects["Service", "products-node"] == foreign
 
 
-async def test_disks_grow_first_and_the_set_is_made_anew() -> None:
+async def test_claims_grow_before_the_stateful_set_is_replaced() -> None:
     here = world(OPEN)
     await here.reconcile()
     here.kube.put(claim(0, "10Gi"))
@@ -278,7 +281,7 @@ async def test_disks_grow_first_and_the_set_is_made_anew() -> None:
     assert here.kube.writes == []
 
 
-async def test_a_class_that_does_not_grow_is_asked_once() -> None:
+async def test_a_refused_expansion_is_not_retried_immediately() -> None:
     here = world(OPEN)
     await here.reconcile()
     here.kube.put(claim(0, "10Gi"))
@@ -295,7 +298,7 @@ async def test_a_class_that_does_not_grow_is_asked_once() -> None:
     assert len(here.cache.of(KEY, CLAIM)) == 1
 
 
-async def test_policies_that_are_not_wanted_any_more_go() -> None:
+async def test_unwanted_network_policies_are_deleted() -> None:
     here = world(OPEN | {"router": {"allowFrom": [{"podSelector": {}}]}})
     await here.reconcile()
     assert ("NetworkPolicy", "products-router") in here.kube.objects
@@ -304,14 +307,14 @@ async def test_policies_that_are_not_wanted_any_more_go() -> None:
     assert ("NetworkPolicy", "products-router") not in here.kube.objects
 
 
-async def test_monitors_where_the_cluster_knows_them() -> None:
+async def test_service_monitors_are_created_if_the_kind_exists() -> None:
     here = world(OPEN)
     here.surroundings.service_monitors = True
     await here.reconcile()
     assert ("ServiceMonitor", "products") in here.kube.objects
 
 
-async def test_series_of_a_resource_go_with_it() -> None:
+async def test_the_series_of_a_deleted_resource_are_dropped() -> None:
     here = world(OPEN)
     await here.reconcile()
     live = here.kube.objects.pop(("VectorCache", "products"))
@@ -321,7 +324,7 @@ async def test_series_of_a_resource_go_with_it() -> None:
     assert not [sample for sample in samples if sample.labels.get("name") == "products"]
 
 
-async def test_a_namespace_that_leaves_is_left_alone() -> None:
+async def test_a_terminating_namespace_is_ignored() -> None:
     here = world(OPEN)
     here.kube.fail = [NamespaceTerminating(403, "Forbidden", "it is being terminated")]
     assert await here.reconcile() is None

@@ -1,4 +1,4 @@
-"""docs/resource.md is what its generator makes, and the CRD says something about every field."""
+"""docs/resource.md is up to date, and the CRD describes every field."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.support.fake_kube import FakeKube
-from tests.support.resources import IMAGES, live, obj, resource
+from tests.support.operator.fake_kube import FakeKube
+from tests.support.operator.resources import IMAGES, live, obj, resource
 from tests.support.waiting import until
 
 from vectorcache_operator import resync as module
@@ -17,9 +17,9 @@ from vectorcache_operator.health import Health
 from vectorcache_operator.kinds import APPLIED, SERVICE, SERVICE_MONITOR, VECTOR_CACHE
 from vectorcache_operator.metrics import OperatorMetrics
 from vectorcache_operator.names import Key
+from vectorcache_operator.observed import Surroundings
 from vectorcache_operator.plan.service import services
 from vectorcache_operator.queue import WorkQueue
-from vectorcache_operator.reconcile import Surroundings
 from vectorcache_operator.resync import Resync
 from vectorcache_operator.secrets import Secrets
 
@@ -34,7 +34,7 @@ class Clock:
 
 
 class Here:
-    """A resync over an API in memory."""
+    """A resync with a fake API."""
 
     def __init__(self) -> None:
         self.kube, self.cache, self.clock = FakeKube(), WatchCache(), Clock()
@@ -56,7 +56,7 @@ class Here:
         )
 
     def put(self) -> None:
-        """A resource and its Services, in the API and by watch."""
+        """Store a resource and its Services in the API and in the watch cache."""
         self.cache.put(VECTOR_CACHE, self.kube.put(obj()))
         for one in services(resource()):
             self.cache.put(SERVICE, self.kube.put(live(one)))
@@ -64,12 +64,12 @@ class Here:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
-    monkeypatch.setattr(module, "SECOND_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(module, "FIRST_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "SECOND_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FILL_CHECK_SECONDS", 0.01)
     return Here()
 
 
-async def test_every_resource_gets_its_turn_spread_over_time(here: Here) -> None:
+async def test_the_reconciles_of_a_round_are_spread_over_time(here: Here) -> None:
     here.put()
     await here.resync.round()
     ((key, delay),) = here.asked
@@ -78,7 +78,7 @@ async def test_every_resource_gets_its_turn_spread_over_time(here: Here) -> None
     assert here.resync.behind == ""
 
 
-async def test_what_is_gone_unnoticed_is_dropped(here: Here) -> None:
+async def test_an_object_whose_deletion_was_missed_is_dropped(here: Here) -> None:
     here.put()
     del here.kube.objects["Service", "products-node"]
     await here.resync.round()
@@ -87,7 +87,7 @@ async def test_what_is_gone_unnoticed_is_dropped(here: Here) -> None:
     assert here.resync.behind == ""
 
 
-async def test_what_is_newer_than_the_list_is_kept(here: Here) -> None:
+async def test_an_object_newer_than_the_list_is_kept(here: Here) -> None:
     here.put()
     new = live(services(resource())[0], resourceVersion="99999", uid="made after the list")
     here.cache.put(SERVICE, new)
@@ -95,21 +95,21 @@ async def test_what_is_newer_than_the_list_is_kept(here: Here) -> None:
     assert here.cache.get(SERVICE, "shop", "products-node") is not None
 
 
-async def test_a_watch_that_misses_changes_is_an_ailment(here: Here) -> None:
+async def test_missed_changes_are_a_liveness_failure(here: Here) -> None:
     here.put()
     here.kube.put(here.kube.objects["Service", "products-node"])
     await here.resync.round()
     assert here.resync.behind == "Service shop/products-node"
-    assert health(here).liveness_failures() == ["the watches miss changes of Service shop/products-node"]
+    assert health(here).liveness_failures() == ["the watches missed changes of Service shop/products-node"]
     here.cache.put(SERVICE, here.kube.objects["Service", "products-node"])
     await here.resync.round()
     assert health(here).liveness_failures() == []
 
 
-async def test_what_arrives_before_the_second_look_is_not_missing(
+async def test_an_object_that_arrives_before_the_second_check_is_not_missing(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SECOND_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SECOND_CHECK_SECONDS", 0.1)
     here.put()
     late = here.kube.put(here.kube.objects["Service", "products-node"])
     task = asyncio.create_task(here.resync.round())
@@ -119,19 +119,19 @@ async def test_what_arrives_before_the_second_look_is_not_missing(
     assert here.resync.behind == ""
 
 
-async def test_an_api_that_is_away_is_no_ailment(here: Here) -> None:
+async def test_an_unreachable_api_is_no_liveness_failure(here: Here) -> None:
     async def away(*_: object) -> None:
         raise ApiUnavailable("away")
 
     here.put()
     here.kube.serves = away  # type: ignore[assignment, method-assign]
     here.clock.now = 10_000.0
-    assert health(here).liveness_failures() == ["no round of the resync for 10000 s"]
+    assert health(here).liveness_failures() == ["the last resync ended 10000 s ago"]
     await here.resync.round()
     assert health(here).liveness_failures() == []
 
 
-async def test_monitors_are_noticed_when_they_come(here: Here) -> None:
+async def test_service_monitors_are_detected_later(here: Here) -> None:
     await here.resync.round()
     assert "list ServiceMonitor" not in here.kube.reads
     here.kube.monitors = True
@@ -140,11 +140,11 @@ async def test_monitors_are_noticed_when_they_come(here: Here) -> None:
     assert "list ServiceMonitor" in here.kube.reads
 
 
-async def test_it_is_filled_when_the_watches_have_told_all(here: Here) -> None:
+async def test_the_cache_is_complete_when_it_contains_all_listed_objects(here: Here) -> None:
     here.kube.put(obj())
     task = asyncio.create_task(here.resync.run())
     await until(lambda: here.kube.reads.count("list VectorCache") >= 2)
-    assert await health(here).unready() == ["the watch cache is not filled yet"]
+    assert await health(here).unready() == ["the watch cache is not complete yet"]
     here.cache.put(VECTOR_CACHE, here.kube.objects["VectorCache", "products"])
     await until(here.resync.filled.is_set)
     assert await health(here).unready() == []
@@ -152,14 +152,14 @@ async def test_it_is_filled_when_the_watches_have_told_all(here: Here) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_an_empty_cluster_is_filled_at_once(here: Here) -> None:
+async def test_the_cache_of_an_empty_cluster_is_complete_at_once(here: Here) -> None:
     task = asyncio.create_task(here.resync.run())
     await until(here.resync.filled.is_set)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_reconcile_that_hangs_is_an_ailment(here: Here) -> None:
+async def test_a_hanging_reconcile_is_a_liveness_failure(here: Here) -> None:
     go = asyncio.Event()
 
     async def work(_key: Key) -> None:

@@ -7,7 +7,7 @@ from vectorcache_operator.spec import Ring
 NODES = ["products-node-1", "products-node-0", "products-node-2"]
 
 
-async def test_the_status_tells_the_routers_ring() -> None:
+async def test_the_ring_equals_that_of_the_routers() -> None:
     ring = HashRing(NODES, 10_000, 2)
     found = await RingShares().of(NODES, Ring())
     assert found["version"] == ring.version
@@ -16,7 +16,7 @@ async def test_the_status_tells_the_routers_ring() -> None:
     assert sum(one["slots"] for one in found["nodes"]) == 10_000
 
 
-async def test_no_nodes_make_no_ring() -> None:
+async def test_without_nodes_there_is_no_ring() -> None:
     assert await RingShares().of([], Ring()) == {"virtualNodes": 10_000, "replication": 2}
 
 
@@ -25,8 +25,8 @@ async def test_a_ring_that_takes_too_much_memory_is_not_computed() -> None:
     assert "nodes" not in await RingShares().of(names, Ring())
 
 
-async def test_rings_are_kept_but_not_all() -> None:
-    shares = RingShares(most=2)
+async def test_the_latest_rings_are_cached() -> None:
+    shares = RingShares(max_entries=2)
     first = await shares.of(NODES[:1], Ring(virtual_nodes=10))
     assert await shares.of(NODES[:1], Ring(virtual_nodes=10)) is first
     for count in (2, 3):

@@ -14,7 +14,7 @@ KEY = Key("shop", "products")
 
 
 class FakeRouter:
-    """A router whose answers a test sets."""
+    """A router whose responses a test sets."""
 
     def __init__(self) -> None:
         self.ready: dict[str, Any] = {"ready": True, "reasons": []}
@@ -54,66 +54,66 @@ async def routers(router: FakeRouter, changed: list[Key]) -> AsyncIterator[Route
         yield made
 
 
-async def test_what_they_say(router: FakeRouter, routers: Routers, changed: list[Key]) -> None:
+async def test_a_report_of_the_routers(router: FakeRouter, routers: Routers, changed: list[Key]) -> None:
     router.collections = [
         {"name": "words", "version": 3, "vectors": 400, "dimension": 50},
         {"name": "books", "version": 1, "vectors": 7},
     ]
     assert routers.view(KEY) is None
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert routers.view(KEY) == RouterView(True, "", (("books", 1, 7), ("words", 3, 400)))
     assert changed == [KEY]
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert changed == [KEY]
 
 
-async def test_the_blob_store_is_told_from_other_reasons(router: FakeRouter, routers: Routers) -> None:
+async def test_only_reasons_about_the_blob_store_are_reported(router: FakeRouter, routers: Routers) -> None:
     router.ready, router.status = {"ready": False, "reasons": ["no cache node is known yet"]}, 503
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert routers.view(KEY) == RouterView(True)
     router.ready = {"ready": True, "reasons": [], "warnings": ["the blob store is unreachable: refused"]}
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert routers.view(KEY) == RouterView(False, "the blob store is unreachable: refused")
 
 
-async def test_silence_is_taken_for_what_it_is_after_a_while(router: FakeRouter, routers: Routers) -> None:
+async def test_routers_are_silent_after_several_failed_polls(router: FakeRouter, routers: Routers) -> None:
     router.collections = [{"name": "words", "version": 3, "vectors": 400}]
-    await routers.look(KEY)
+    await routers.poll(KEY)
     before, good = routers.view(KEY), router.ready
     router.ready = []  # type: ignore[assignment] # no answer of a router
     for _ in range(PATIENCE - 1):
-        await routers.look(KEY)
+        await routers.poll(KEY)
         assert routers.view(KEY) == before
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert routers.view(KEY) == RouterView(None, "", (("words", 3, 400),))
     router.ready = good
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert routers.view(KEY) == before
 
 
-async def test_who_never_answers_is_silent(routers: Routers, changed: list[Key]) -> None:
+async def test_routers_that_never_answer_are_silent(routers: Routers, changed: list[Key]) -> None:
     routers.follow(KEY, "http://127.0.0.1:9")
     for _ in range(PATIENCE):
         assert routers.view(KEY) is None
-        await routers.look(KEY)
+        await routers.poll(KEY)
     assert (routers.view(KEY), changed) == (RouterView(), [KEY])
 
 
-async def test_collections_are_asked_for_now_and_then(router: FakeRouter, routers: Routers) -> None:
+async def test_collections_are_polled_less_often(router: FakeRouter, routers: Routers) -> None:
     router.collections = [{"name": "words", "version": 3, "vectors": 400}]
     for _ in range(9):
-        await routers.look(KEY)
+        await routers.poll(KEY)
     assert router.looks == 3
 
 
-async def test_who_is_forgotten_is_not_asked(
+async def test_forgotten_routers_are_not_polled(
     router: FakeRouter, routers: Routers, changed: list[Key]
 ) -> None:
     routers.forget(KEY)
-    await routers.look(KEY)
+    await routers.poll(KEY)
     assert (routers.view(KEY), changed, router.looks) == (None, [], 0)
 
 
-def test_a_status_holds_a_bounded_number() -> None:
+def test_the_number_of_listed_collections_is_bounded() -> None:
     many = RouterView(True, "", tuple((f"c{number:04}", 1, 1) for number in range(500)))
     assert len(many.collection_list()) == 100

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.fake_kube import FakeKube
+from tests.support.operator.fake_kube import FakeKube
 
 from vectorcache_operator.secrets import Secrets
 
@@ -22,7 +22,7 @@ def secrets(kube: Any, clock: Clock) -> Secrets:
     return Secrets(kube, clock, max_age=60.0)
 
 
-async def test_it_is_read_again_when_it_is_old() -> None:
+async def test_an_expired_hash_is_read_again() -> None:
     kube, clock = FakeKube(), Clock()
     put(kube, "blob", KEY="b25l")
     found = secrets(kube, clock)
@@ -35,12 +35,12 @@ async def test_it_is_read_again_when_it_is_old() -> None:
     second = await found.digest("shop", "blob")
     assert second is not None
     assert second != first
-    found.drop_old()
+    found.drop_expired()
     assert await found.digest("shop", "blob") == second
     assert len(kube.reads) == 2
 
 
-async def test_one_that_is_missing_or_empty_is_asked_for_each_time() -> None:
+async def test_a_missing_or_empty_secret_is_requested_every_time() -> None:
     kube, clock = FakeKube(), Clock()
     found = secrets(kube, clock)
     assert await found.digest("shop", "blob") is None
@@ -50,7 +50,7 @@ async def test_one_that_is_missing_or_empty_is_asked_for_each_time() -> None:
     assert await found.digest("shop", "blob") is not None
 
 
-async def test_the_hash_tells_data_apart_and_nothing_else() -> None:
+async def test_the_hash_depends_on_the_data_only() -> None:
     kube, clock = FakeKube(), Clock()
     put(kube, "one", KEY="b25l", B="eA==")
     put(kube, "two", KEY="b25l", B="eA==")

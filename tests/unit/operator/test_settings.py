@@ -14,6 +14,6 @@ def test_namespaces(text: str, namespaces: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("text", ["One", "a b", "*", "a,,b", "-a"])
-def test_what_is_no_namespace(text: str) -> None:
+def test_an_invalid_namespace(text: str) -> None:
     with pytest.raises(InvalidInput, match="VECTORCACHE_NAMESPACES"):
         read(OperatorSettings, {"VECTORCACHE_NAMESPACES": text})

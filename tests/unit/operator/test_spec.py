@@ -1,4 +1,4 @@
-"""Types and schema agree: fields, defaults, and what is refused by both."""
+"""Types and schema agree: fields, defaults, and rejected values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 import yaml
-from tests.support.resources import FULL, SMALL, Object, obj
+from tests.support.operator.resources import FULL, SMALL, Object, obj
 
 from vectorcache_operator.names import Key
 from vectorcache_operator.spec import InvalidSpec, Spec, decode
@@ -19,7 +19,7 @@ SCHEMA: Object = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["proper
 
 
 def struct_of(hint: Any) -> Any:
-    """The struct in a type, if there is one."""
+    """Return the struct in a type, or None."""
     candidates = [hint, *get_args(hint)]
     return next(
         (one for one in candidates if isinstance(one, type) and issubclass(one, msgspec.Struct)), None
@@ -54,7 +54,7 @@ def test_types_have_the_fields_of_the_schema() -> None:
 
 
 def defaulted(schema: Object, value: Object) -> Object:
-    """What the API server makes of a value."""
+    """Return the value with the defaults that the API server adds."""
     filled = dict(value)
     for name, part in schema.get("properties", {}).items():
         if name not in filled and "default" in part:
@@ -69,7 +69,7 @@ def test_defaults_are_those_of_the_schema() -> None:
     assert msgspec.convert(bare, Spec) == msgspec.convert(defaulted(SCHEMA, bare), Spec)
 
 
-def test_a_resource_is_read_whole() -> None:
+def test_a_resource_is_decoded_completely() -> None:
     found = decode(obj(spec=FULL))
     assert found.key == Key("shop", "products")
     assert found.generation == 7
@@ -104,7 +104,7 @@ def test_a_newer_schema_is_no_error() -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_says_why(change: Object, message: str) -> None:
+def test_an_invalid_spec_has_a_message(change: Object, message: str) -> None:
     with pytest.raises(InvalidSpec) as invalid:
         decode(obj(spec=SMALL | change))
     assert message in str(invalid.value)

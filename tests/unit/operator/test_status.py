@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.resources import NOW, SMALL, Object, facts, live, pod, resource
+from tests.support.operator.resources import NOW, SMALL, Object, facts, live, pod, resource
 
 from vectorcache_operator import conditions
 from vectorcache_operator.conditions import MEANINGS, SEVERITY, Issue, Reason, State, Type
 from vectorcache_operator.plan.deployment import deployment
 from vectorcache_operator.plan.statefulset import stateful_set
 from vectorcache_operator.routers import RouterView
-from vectorcache_operator.status import Seen, status_of, status_of_invalid
+from vectorcache_operator.status import Workloads, status_of, status_of_invalid
 
 SPEC = SMALL | {"nodes": {"replicas": 3}, "router": {"replicas": 2}}
 RING: Object = {"virtualNodes": 10000, "replication": 2}
@@ -26,17 +26,17 @@ def workloads(nodes: Object, routers: Object, generation: int = 1) -> dict[str, 
     }
 
 
-def seen(pods: int = 3, ready: int = 3, routers: int = 2, **more: Any) -> Seen:
+def seen(pods: int = 3, ready: int = 3, routers: int = 2, **more: Any) -> Workloads:
     counts = {"replicas": routers, "readyReplicas": routers, "updatedReplicas": routers} if routers else {}
     found = workloads({"updateRevision": "r1"}, counts) | {
         "node_pods": [pod(f"products-node-{number}", ready=number < ready) for number in range(pods)],
         "routers": RouterView(storage=True),
     }
-    return Seen(**(found | more))
+    return Workloads(**(found | more))
 
 
 def status(
-    what: Seen, before: Object | None = None, spec: Object = SPEC, later: float = 0.0, **more: Any
+    what: Workloads, before: Object | None = None, spec: Object = SPEC, later: float = 0.0, **more: Any
 ) -> Object:
     return status_of(
         resource(spec), what, RING, more.get("issues", ()), before or {}, NOW + timedelta(seconds=later)
@@ -47,7 +47,7 @@ def brief(found: Object) -> dict[str, str]:
     return {one["type"]: f"{one['status']} {one['reason']}" for one in found["conditions"]}
 
 
-def test_all_is_well() -> None:
+def test_a_healthy_cache() -> None:
     found = status(seen())
     assert brief(found) == {
         "Ready": "True Serving",
@@ -60,7 +60,7 @@ def test_all_is_well() -> None:
     assert (found["observedGeneration"], found["replicas"]) == (7, 3)
 
 
-def test_the_first_start_is_ready_only_when_all_is_there() -> None:
+def test_the_first_start_is_ready_only_with_all_pods() -> None:
     starting = status(seen(ready=2, routers=1))
     assert brief(starting)["Ready"] == "False Starting"
     assert brief(starting)["Progressing"] == "True Starting"
@@ -68,7 +68,7 @@ def test_the_first_start_is_ready_only_when_all_is_there() -> None:
     assert brief(status(seen(), starting))["Ready"] == "True Serving"
 
 
-def test_later_one_of_each_is_enough() -> None:
+def test_later_one_node_and_one_router_are_enough() -> None:
     well = status(seen())
     rolling = status(seen(ready=1, routers=1), well)
     assert brief(rolling)["Ready"] == "True Serving"
@@ -81,7 +81,7 @@ def test_later_one_of_each_is_enough() -> None:
     assert brief(status(seen(routers=0), well))["Ready"] == "False NoRoutersReady"
 
 
-def test_scaling_and_rolling_are_told_apart() -> None:
+def test_scaling_differs_from_a_rollout() -> None:
     well = status(seen())
     assert brief(status(seen(pods=2, ready=2), well))["Progressing"] == "True Scaling"
     assert brief(status(seen(ready=2), well))["Progressing"] == "True RollingOut"
@@ -91,14 +91,14 @@ def test_scaling_and_rolling_are_told_apart() -> None:
     assert found["nodes"]["updated"] == 1
 
 
-def test_a_controller_that_has_not_looked_yet_is_progress() -> None:
+def test_an_unobserved_generation_is_progress() -> None:
     well = status(seen())
     late = workloads({"updateRevision": "r1"}, {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}, 0)
     assert brief(status(seen(**late), well))["Progressing"] == "True RollingOut"
     assert brief(status(seen(stateful_set=None), well))["Progressing"] == "True RollingOut"
 
 
-def test_a_pod_that_leaves_is_not_ready_but_there() -> None:
+def test_a_terminating_pod_exists_but_is_not_ready() -> None:
     well = status(seen())
     pods = [pod(f"products-node-{number}") for number in range(4)]
     pods[3]["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
@@ -116,7 +116,7 @@ def test_hibernated() -> None:
     assert brief(status(seen(ready=2), found))["Ready"] == "False Starting"
 
 
-def test_the_worst_complaint_is_the_reason_and_all_are_told() -> None:
+def test_the_most_severe_issue_is_the_reason_and_all_are_reported() -> None:
     issues = [
         Issue(Reason.VOLUME_SHRINK_REFUSED, "the disk"),
         Issue(Reason.IMAGE_PULL_FAILING, "the image"),
@@ -129,18 +129,18 @@ def test_the_worst_complaint_is_the_reason_and_all_are_told() -> None:
 def test_storage() -> None:
     away = seen()
     assert brief(status(away))["StorageReachable"] == "True Reachable"
-    silent = Seen(away.stateful_set, away.deployment, away.node_pods, RouterView())
+    silent = Workloads(away.stateful_set, away.deployment, away.node_pods, RouterView())
     assert brief(status(silent))["StorageReachable"] == "Unknown RoutersSilent"
-    early = Seen(away.stateful_set, away.deployment, away.node_pods, None)
+    early = Workloads(away.stateful_set, away.deployment, away.node_pods, None)
     assert brief(status(early))["StorageReachable"] == "Unknown RoutersSilent"
-    view = RouterView(storage=False, trouble="blob store: refused", collections=(("words", 3, 400),))
-    broken = status(Seen(away.stateful_set, away.deployment, away.node_pods, view))
+    view = RouterView(storage=False, problem="blob store: refused", collections=(("words", 3, 400),))
+    broken = status(Workloads(away.stateful_set, away.deployment, away.node_pods, view))
     assert conditions.find(broken["conditions"], Type.STORAGE_REACHABLE)["message"] == "blob store: refused"
     assert broken["collections"] == [{"name": "words", "version": 3, "vectors": 400}]
     assert status(early, broken) == broken
 
 
-def test_a_transition_has_its_time_and_the_rest_keeps_it() -> None:
+def test_only_a_transition_changes_the_time() -> None:
     first = status(seen())
     second = status(seen(ready=2), first, later=60)
     times = {one["type"]: one["lastTransitionTime"] for one in second["conditions"]}
@@ -149,12 +149,12 @@ def test_a_transition_has_its_time_and_the_rest_keeps_it() -> None:
     assert conditions.find(second["conditions"], Type.READY)["message"].startswith("2 of 3 nodes")
 
 
-def test_the_same_sight_makes_the_same_status() -> None:
+def test_the_same_observation_gives_the_same_status() -> None:
     first = status(seen())
     assert status(seen(), first, later=3600) == first
 
 
-def test_a_rollout_that_takes_long_without_a_word_is_stalled() -> None:
+def test_a_long_rollout_without_issues_is_stalled() -> None:
     well = status(seen())
     rolling = status(seen(pods=2, ready=2), well)
     assert brief(status(seen(pods=2, ready=2), rolling, later=599))["Degraded"] == "False AsExpected"
@@ -165,7 +165,7 @@ def test_a_rollout_that_takes_long_without_a_word_is_stalled() -> None:
     assert brief(told)["Degraded"] == "True Unschedulable"
 
 
-def test_an_invalid_spec_keeps_what_was_known() -> None:
+def test_an_invalid_spec_keeps_the_other_conditions() -> None:
     well = status(seen())
     found = status_of_invalid(8, "spec: no", well, NOW)
     assert brief(found)["Degraded"] == "True InvalidSpec"

@@ -1,4 +1,4 @@
-"""What kopf is told: to watch, and to do nothing else. How it watches, tests/integration/test_operator.py shows."""
+"""kopf is configured to watch and to write nothing. tests/integration/test_operator.py tests the watches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_no_handler_makes_kopf_write(watches: Watches) -> None:
     )
 
 
-def test_the_server_filters_what_is_not_ours(watches: Watches) -> None:
+def test_the_server_filters_objects_of_others(watches: Watches) -> None:
     selectors = watches._settings.watching.label_selectors
     assert len(selectors) == len(OBSERVED)
     chosen = selectors[STATEFUL_SET.group, STATEFUL_SET.version, STATEFUL_SET.plural]

@@ -92,9 +92,7 @@ async def test_probes_follow_the_request_or_the_measured_curve(
     assert await scanned(recall=0.5) == await scanned(nprobe=least)
 
 
-async def test_who_does_not_say_how_many_gets_as_many_as_the_router_was_told(
-    client: Client, words: Words
-) -> None:
+async def test_k_defaults_to_the_setting_of_the_router(client: Client, words: Words) -> None:
     answer = await ask(client, SEARCH, {"vectors": words.queries(1).tolist(), "nprobe": 60})
     assert len(answer["results"][0]["hits"]) == 7
 
@@ -115,7 +113,7 @@ BAD_SEARCHES: list[tuple[dict[str, Any], str, str]] = [
     ({"nprobe": 2**31}, "nprobe", "`int` <= 2147483647"),
     ({"recall": 0}, "recall", "`float` > 0"),
     ({"recall": 1.1}, "recall", "`float` <= 1"),
-    ({"recall": 0.9, "nprobe": 3}, "recall", "without nprobe"),
+    ({"recall": 0.9, "nprobe": 3}, "recall", "together with nprobe"),
     ({"version": -1}, "version", "`int` >= 1"),
     ({"timeout": 0}, "timeout", "`float` > 0"),
     ({"timeout": 601}, "timeout", "`float` <= 600"),
@@ -133,7 +131,7 @@ BAD_SEARCHES: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "field", "allowed"), BAD_SEARCHES)
-async def test_a_bad_search_is_refused_by_field_value_and_what_is_allowed(
+async def test_an_invalid_search_is_refused_with_field_value_and_allowed_values(
     client: Client, words: Words, change: dict[str, Any], field: str, allowed: str
 ) -> None:
     problem = await refusal(client, SEARCH, {"vectors": words.queries(1).tolist()} | change)
@@ -150,7 +148,7 @@ async def test_nan_travels_in_bytes_only_and_is_refused(client: Client) -> None:
 
 async def test_under_cosine_a_query_needs_a_direction(client: Client) -> None:
     problem = await refusal(client, "/v1/collections/cosine/search", {"vectors": [[1.0] * 16, [0.0] * 16]})
-    assert (problem.field, problem.allowed) == ("vectors[1]", "one that has a direction")
+    assert (problem.field, problem.allowed) == ("vectors[1]", "a non-zero vector")
 
 
 async def test_a_body_beyond_the_limit_is_refused(client: Client) -> None:
@@ -211,7 +209,7 @@ async def test_collections_are_described(client: Client, words: Words) -> None:
         assert info.recall >= 0.95
 
 
-async def test_the_ring_is_told(client: Client, cluster: Cluster) -> None:
+async def test_the_ring_is_returned(client: Client, cluster: Cluster) -> None:
     ring = msgspec.convert(await get(client, "/v1/ring"), public.RingInfo)
     assert (ring.version, ring.virtual_nodes, ring.replication) == (cluster.ring.version, 10_000, 1)
     assert ring.shard_bytes == 512 << 20
@@ -247,9 +245,7 @@ async def test_a_file_of_nodes_can_be_resized(by_file: tuple[Cluster, Client], t
         assert (await refusal(client, "/v1/nodes/count", {"count": count})).field == "count"
 
 
-async def test_without_nodes_what_needs_them_is_unavailable(
-    by_file: tuple[Cluster, Client], words: Words
-) -> None:
+async def test_without_nodes_searches_are_unavailable(by_file: tuple[Cluster, Client], words: Words) -> None:
     _, client = by_file
     query = {"vectors": words.queries(1).tolist()}
     assert (await client.get("/v1/ring")).status == 503
@@ -259,7 +255,7 @@ async def test_without_nodes_what_needs_them_is_unavailable(
     assert (await client.get("/v1/collections")).status == 200
 
 
-async def test_what_came_too_late_is_an_error_that_says_so(words: Words, tmp_path: Path) -> None:
+async def test_a_late_answer_is_a_deadline_error(words: Words, tmp_path: Path) -> None:
     async with local_cluster(words, tmp_path, "--timeout", "1ms") as (_, client):
         response = await client.post(VECTORS, json={"ids": [f"word-{row}" for row in range(500)]})
         assert response.status in (503, 504)
@@ -268,7 +264,7 @@ async def test_what_came_too_late_is_an_error_that_says_so(words: Words, tmp_pat
         ).status == 200
 
 
-async def test_limits_on_probes_bound_what_is_asked_and_what_is_not(words: Words, tmp_path: Path) -> None:
+async def test_limits_on_probes_refuse_requests_and_clip_defaults(words: Words, tmp_path: Path) -> None:
     async with local_cluster(words, tmp_path, "--max-probes", "20", "--max-nprobe", "5") as (_, client):
         vectors = words.queries(5).tolist()
         problem = await refusal(client, SEARCH, {"vectors": vectors, "nprobe": 5})
@@ -277,11 +273,11 @@ async def test_limits_on_probes_bound_what_is_asked_and_what_is_not(words: Words
             "at most 20 cells over all queries of a request",
         )
         assert len((await ask(client, SEARCH, {"vectors": vectors[:4], "nprobe": 5}))["results"]) == 4
-        for more in ({}, {"recall": 1.0}):  # what the build measured may be more than a request may ask for
+        for more in ({}, {"recall": 1.0}):  # values measured by the build are clipped instead
             assert len((await ask(client, SEARCH, {"vectors": vectors[:4], **more}))["results"]) == 4
 
 
-async def test_settings_say_what_a_request_leaves_open(words: Words, tmp_path: Path) -> None:
+async def test_settings_are_the_defaults_of_requests(words: Words, tmp_path: Path) -> None:
     query = {"vectors": words.queries(2)[:1].tolist()}
     async with local_cluster(words, tmp_path, "--nprobe", "2") as (cluster, client):
 

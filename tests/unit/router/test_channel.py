@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession
-from tests.support.fake_node import FakeNode, fake_node
-from tests.support.queries import search_options
+from tests.support.core.queries import search_options
+from tests.support.router.fake_node import FakeNode, fake_node
 
 from vectorcache.errors import Unavailable
 from vectorcache.wire import internal
@@ -49,7 +49,7 @@ async def test_many_calls_share_one_connection(parts: Parts) -> None:
     assert fake.most == 20
 
 
-async def test_a_call_that_is_given_up_harms_nobody(parts: Parts) -> None:
+async def test_a_cancelled_call_does_not_affect_others(parts: Parts) -> None:
     fake, channel = parts
     fake.hold()
     late, cancelled, patient = call(channel, 0.05), call(channel), call(channel)
@@ -70,7 +70,7 @@ async def test_a_broken_connection_fails_its_calls_and_the_next_one_connects_aga
     await fake.arrivals(2)
     await fake.hang_up()
     for one in calls:
-        with pytest.raises(Unavailable, match="broke"):
+        with pytest.raises(Unavailable, match="was lost"):
             await one
     fake.release()
     assert (await call(channel)).status == 200
@@ -81,7 +81,7 @@ async def test_a_silent_peer_is_given_up(parts: Parts, monkeypatch: pytest.Monke
     fake, channel = parts
     monkeypatch.setattr(module, "HEARTBEAT", 0.05)
     fake.deaf = True
-    with pytest.raises(Unavailable, match="broke"):
+    with pytest.raises(Unavailable, match="was lost"):
         await call(channel, 30)
 
 
@@ -95,7 +95,7 @@ async def test_a_peer_that_answers_pings_is_not(parts: Parts, monkeypatch: pytes
     assert (await waiting).status == 200
 
 
-async def test_who_connects_to_nobody_is_told(unused_tcp_port: int) -> None:
+async def test_a_failed_connection_is_unavailable(unused_tcp_port: int) -> None:
     async with ClientSession() as session:
         channel = Channel(f"http://127.0.0.1:{unused_tcp_port}{STREAM_PATH}", session)
         results = await asyncio.gather(*(call(channel) for _ in range(3)), return_exceptions=True)

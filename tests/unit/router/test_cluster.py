@@ -8,8 +8,8 @@ import aiohttp
 import msgspec
 import numpy as np
 import pytest
-from tests.support.fake_node import FakeNode, fake_node
-from tests.support.queries import cell_query
+from tests.support.core.queries import cell_query
+from tests.support.router.fake_node import FakeNode, fake_node
 from tests.support.servers import Client, Words, local_node, local_router, node_settings, until
 
 from vectorcache.errors import InvalidInput, Unavailable

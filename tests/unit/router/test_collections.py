@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
-from tests.support.control import ControlledBlobs
+from tests.support.core.control import ControlledBlobs
 from tests.support.servers import until
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
@@ -65,7 +65,7 @@ async def serves(collections: Collections, wanted: int) -> None:
     await until(served)
 
 
-async def test_many_who_want_it_first_share_one_look(
+async def test_concurrent_first_callers_share_one_look(
     collections: Collections, blobs: ControlledBlobs
 ) -> None:
     opened = await asyncio.gather(*(collections.open("words") for _ in range(50)))
@@ -75,15 +75,13 @@ async def test_many_who_want_it_first_share_one_look(
     assert blobs.control.calls["get"] == 3
 
 
-async def test_many_who_want_one_version_share_one_load(
-    collections: Collections, blobs: ControlledBlobs
-) -> None:
+async def test_concurrent_callers_share_one_load(collections: Collections, blobs: ControlledBlobs) -> None:
     opened = await asyncio.gather(*(collections.open("words", 1) for _ in range(50)))
     assert all(one is opened[0] for one in opened)
     assert blobs.control.calls["get"] == 2
 
 
-async def test_what_is_known_is_served_while_a_look_goes_on(
+async def test_known_collections_are_served_during_a_look(
     collections: Collections, blobs: ControlledBlobs, clock: Clock
 ) -> None:
     assert await version(collections) == 1
@@ -108,7 +106,7 @@ async def test_a_roll_back_is_followed(
     await serves(collections, 1)
 
 
-async def test_a_blob_store_that_fails_changes_nothing_for_what_is_known(
+async def test_known_collections_are_served_while_the_blob_store_fails(
     collections: Collections, blobs: ControlledBlobs, clock: Clock
 ) -> None:
     await version(collections)
@@ -134,7 +132,7 @@ async def test_a_blob_store_that_fails_changes_nothing_for_what_is_known(
     await serves(collections, 2)
 
 
-async def test_a_new_version_is_loaded_whole_before_it_is_served(
+async def test_a_new_version_is_loaded_completely_before_it_is_served(
     collections: Collections, blobs: ControlledBlobs, clock: Clock
 ) -> None:
     await version(collections)
@@ -153,7 +151,7 @@ async def test_a_new_version_is_loaded_whole_before_it_is_served(
     assert await version(collections) == 1
 
 
-async def test_what_is_missing_is_looked_for_now_and_then_and_found_once_it_appears(
+async def test_a_missing_collection_is_looked_up_periodically_until_it_appears(
     collections: Collections, blobs: ControlledBlobs, clock: Clock
 ) -> None:
     for _ in range(5):
@@ -167,7 +165,7 @@ async def test_what_is_missing_is_looked_for_now_and_then_and_found_once_it_appe
     assert (await collections.open("later")).manifest.collection == "later", "the first to ask finds it"
 
 
-async def test_what_is_deleted_is_not_found_after_a_look(
+async def test_a_deleted_collection_is_not_found_after_a_look(
     collections: Collections, blobs: ControlledBlobs, clock: Clock
 ) -> None:
     await version(collections)
@@ -184,7 +182,9 @@ async def test_what_is_deleted_is_not_found_after_a_look(
     await until(gone)
 
 
-async def test_a_cancelled_caller_harms_nobody(collections: Collections, blobs: ControlledBlobs) -> None:
+async def test_a_cancelled_caller_does_not_affect_others(
+    collections: Collections, blobs: ControlledBlobs
+) -> None:
     gate = blobs.control.hold("get")
     first, second = (asyncio.create_task(collections.open("words")) for _ in range(2))
     await gate.arrivals(1)
@@ -209,13 +209,13 @@ async def test_centroids_are_bounded_in_memory(blobs: ControlledBlobs, clock: Cl
     await collections.close()
 
 
-async def test_centroids_that_outweigh_the_memory_are_served_all_the_same(
+async def test_centroids_larger_than_the_memory_are_still_served(
     blobs: ControlledBlobs, clock: Clock
 ) -> None:
     collections = Collections(blobs, refresh=REFRESH, max_bytes=1, clock=clock)
     with capture_logs() as logs:
         assert await version(collections) == 1
-    assert "outweigh" in logs[0]["event"]
+    assert "--centroid-memory" in logs[0]["event"]
     await collections.close()
 
 
@@ -229,7 +229,7 @@ async def test_all_collections_are_listed_by_name(collections: Collections, blob
 
 
 @pytest.mark.parametrize("name", ["", ".locks", "a/b", "x" * 129])
-async def test_what_is_no_name_is_refused(collections: Collections, name: str) -> None:
+async def test_invalid_names_are_refused(collections: Collections, name: str) -> None:
     for chosen in (None, 1):
         with pytest.raises(InvalidInput, match="collection"):
             await collections.open(name, chosen)
@@ -242,18 +242,18 @@ async def test_ids_are_found_at_their_place(collections: Collections) -> None:
     assert all(0 <= place.chunk < len(manifest.chunks) for place in places.values())
 
 
-async def test_a_damaged_id_lookup_is_told(collections: Collections, blobs: ControlledBlobs) -> None:
+async def test_a_corrupt_id_lookup_is_an_error(collections: Collections, blobs: ControlledBlobs) -> None:
     manifest = (await collections.open("words")).manifest
     key = manifest.lookup_key(0)
     written = (await blobs.get(key)).data
     await blobs.put(key, bytes([*written[:-30], written[-30] ^ 1, *written[-29:]]))
-    with pytest.raises(CorruptData, match=f"{key}' is not what the build wrote"):
+    with pytest.raises(CorruptData, match=f"{key}' is damaged"):
         await collections.places(manifest, [3])
     await blobs.put(key, written)
     assert set(await collections.places(manifest, [3])) == {3}
 
 
-async def test_what_is_served_is_opened_before_it_is_asked_for(
+async def test_served_collections_are_opened_before_the_first_search(
     collections: Collections, blobs: ControlledBlobs
 ) -> None:
     await build(blobs, "another")
@@ -261,7 +261,7 @@ async def test_what_is_served_is_opened_before_it_is_asked_for(
     with capture_logs() as logs:
         await collections.warm()
     assert collections.warmed
-    assert [(log["event"], log["collection"]) for log in logs] == [("collection not opened", "torn")]
+    assert [(log["event"], log["collection"]) for log in logs] == [("could not open collection", "torn")]
     blobs.control.failures["get"] = Unavailable("no network")
     for name in ("another", "words"):
         assert (await collections.open(name)).manifest.version == 1
@@ -287,7 +287,9 @@ async def test_a_blob_store_that_does_not_answer_yet_is_asked_again(
     await collections.close()
 
 
-async def test_half_of_the_memory_is_left_to_what_is_searched(blobs: ControlledBlobs, clock: Clock) -> None:
+async def test_half_of_the_memory_is_left_for_searched_collections(
+    blobs: ControlledBlobs, clock: Clock
+) -> None:
     for number in range(20):
         await build(blobs, f"words-{number}")
     blobs.control.calls.clear()
@@ -299,7 +301,7 @@ async def test_half_of_the_memory_is_left_to_what_is_searched(blobs: ControlledB
     await collections.close()
 
 
-async def test_what_was_seen_to_be_deleted_does_not_come_back_in_an_outage(
+async def test_a_deleted_collection_does_not_come_back_in_an_outage(
     blobs: ControlledBlobs, clock: Clock
 ) -> None:
     kept = MemoryBlobStore()  # where the deleted collection is remembered
@@ -313,7 +315,7 @@ async def test_what_was_seen_to_be_deleted_does_not_come_back_in_an_outage(
     await collections.close()
 
 
-async def test_after_its_time_a_router_does_not_wait_for_what_cannot_be_opened(
+async def test_a_router_does_not_wait_for_collections_beyond_the_timeout(
     blobs: ControlledBlobs, clock: Clock
 ) -> None:
     collections = Collections(blobs, refresh=REFRESH, max_bytes=1 << 20, clock=clock)
@@ -324,7 +326,7 @@ async def test_after_its_time_a_router_does_not_wait_for_what_cannot_be_opened(
     await collections.close()
 
 
-async def test_only_what_could_not_be_opened_is_tried_again(
+async def test_only_failed_collections_are_opened_again(
     blobs: ControlledBlobs, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await build(blobs, "another")

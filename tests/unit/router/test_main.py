@@ -93,7 +93,7 @@ async def test_a_router_needs_its_blob_store_once_and_warns_of_an_outage() -> No
             status, told = await report()
             assert (status, told["reasons"]) == (
                 503,
-                ["the blob store has not answered yet", "collections are being opened"],
+                ["the blob store has not responded yet", "collections are still being opened"],
             )
             assert "500 InternalError" in told["warnings"][0]
             assert not await reachable()
@@ -106,7 +106,7 @@ async def test_a_router_needs_its_blob_store_once_and_warns_of_an_outage() -> No
             await cluster.storage.look()
             status, told = await report()
             assert (status, len(told["warnings"])) == (200, 1)
-            assert "the blob store has not answered for 0 s" in told["warnings"][0]
+            assert "the blob store has not responded for 0 s" in told["warnings"][0]
             assert not await reachable()
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 from aiohttp import ClientSession
-from tests.support.fake_node import FakeNode, fake_node, refused, told
-from tests.support.queries import cell_query
+from tests.support.core.queries import cell_query
+from tests.support.router.fake_node import FakeNode, fake_node, refused, told
 from tests.support.servers import Words, local_node, node_settings
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
@@ -100,7 +100,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("response", NONSENSE.values(), ids=NONSENSE)
-async def test_an_answer_that_is_none_is_unavailable(
+async def test_an_invalid_response_is_unavailable(
     fake: FakeNode, node: RemoteNode, response: tuple[int, object]
 ) -> None:
     async def answer(_request: internal.NodeSearchRequest) -> tuple[int, object]:
@@ -117,11 +117,11 @@ async def test_an_answer_to_fewer_queries_is_unavailable(fake: FakeNode, node: R
         return told(request)
 
     fake.answer = answer
-    with pytest.raises(Unavailable, match="each query"):
+    with pytest.raises(Unavailable, match="all queries"):
         await node.search(query(1, 2))
 
 
-async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
+async def test_a_missing_node_is_unavailable(unused_tcp_port: int) -> None:
     async with ClientSession() as session:
         node = RemoteNode("node-9", f"http://127.0.0.1:{unused_tcp_port}", session)
         with pytest.raises(Unavailable, match=r"node-9.*ClientConnectorError"):
@@ -138,7 +138,7 @@ async def test_a_node_that_is_silent_for_too_long_is_unavailable(fake: FakeNode,
         await node.search(query(1, timeout=0.05))
 
 
-async def test_closing_lets_finish_what_is_under_way(fake: FakeNode, node: RemoteNode) -> None:
+async def test_closing_waits_for_running_calls(fake: FakeNode, node: RemoteNode) -> None:
     fake.hold()
     running = asyncio.create_task(node.search(query(1)))
     await fake.arrivals(1)

@@ -47,7 +47,7 @@ def test_a_bad_value_is_named_by_its_flag_or_variable(name: str, value: str) -> 
     assert refused.value.allowed
 
 
-def test_every_setting_has_a_default_and_says_what_it_is() -> None:
+def test_every_setting_has_a_default_and_a_description() -> None:
     settings = read(RouterSettings, {})
     assert (settings.blob_url, settings.nodes, settings.nodes_file) == ("", "", "")
     assert (settings.kubernetes_resource, settings.grace_period) == ("", 60.0)

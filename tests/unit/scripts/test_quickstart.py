@@ -18,6 +18,13 @@ def test_the_readme_shows_the_commands_of_the_quick_start() -> None:
     assert commands in (ROOT / "README.md").read_text()
 
 
+def test_the_tutorial_shows_the_same_commands() -> None:
+    commands = (QUICK_START / "run.sh").read_text().partition('cd "$(dirname "$0")/../.."\n')[2].split("\n")
+    lines = (ROOT / "docs/tutorial.md").read_text().splitlines()
+    wanted = [command for command in commands if command]
+    assert [line for line in lines if line in wanted] == wanted
+
+
 def test_the_files_that_it_applies_are_there() -> None:
     named = re.findall(r"apply -f (\S+)", (QUICK_START / "run.sh").read_text())
     assert len(named) == 4

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from tests.support.service import Api, Client
+from tests.support.service.app import Api, Client
 
 
 @pytest.fixture

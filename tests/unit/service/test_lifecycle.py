@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientConnectorError, ClientSession, TCPConnector
 from structlog.testing import capture_logs
-from tests.support.service import Api
+from tests.support.service.app import Api
 
 from vectorcache.errors import VectorCacheError
 from vectorcache_service import run, run_main
@@ -21,8 +21,8 @@ DEADLINE = 20.0
 
 @asynccontextmanager
 async def served(drain_delay: float, shutdown_timeout: float) -> AsyncIterator[tuple[Process, str]]:
-    """The process of tests/support/served.py, and its URL once it listens."""
-    arguments = ("-m", "tests.support.served", str(drain_delay), str(shutdown_timeout))
+    """The process of tests/support/service/served.py, and its URL once it listens."""
+    arguments = ("-m", "tests.support.service.served", str(drain_delay), str(shutdown_timeout))
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
@@ -99,13 +99,13 @@ async def test_an_idle_server_ends_at_once_even_with_open_connections() -> None:
         assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
 
 
-def test_what_cannot_start_is_one_line_of_the_log_and_exit_code_one() -> None:
+def test_a_failed_start_is_logged_as_one_line_with_exit_code_one() -> None:
     async def main() -> None:
         raise VectorCacheError("no credentials")
 
     with capture_logs() as logs:
         assert run_main(main()) == 1
-    assert [(line["event"], line["error"]) for line in logs] == [("cannot run", "no credentials")]
+    assert [(line["event"], line["error"]) for line in logs] == [("server failed", "no credentials")]
 
 
 def test_a_port_that_is_taken_is_an_error_not_a_hang() -> None:

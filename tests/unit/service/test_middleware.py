@@ -6,7 +6,7 @@ import re
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
-from tests.support.service import Api, Client
+from tests.support.service.app import Api, Client
 
 from vectorcache_service import Limits
 
@@ -54,7 +54,7 @@ async def test_requests_are_logged_and_probes_are_not() -> None:
 @pytest.mark.parametrize(
     ("error", "level"), [("bug", "error"), ("unavailable", "warning"), ("invalid", None)]
 )
-async def test_what_is_not_the_callers_fault_is_logged(error: str, level: str | None) -> None:
+async def test_server_errors_are_logged(error: str, level: str | None) -> None:
     with capture_logs() as logs:
         async with TestClient(TestServer(Api().app())) as client:
             await client.post(f"/v1/fail/{error}")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from tests.support.service import Api, Client
+from tests.support.service.app import Api, Client
 
 from vectorcache_service.openapi import openapi
 
@@ -91,7 +91,7 @@ def url() -> Iterator[str]:
     loop.close()
 
 
-def test_the_server_does_what_its_document_says(url: str) -> None:
+def test_the_server_conforms_to_its_openapi_document(url: str) -> None:
     document = schemathesis.openapi.from_url(f"{url}/openapi.json")
     operation = document[SEARCH]["POST"]
     modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]

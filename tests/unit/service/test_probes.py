@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from aiohttp.test_utils import TestClient, TestServer
-from tests.support.service import Api, Client
+from tests.support.service.app import Api, Client
 
 from vectorcache_service import READINESS, Readiness
 
@@ -37,7 +37,7 @@ async def test_a_draining_server_is_not_ready() -> None:
         assert await draining.json() == {"ready": False, "reasons": ["shutting down"], "warnings": []}
 
 
-async def test_warnings_are_told_and_do_not_count() -> None:
+async def test_warnings_are_reported_and_do_not_affect_readiness() -> None:
     app = Api().app()
     app[READINESS].warn_of(lambda: ["the cellar is wet"])
     async with TestClient(TestServer(app)) as client:
@@ -53,11 +53,11 @@ async def test_requests_may_come_to_a_server_that_is_ready_or_was() -> None:
         return reasons
 
     readiness = Readiness(check)
-    assert not await readiness.sought()
+    assert not await readiness.may_get_requests()
     reasons.clear()
-    assert await readiness.sought()
+    assert await readiness.may_get_requests()
     reasons.append("overloaded")
-    assert await readiness.sought(), "some have not noticed yet"
+    assert await readiness.may_get_requests(), "some clients have not noticed yet"
 
 
 async def test_metrics_are_in_the_format_of_prometheus(client: Client) -> None:

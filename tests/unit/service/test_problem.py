@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.support.service import Client
+from tests.support.service.app import Client
 
 from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound, Overloaded, VectorCacheError
 from vectorcache_service.problem import Problem, problem_of

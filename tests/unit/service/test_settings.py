@@ -32,7 +32,7 @@ def test_settings_cannot_be_changed() -> None:
         settings.read(Example, {}).memory = 1  # type: ignore[misc]
 
 
-def test_a_bad_value_is_named_with_its_source_and_what_is_allowed() -> None:
+def test_an_invalid_value_is_reported_with_its_source_and_allowed_values() -> None:
     with pytest.raises(InvalidInput, match=r"VECTORCACHE_MEMORY: 'lots' .* 512Mi"):
         settings.read(Example, {"VECTORCACHE_MEMORY": "lots"})
     with pytest.raises(InvalidInput, match=r"--log-format: 'xml' .* json, console"):
@@ -87,7 +87,7 @@ def test_values_are_parsed(kind: Kind[object], text: str, value: object) -> None
         (settings.text("[a-z]+"), ["", "a1"]),
     ],
 )
-def test_what_is_not_allowed_is_refused(kind: Kind[object], texts: list[str]) -> None:
+def test_invalid_values_are_refused(kind: Kind[object], texts: list[str]) -> None:
     for text in texts:
         with pytest.raises(InvalidInput) as caught:
             settings.parse(kind, "KEY", text)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
-from tests.support.service import Client
+from tests.support.service.app import Client
 
 from vectorcache.errors import InvalidInput
 from vectorcache_service import Limits, Route, make_app, request_id, stream
@@ -122,7 +122,7 @@ async def test_errors_are_problems(
     assert (await reply(socket))[:2] == [2, 200]
 
 
-async def test_what_cannot_be_called_is_said(socket: ClientWebSocketResponse) -> None:
+async def test_a_call_of_an_unknown_route_is_a_problem(socket: ClientWebSocketResponse) -> None:
     await call(socket, 1, "x", path="/v1/nothing")
     assert (await reply(socket))[:2] == [1, 503]
 
@@ -143,7 +143,9 @@ async def test_one_call_too_many_is_refused(
 @pytest.mark.parametrize(
     "message", [b"", b"\xc1", b"\x93\x01\x02\x03", msgspec.msgpack.encode({"number": 1})]
 )
-async def test_what_is_no_call_ends_the_connection(socket: ClientWebSocketResponse, message: bytes) -> None:
+async def test_a_malformed_call_closes_the_connection(
+    socket: ClientWebSocketResponse, message: bytes
+) -> None:
     await socket.send_bytes(message)
     assert (await socket.receive(timeout=5)).type is WSMsgType.CLOSE
     assert socket.close_code == 1007

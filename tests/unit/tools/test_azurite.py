@@ -30,16 +30,16 @@ async def test_a_container_is_created_once(azurite: Azurite) -> None:
     await azurite.create_container("twice")
 
 
-def test_a_missing_program_is_said(tmp_path: Path) -> None:
+def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
     azurite = Azurite(tmp_path / "missing")
     with pytest.raises(Unavailable, match="could not be started"):
         azurite.start()
     azurite.stop()
 
 
-def test_a_program_that_ends_is_said_with_its_words(tmp_path: Path) -> None:
+def test_a_program_that_ends_is_an_error_with_its_output(tmp_path: Path) -> None:
     binary = program(tmp_path, "print('no such option'); raise SystemExit(3)")
-    with pytest.raises(Unavailable, match="ended with 3: no such option"), Azurite(binary):
+    with pytest.raises(Unavailable, match="ended with exit code 3: no such option"), Azurite(binary):
         pass
 
 

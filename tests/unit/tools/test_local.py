@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support import fake_server
+from tests.support.tools import fake_server
 from tests.support.waiting import until
 
 from vectorcache.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
-from vectorcache_tools.local import MAX_NODES, Commands, LocalCluster, LocalSettings, Patience, read_wish
+from vectorcache_tools.local import MAX_NODES, Commands, LocalCluster, LocalSettings, Patience, read_wanted
 from vectorcache_tools.process import Restarts
 
 FAKE = [sys.executable, "-P", fake_server.__file__]
@@ -67,7 +67,7 @@ async def test_nodes_and_a_router_run_for_as_long_as_it_lasts(tmp_path: Path, co
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
 
 
-async def test_scale_up_tells_the_router_of_the_new_nodes(tmp_path: Path, commands: FakeCommands) -> None:
+async def test_scale_up_adds_the_new_nodes_to_the_router(tmp_path: Path, commands: FakeCommands) -> None:
     async with cluster(tmp_path, commands, nodes=1) as running:
         before = running.nodes
         await running.scale(3)
@@ -109,13 +109,17 @@ async def test_a_wish_beside_the_nodes_file_is_granted(tmp_path: Path, commands:
         ('{"count": 2.5}', None),
     ],
 )
-def test_a_wish_is_read_within_what_can_be_done(tmp_path: Path, text: str, wish: int | None) -> None:
+def test_the_wanted_count_is_limited_to_the_allowed_range(
+    tmp_path: Path, text: str, wish: int | None
+) -> None:
     (tmp_path / "wanted.json").write_text(text)
-    assert read_wish(tmp_path / "wanted.json") == wish
-    assert read_wish(tmp_path / "nowhere.json") is None
+    assert read_wanted(tmp_path / "wanted.json") == wish
+    assert read_wanted(tmp_path / "nowhere.json") is None
 
 
-async def test_a_wish_that_is_none_does_not_end_the_cluster(tmp_path: Path, commands: FakeCommands) -> None:
+async def test_an_invalid_wanted_file_does_not_stop_the_cluster(
+    tmp_path: Path, commands: FakeCommands
+) -> None:
     async with cluster(tmp_path, commands, nodes=1) as running:
         wish(tmp_path, "{")
         running.kill("node-0")

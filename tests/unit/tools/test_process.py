@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support import fake_server
+from tests.support.tools import fake_server
 from tests.support.waiting import until
 
 from vectorcache.errors import DeadlineExceeded, Unavailable
@@ -59,7 +59,7 @@ async def test_a_program_that_does_not_exist_is_unavailable(tmp_path: Path) -> N
         await launch(program(tmp_path, "/nowhere/at/all"), 10)
 
 
-async def test_what_a_server_prints_later_does_not_stop_it(tmp_path: Path) -> None:
+async def test_later_output_of_a_server_does_not_block_it(tmp_path: Path) -> None:
     code = "print('listening on http://x:1', flush=True); print('x' * 1_000_000, flush=True)"
     server = await launch(program(tmp_path, *python(code)), 10)
     assert await asyncio.wait_for(server.wait(), 10) == 0
@@ -75,7 +75,7 @@ async def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert await server.stop(0.05) == -signal.SIGKILL
 
 
-async def test_check_running_tells_of_the_end(tmp_path: Path) -> None:
+async def test_check_running_raises_after_the_end(tmp_path: Path) -> None:
     server = await launch(program(tmp_path), 10)
     server.kill()
     await server.wait()
@@ -159,7 +159,7 @@ async def test_a_keeper_waits_longer_after_each_failure_up_to_a_bound(tmp_path: 
     await kept.stop(10)
 
 
-async def test_a_server_that_ran_well_begins_anew(tmp_path: Path) -> None:
+async def test_a_healthy_run_resets_the_delay(tmp_path: Path) -> None:
     starts, naps, now = Starts(tmp_path), Naps(), [0.0]
     kept = keeper(starts, naps, now)
     await kept.start()

@@ -1,4 +1,4 @@
-"""``vectorcache build``: from a file of vectors to a published version of a collection."""
+"""``vectorcache build``: build and publish a version of a collection from a file of vectors."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ EXAMPLE = "Example: vectorcache build words.npy --to ./blobs --collection words 
 
 
 def build(
-    source: Annotated[Path, typer.Argument(help=f"File of vectors: {FORMATS}.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help=f"File with the vectors: {FORMATS}.", show_default=False)],
     to: Annotated[
         str,
         typer.Option(
             "--to",
             envvar="VECTORCACHE_BLOB_URL",
-            help="Blob store: azure://account/container/prefix, file:///path, or a path.",
+            help="URL of the blob store: azure://account/container/prefix, file:///path, or a path.",
         ),
     ],
-    collection: Annotated[str, typer.Option(help="Name of the collection; the first build makes it.")],
-    metric: Annotated[str, typer.Option(help="euclidean, cosine or dot.")] = "euclidean",
-    cells: Annotated[int | None, typer.Option(help="How many cells.", show_default="3 sqrt(vectors)")] = None,
-    chunk_bytes: Annotated[
-        int, typer.Option(help="Size that a chunk should have.")
-    ] = BuildSettings().chunk_bytes,
+    collection: Annotated[
+        str, typer.Option(help="Name of the collection. It is created if it does not exist.")
+    ],
+    metric: Annotated[str, typer.Option(help="Distance: euclidean, cosine or dot.")] = "euclidean",
+    cells: Annotated[
+        int | None, typer.Option(help="Number of cells.", show_default="3 sqrt(vectors)")
+    ] = None,
+    chunk_bytes: Annotated[int, typer.Option(help="Target size of a chunk.")] = BuildSettings().chunk_bytes,
     cells_per_chunk: Annotated[
-        int | None, typer.Option(help="How many cells may share a chunk.", show_default="as many as fit")
+        int | None,
+        typer.Option(help="Maximum number of cells in a chunk.", show_default="as many as fit"),
     ] = None,
     recall: Annotated[
-        float, typer.Option(help="Recall@10 that searches reach by default.")
+        float, typer.Option(help="Recall@10 that searches should reach by default.")
     ] = BuildSettings().recall_target,
     codes: Annotated[
         str,
         typer.Option(help="Bits per component of the quantized codes: 1, 2, 4, none or auto."),
     ] = BuildSettings().codes,
     attributes: Annotated[
-        Path | None, typer.Option(help="Parquet or Arrow file with ids and payload, a row for each vector.")
+        Path | None, typer.Option(help="Parquet or Arrow file with ids and payload, one row per vector.")
     ] = None,
     queries: Annotated[
         Path | None,
@@ -52,10 +55,12 @@ def build(
             show_default="vectors of the collection",
         ),
     ] = None,
-    id_column: Annotated[str, typer.Option(help="Column of the ids.")] = Columns().id,
-    vector_column: Annotated[str, typer.Option(help="Column of the vectors.")] = Columns().vector,
+    id_column: Annotated[str, typer.Option(help="Name of the column with the ids.")] = Columns().id,
+    vector_column: Annotated[
+        str, typer.Option(help="Name of the column with the vectors.")
+    ] = Columns().vector,
 ) -> None:
-    """Build a new version of a collection and serve it from now on."""
+    """Build a new version of a collection and publish it, so that it is served."""
     settings = BuildSettings(
         metric=metric,
         cells=cells,
@@ -92,13 +97,13 @@ async def _build(
 
 
 def print_result(result: BuildResult) -> None:
-    """What was built, on standard output."""
+    """Print a summary of the built version on standard output."""
     manifest = result.manifest
     measured = {point.nprobe: point for point in manifest.search.curve}[manifest.search.nprobe]
     print_facts(
         [
             ("version", manifest.version),
-            ("served", "yes" if result.published else "no: a newer version is served already"),
+            ("served", "yes" if result.published else "no: a newer version is already served"),
             ("vectors", f"{manifest.vectors:,} x {manifest.dimension}, {manifest.metric}"),
             ("cells", manifest.cells),
             ("chunks", len(manifest.chunks)),
@@ -106,7 +111,7 @@ def print_result(result: BuildResult) -> None:
             ("codes", readable_codes(manifest.codes)),
             ("nprobe", manifest.search.nprobe),
             ("recall@10", f"{measured.recall:.3f}, of {readable_sample(manifest.search)}"),
-            ("scanned", f"{measured.scanned:.1%} of the vectors for a search"),
+            ("scanned", f"{measured.scanned:.1%} of the vectors per search"),
             ("seconds", round(manifest.build_seconds, 1)),
         ],
         title=f"collection {manifest.collection}",

@@ -1,11 +1,11 @@
-"""``vectorcache collections``: what is in a blob store, and which version of it is served."""
+"""``vectorcache collections``: list and manage the collections in a blob store, and their versions."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
@@ -22,16 +22,20 @@ from vectorcache_tools.cli.options import (
 )
 
 T = TypeVar("T")
+Number: TypeAlias = Annotated[int, typer.Argument(help="Number of the version.")]
 
 app = typer.Typer(
-    help="Look at the collections of a blob store and choose the versions that are served.",
+    help="List the collections of a blob store, and manage their versions.",
     no_args_is_help=True,
 )
 
 
 @app.command("list", epilog="Example: vectorcache collections list --blobs ./blobs")
 def list_(blobs: Blobs) -> None:
-    """Every collection, and the version of it that is served. Damaged ones are told apart, and end in an error."""
+    """List all collections and their served versions.
+
+    Corrupt collections are reported on standard error, and the exit code is then 1.
+    """
     found = _with_catalog(blobs, lambda catalog: catalog.served())
     columns = ("collection", "version", "vectors", "dim", "metric", "chunks", "size", "built")
     print_table(columns, (_row(manifest) for manifest in found.manifests))
@@ -43,7 +47,7 @@ def list_(blobs: Blobs) -> None:
 
 @app.command(epilog="Example: vectorcache collections show words --blobs ./blobs")
 def show(collection: Collection, blobs: Blobs, version: Version = None) -> None:
-    """What a version is made of, and what its searches find and cost."""
+    """Show the contents of a version, and the measured recall and cost of its searches."""
     manifest = _with_catalog(blobs, lambda catalog: catalog.manifest(collection, version))
     print_facts(
         [
@@ -53,7 +57,7 @@ def show(collection: Collection, blobs: Blobs, version: Version = None) -> None:
             ("payload", ", ".join(f"{one.name}: {one.type}" for one in manifest.payload) or "none"),
             ("cells", manifest.cells),
             ("chunks", f"{len(manifest.chunks):,}, {_size(manifest)}"),
-            ("rows", f"{manifest.rows:,}, {manifest.rows / manifest.vectors:.2f} for each vector"),
+            ("rows", f"{manifest.rows:,}, {manifest.rows / manifest.vectors:.2f} per vector"),
             ("codes", readable_codes(manifest.codes)),
             ("built", f"{manifest.built_at}, in {manifest.build_seconds:.1f} s"),
         ],
@@ -78,7 +82,7 @@ def show(collection: Collection, blobs: Blobs, version: Version = None) -> None:
 
 @app.command(epilog="Example: vectorcache collections versions words --blobs ./blobs")
 def versions(collection: Collection, blobs: Blobs) -> None:
-    """Every version of a collection, oldest first."""
+    """List the versions of a collection, oldest first."""
     found = _with_catalog(blobs, lambda catalog: catalog.versions(collection))
     print_table(
         ("version", "complete", "served", "pinned"),
@@ -87,28 +91,31 @@ def versions(collection: Collection, blobs: Blobs) -> None:
 
 
 @app.command(epilog="Example: vectorcache collections pin words 3 --blobs ./blobs")
-def pin(collection: Collection, version: Annotated[int, typer.Argument()], blobs: Blobs) -> None:
-    """Keep a version, whatever delete-old would do."""
+def pin(collection: Collection, version: Number, blobs: Blobs) -> None:
+    """Protect a version from delete-old."""
     _with_catalog(blobs, lambda catalog: catalog.pin(collection, version))
     typer.echo(f"{collection}: version {version} is pinned")
 
 
 @app.command(epilog="Example: vectorcache collections unpin words 3 --blobs ./blobs")
-def unpin(collection: Collection, version: Annotated[int, typer.Argument()], blobs: Blobs) -> None:
-    """Let delete-old take a version again."""
+def unpin(collection: Collection, version: Number, blobs: Blobs) -> None:
+    """Allow delete-old to delete a version again."""
     _with_catalog(blobs, lambda catalog: catalog.unpin(collection, version))
-    typer.echo(f"{collection}: version {version} is not pinned")
+    typer.echo(f"{collection}: version {version} is no longer pinned")
 
 
 @app.command(epilog="Example: vectorcache collections rollback words --blobs ./blobs")
 def rollback(
     collection: Collection,
     blobs: Blobs,
-    version: Annotated[int | None, typer.Argument(show_default="the one before the one served now")] = None,
+    version: Annotated[
+        int | None,
+        typer.Argument(help="Number of the version.", show_default="the version before the served one"),
+    ] = None,
 ) -> None:
-    """Serve another version."""
+    """Serve the previous version, or a given one."""
     served = _with_catalog(blobs, lambda catalog: catalog.roll_back(collection, version))
-    typer.echo(f"{collection}: version {served} is served")
+    typer.echo(f"{collection}: version {served} is now served")
 
 
 @app.command(
@@ -117,22 +124,26 @@ def rollback(
 def delete_old(
     collection: Collection,
     blobs: Blobs,
-    keep: Annotated[int, typer.Option(help="How many of the newest versions stay.")] = 2,
+    keep: Annotated[int, typer.Option(help="Number of newest versions to keep.")] = 2,
     unfinished: Annotated[
         bool,
-        typer.Option("--unfinished", help="Delete versions of failed builds too; no build may be running."),
+        typer.Option(
+            "--unfinished", help="Also delete versions of failed builds. No build may be running meanwhile."
+        ),
     ] = False,
 ) -> None:
-    """Delete old versions; the one that is served and pinned ones stay."""
-    gone = _with_catalog(blobs, lambda catalog: catalog.delete_old(collection, keep, unfinished=unfinished))
-    typer.echo(f"{collection}: deleted {', '.join(f'version {one}' for one in gone) or 'nothing'}")
+    """Delete old versions, except the served version and pinned versions."""
+    deleted = _with_catalog(
+        blobs, lambda catalog: catalog.delete_old(collection, keep, unfinished=unfinished)
+    )
+    typer.echo(f"{collection}: deleted {', '.join(f'version {one}' for one in deleted) or 'nothing'}")
 
 
 @app.command(epilog="Example: vectorcache collections verify words --blobs ./blobs")
 def verify(collection: Collection, blobs: Blobs, version: Version = None) -> None:
-    """Read every blob of a version and compare its checksum."""
+    """Read every blob of a version and verify its checksum."""
     read = _with_catalog(blobs, lambda catalog: catalog.verify(collection, version))
-    typer.echo(f"{collection}: {readable_bytes(read)} read, all as they were written")
+    typer.echo(f"{collection}: {readable_bytes(read)} read, all checksums match")
 
 
 def _with_catalog(blobs: str, work: Callable[[Catalog], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""``vectorcache local``: cache nodes and a router on this machine, kept running."""
+"""``vectorcache local``: run a cluster of cache nodes and a router on this machine."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ EXAMPLE = "Example: vectorcache local --blobs ./blobs --nodes 3 --memory 256Mi"
 
 def local(
     blobs: Blobs,
-    nodes: Annotated[int, typer.Option(help="How many cache nodes.")] = 3,
-    memory: Annotated[str, typer.Option(help="Memory tier of each node.")] = "256Mi",
-    disk: Annotated[str, typer.Option(help="Disk tier of each node.")] = "2560Mi",
-    port: Annotated[int, typer.Option(help="Where the router listens; 0 takes a free port.")] = 8100,
-    data: Annotated[Path, typer.Option(help="Folder of disk tiers and logs.")] = Path("build/local"),
-    replication: Annotated[int, typer.Option(help="How many nodes own a slot of the ring.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Number of cache nodes.")] = 3,
+    memory: Annotated[str, typer.Option(help="Capacity of the memory layer of each node.")] = "256Mi",
+    disk: Annotated[str, typer.Option(help="Capacity of the disk layer of each node.")] = "2560Mi",
+    port: Annotated[int, typer.Option(help="Port of the router. 0 picks a free port.")] = 8100,
+    data: Annotated[Path, typer.Option(help="Directory for disk layers and logs.")] = Path("build/local"),
+    replication: Annotated[int, typer.Option(help="Number of nodes that own each slot of the ring.")] = 1,
     shard: Annotated[
         str,
-        typer.Option(help="Bytes of a collection that stand on one node together; best half of --memory."),
+        typer.Option(
+            help="Size of a shard, a group of chunks placed on the same node. Half of --memory works best."
+        ),
     ] = "128Mi",
 ) -> None:
-    """Run cache nodes and a router on loopback until Ctrl-C or SIGTERM."""
+    """Run cache nodes and a router on the loopback interface until Ctrl-C or SIGTERM."""
     settings = LocalSettings(
         blobs=blobs,
         data=data,
@@ -53,7 +55,7 @@ async def _run(cluster: LocalCluster) -> None:
 
 
 def _cancel_on_signal() -> None:
-    """The first signal ends what runs in good order; a second one has its default effect."""
+    """Cancel the current task on the first signal. A second signal has its default effect."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
@@ -70,5 +72,5 @@ def _print(cluster: LocalCluster) -> None:
     nodes = [(name, f"{url}  (process {cluster.pids[name]})") for name, url in cluster.nodes.items()]
     print_facts([("router", cluster.router_url), *nodes])
     typer.echo(
-        f"Try: vectorcache search COLLECTION --id ID --router {cluster.router_url}\nCtrl-C ends all of it."
+        f"Try: vectorcache search COLLECTION --id ID --router {cluster.router_url}\nPress Ctrl-C to stop the cluster."
     )

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how values are shown."""
+"""Options shared by several commands, and the formatting of values."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Blobs: TypeAlias = Annotated[
     typer.Option(
         "--blobs",
         envvar="VECTORCACHE_BLOB_URL",
-        help="Blob store: azure://account/container/prefix, file:///path, or a path.",
+        help="URL of the blob store: azure://account/container/prefix, file:///path, or a path.",
     ),
 ]
 RouterUrl: TypeAlias = Annotated[
-    str, typer.Option("--router", envvar="VECTORCACHE_ROUTER", help="Base URL of a router.")
+    str, typer.Option("--router", envvar="VECTORCACHE_ROUTER", help="Base URL of the router.")
 ]
-Collection: TypeAlias = Annotated[str, typer.Argument(help="Name of a collection.", show_default=False)]
+Collection: TypeAlias = Annotated[str, typer.Argument(help="Name of the collection.", show_default=False)]
 Version: TypeAlias = Annotated[
-    int | None, typer.Option("--version", help="Number of a version.", show_default="the one served now")
+    int | None, typer.Option("--version", help="Number of the version.", show_default="the served version")
 ]
 
 
 def print_table(
     columns: Iterable[str], rows: Iterable[Iterable[object]], *, title: str | None = None
 ) -> None:
-    """A table on standard output; numbers stand to the right."""
+    """Print a table on standard output. Numbers are right-aligned."""
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
@@ -40,7 +40,7 @@ def print_table(
 
 
 def print_facts(facts: Iterable[tuple[str, object]], *, title: str | None = None) -> None:
-    """Names and values, one pair a line, on standard output."""
+    """Print names and values on standard output, one pair per line."""
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     for name, value in facts:
         table.add_row(Text(name, style="dim"), Text(shown(value)))
@@ -48,7 +48,7 @@ def print_facts(facts: Iterable[tuple[str, object]], *, title: str | None = None
 
 
 def shown(value: object) -> str:
-    """A value as people read it."""
+    """Return a value in human-readable form."""
     match value:
         case bool():
             return "yes" if value else ""
@@ -61,21 +61,22 @@ def shown(value: object) -> str:
 
 
 def readable_codes(codes: Codes | None) -> str:
-    """How vectors are coded, for people."""
+    """Return a description of the quantized codes."""
     if codes is None:
         return "none"
-    return f"{codes.bits} bit{'s' * (codes.bits > 1)} a component, bounds {codes.deviations:.1f} standard errors wide"
+    bits = f"{codes.bits} bit{'s' * (codes.bits > 1)} per component"
+    return f"{bits}, bounds {codes.deviations:.1f} standard errors wide"
 
 
 def readable_sample(search: Calibration) -> str:
-    """What recall was measured on, for people."""
+    """Return a description of the queries on which recall was measured."""
     if search.sample == "queries":
         return f"{search.queries} given queries"
     return f"{search.queries} held-out vectors"
 
 
 def readable_bytes(size: int) -> str:
-    """Bytes as people read them."""
+    """Return a size in bytes in human-readable form."""
     unit, name = next(((u, n) for u, n in ((2**30, "GiB"), (2**20, "MiB")) if size >= u), (2**10, "KiB"))
     return f"{size / unit:,.1f} {name}"
 

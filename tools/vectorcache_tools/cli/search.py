@@ -1,4 +1,4 @@
-"""``vectorcache search``: ask a router for the neighbours of vectors from a file, from standard input, or by id."""
+"""``vectorcache search``: find the neighbours of vectors given by a file, standard input, or ids."""
 
 from __future__ import annotations
 
@@ -24,29 +24,37 @@ def search(
     collection: Collection,
     vector: Annotated[
         str | None,
-        typer.Argument(help="A .npy or .json file, or - for JSON on standard input: one vector or several."),
+        typer.Argument(
+            help="File (.npy or .json) with one or more vectors, or - for JSON on standard input."
+        ),
     ] = None,
     ids: Annotated[
-        list[str] | None, typer.Option("--id", help="Search near this vector of the collection; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--id", help="Id of a vector in the collection to use as the query. May be given several times."
+        ),
     ] = None,
     router: RouterUrl = "http://127.0.0.1:8100",
     k: Annotated[
-        int | None, typer.Option("-k", help="How many neighbours.", show_default="the router's")
+        int | None, typer.Option("-k", help="Number of neighbours.", show_default="set by the router")
     ] = None,
     nprobe: Annotated[
-        int | None, typer.Option(help="Cells to scan.", show_default="the collection's")
+        int | None, typer.Option(help="Number of cells to probe.", show_default="measured by the build")
     ] = None,
-    recall: Annotated[float | None, typer.Option(help="Recall@10 to reach, instead of --nprobe.")] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Recall@10 to reach. Cannot be combined with --nprobe.")
+    ] = None,
     version: Version = None,
-    payload: Annotated[bool, typer.Option("--payload", help="Show the neighbours' payload.")] = False,
+    payload: Annotated[bool, typer.Option("--payload", help="Print the payload of the neighbours.")] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare all vectors of the probed cells, not their codes.")
+        bool,
+        typer.Option("--exact", help="Compare all vectors of the probed cells instead of quantized codes."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
     """Find the nearest neighbours of one or more vectors."""
     if (vector is None) == (ids is None):
-        raise InvalidInput("VECTOR", vector, "a file, -, or --id; one of the three")
+        raise InvalidInput("VECTOR", vector, "exactly one of: a file, -, or --id")
     given = None if vector is None else _read(vector)
 
     async def ask() -> public.SearchResponse:
@@ -71,18 +79,18 @@ def search(
 
 
 def _read(source: str) -> ArrayLike:
-    """Vectors of a file or of standard input: one, or several."""
+    """Return one or more vectors from a file or standard input."""
     try:
         if source.endswith(".npy"):
             return np.asarray(np.load(source, allow_pickle=False))
         text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         return np.asarray(msgspec.json.decode(text, type=list[float | list[float]]), dtype=np.float64)
     except (OSError, ValueError, msgspec.MsgspecError) as error:
-        raise InvalidInput("VECTOR", source, f"a .npy or .json file of numbers, or - ({error})") from error
+        raise InvalidInput("VECTOR", source, f"a .npy or .json file with numbers, or - ({error})") from error
 
 
 async def _by_ids(client: AsyncClient, collection: str, ids: list[str], version: int | None) -> ArrayLike:
-    """Vectors by ids, which are text on a command line and may be numbers in a collection."""
+    """Return vectors by id. Ids are text on the command line, and are sent as numbers if the collection has these."""
     try:
         found = await client.vectors(collection, ids, version=version)
     except InvalidInput:
@@ -96,7 +104,7 @@ async def _by_ids(client: AsyncClient, collection: str, ids: list[str], version:
 
 def _print(found: public.SearchResponse, ids: list[str] | None) -> None:
     for place, result in enumerate(found.results):
-        asked = ids[place] if ids else f"query {place + 1}"
+        query = ids[place] if ids else f"query {place + 1}"
         payloads = [hit.payload or {} for hit in result.hits]
         names = list(dict.fromkeys(name for payload in payloads for name in payload))
         rows = (
@@ -104,6 +112,6 @@ def _print(found: public.SearchResponse, ids: list[str] | None) -> None:
             for rank, (hit, payload) in enumerate(zip(result.hits, payloads, strict=True), 1)
         )
         several = len(found.results) > 1
-        print_table(("", "id", "distance", *names), rows, title=asked if several else None)
+        print_table(("", "id", "distance", *names), rows, title=query if several else None)
     if found.partial:
-        typer.echo(f"partial: {found.searched:.0%} of what should have been searched was", err=True)
+        typer.echo(f"partial result: only {found.searched:.0%} of the cells were searched", err=True)

@@ -1,7 +1,7 @@
-"""``vectorcache demo``: real word vectors and passages on the whole path, told step by step and measured.
+"""``vectorcache demo``: build, serve and search real word vectors and passages step by step, and measure the searches.
 
-``words`` and ``passages`` have the data, ``questions`` asks and keeps the score, ``tally`` counts what the nodes did,
-``report`` holds the figures, ``steps`` is the demo itself.
+``words`` and ``passages`` load the data, ``questions`` runs queries and scores the answers, ``tally`` reads the nodes'
+counters, ``report`` contains the figures, and ``steps`` implements the demo.
 """
 
 from vectorcache_tools.demo.report import DemoReport

@@ -1,4 +1,4 @@
-"""What a demo tells its reader, on the terminal."""
+"""The terminal output of the demo."""
 
 from __future__ import annotations
 
@@ -18,48 +18,52 @@ from vectorcache_tools.local import LocalCluster
 BAR = 32
 _STYLES = {"memory": "green", "disk": "yellow", "blob": "red"}
 _PASSES = {
-    "cold": "cold: caches are empty, chunks come out of blob storage",
-    "warm": "warm: the same again, out of memory",
-    "restarted": "restarted: new node processes find their chunks on disk",
+    "cold": "cold: caches are empty, so chunks are loaded from blob storage",
+    "warm": "warm: the same queries again, served from memory",
+    "restarted": "restarted: new node processes, which load their chunks from disk",
 }
 
 
 class Narrator:
-    """Writes rules, lines and tables to a console."""
+    """A writer of headings, lines and tables to a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def build(self, url: str) -> None:
-        """Before the first build."""
+        """Introduce the builds."""
         self._chapter(
-            "1  Build", "k-means cuts the vectors into cells; neighbouring cells share a chunk, one blob."
+            "1  Build",
+            "k-means partitions the vectors into cells; neighbouring cells share a chunk.",
         )
         self._line(f"Blob store: {url}")
 
     def built(self, sample: Sample, manifest: Manifest) -> None:
-        """After a build."""
-        shape = f"{manifest.vectors:,} {sample.about} x {manifest.dimension} numbers"
+        """Describe the result of a build."""
+        shape = f"{manifest.vectors:,} {sample.about} with {manifest.dimension} dimensions"
         self._line(f"{shape}; {len(sample.queries):,} more are held out as queries.")
         size = sum(chunk.bytes for chunk in manifest.chunks) / 2**20
         point = {one.nprobe: one for one in manifest.search.curve}[manifest.search.nprobe]
         self._line(f"{manifest.cells:,} cells in {len(manifest.chunks)} chunks, {size:.0f} MiB.")
         self._line(
-            f"A search scans {point.nprobe} cells, {point.scanned:.1%} of the vectors: what recall 0.95 takes,"
+            f"A search probes {point.nprobe} cells ({point.scanned:.1%} of the vectors) for a recall of 0.95,"
         )
-        self._line(f"measured by the build on queries of its own. Built in {manifest.build_seconds:.1f} s.")
+        self._line(f"as measured by the build on its own sample. Built in {manifest.build_seconds:.1f} s.")
 
     def cluster(self, cluster: LocalCluster) -> None:
-        """When the first cluster runs."""
-        self._chapter("2  Nodes and router", "Real processes on loopback. Each chunk has a node on the ring.")
+        """List the processes of the first cluster."""
+        self._chapter(
+            "2  Nodes and router",
+            "Separate processes on loopback. The ring assigns each chunk to a node.",
+        )
         for name, url in {"router": cluster.router_url, **cluster.nodes}.items():
             self._line(f"{name:<8} {url}  process {cluster.pids[name]}")
 
     def words(self, answers: Iterable[tuple[str, list[str]]]) -> None:
-        """The neighbours of words."""
+        """Print the neighbours of words."""
         self._chapter(
             "3  Neighbours",
-            "The vectors of a few words, by their ids; then the words nearest to them.",
+            "The queries are the vectors of a few words, which are fetched by id.",
         )
         for word, near in answers:
             self._console.print(
@@ -67,14 +71,14 @@ class Narrator:
             )
 
     def passes(self, queries: int) -> None:
-        """Before the passes."""
+        """Introduce the passes over the queries."""
         self._chapter(
             "4  Held-out queries",
-            f"{queries:,} queries one by one, three times. Bars: which tier the chunks came from.",
+            f"The same {queries:,} queries three times, one by one. Bars: chunk reads by layer.",
         )
 
     def one_pass(self, name: str, score: Score, hits: Mapping[str, int]) -> None:
-        """One pass over the queries."""
+        """Print the figures of one pass over the queries."""
         self._line(_PASSES[name], style="bold")
         times = f"p50 {score.milliseconds(50):.2f} ms   p99 {score.milliseconds(99):.2f} ms"
         self._line(f"  {times}   first query {score.first_ms:.1f} ms")
@@ -84,24 +88,28 @@ class Narrator:
             self._console.print(bar)
 
     def recall(self, figures: CollectionFigures) -> None:
-        """How good the answers are."""
+        """Print the recall of the answers."""
         recall = f"recall@10 {figures.recall_at_10:.4f}"
-        self._line(f"{recall} against brute force over all vectors.", style="bold")
+        self._line(f"{recall}, compared with brute force over all vectors.", style="bold")
 
     def load(self, score: Score, callers: int) -> None:
-        """Many callers at once."""
+        """Print the figures of concurrent callers."""
         self._chapter(
-            "5  Load", f"{callers} callers at once, each waits for its answer. All share this machine."
+            "5  Load",
+            f"{callers} concurrent callers, on the same machine as the servers.",
         )
         times = f"p50 {score.milliseconds(50):.2f} ms   p99 {score.milliseconds(99):.2f} ms"
         self._line(f"{score.rate:,.0f} queries/s   {times}", style="bold")
-        self._line(f"{score.failed} failed, {score.wrong} answers differ from those before.")
+        self._line(f"{score.failed} queries failed, {score.wrong} answers differ from the earlier ones.")
 
     def resize(
         self, report: DemoReport, before: Mapping[str, int], after: Mapping[str, int], score: Score
     ) -> None:
-        """One node more."""
-        self._chapter("6  Resize", "POST /v1/nodes/count under the same load; every answer is compared.")
+        """Print the effect of adding a node."""
+        self._chapter(
+            "6  Resize",
+            "POST /v1/nodes/count adds a node under the same load. All answers are compared.",
+        )
         table = Table("node", "slots before", "slots after", "", box=None)
         for name, slots in after.items():
             bar = Text(_bar(slots, max(after.values())), style="cyan")
@@ -110,27 +118,28 @@ class Narrator:
         share = report.moved_slots / report.virtual_nodes
         self._line(
             f"{report.moved_slots:,} of {report.virtual_nodes:,} slots moved ({share:.1%}; "
-            f"1/{len(after)} would be {1 / len(after):.1%}), in {report.resize_seconds:.1f} s."
+            f"the ideal is 1/{len(after)}, {1 / len(after):.1%}) in {report.resize_seconds:.1f} s."
         )
-        answers = f"{len(score.latencies):,} queries meanwhile, {score.rate:,.0f} a second"
+        answers = f"{len(score.latencies):,} queries during the resize, {score.rate:,.0f} per second"
         self._line(f"{answers}: {score.failed} failed, {score.wrong} answers differ.", style="bold")
 
     def passages(self, count: int, queries: int) -> None:
-        """Before the passages are embedded."""
+        """Introduce the collection of passages."""
         self._chapter(
-            "7  Text", "Passages of articles, embedded here; a scan reads codes of 2 bits for each number."
+            "7  Text",
+            "Passages embedded on this machine. Scans read codes of 2 bits per component.",
         )
-        self._line(f"Embedding {count:,} passages, and {queries:,} that are held out.")
+        self._line(f"Embedding {count:,} passages and {queries:,} held-out ones.")
 
     def questions(self, answers: Iterable[tuple[str, list[str]]]) -> None:
-        """Titles of the passages nearest to questions."""
+        """Print the titles of the passages nearest to questions."""
         for question, titles in answers:
             self._console.print(
                 Text(f"{question}  ", style="bold cyan").append(", ".join(titles), style="default")
             )
 
     def collections(self, report: DemoReport) -> None:
-        """Both collections side by side."""
+        """Print the figures of both collections side by side."""
         table = Table(
             *("", "vectors", "recall", "p50 ms", "p99 ms", "nodes", "in blobs", "in memory"), box=None
         )
@@ -141,23 +150,23 @@ class Narrator:
                 *(f"{one.bytes / 2**20:.0f} MiB", f"{one.memory_bytes / 2**20:.1f} MiB"),
             )
         self._console.print(table)
-        self._line(
-            "Nodes: how many a query asks. In memory: what nodes hold; files on their disks are mapped."
-        )
+        self._line("nodes: average per query. in memory: memory layers, without memory-mapped files.")
 
     def closed(self, report: DemoReport) -> None:
-        """When the last cluster has ended."""
+        """Print how the processes ended."""
         how = (
-            f"{report.unclean_exits} of them not cleanly" if report.unclean_exits else "all with exit code 0"
+            f"{report.unclean_exits} processes did not exit cleanly"
+            if report.unclean_exits
+            else "all processes exited with code 0"
         )
-        self._chapter("8  End", f"SIGTERM to every process; they finish what runs and close: {how}.")
+        self._chapter("8  End", f"SIGTERM was sent to all processes: {how}.")
 
     def end(self, report: DemoReport) -> None:
-        """The last word."""
+        """Print the faults, or that there are none."""
         for fault in report.faults:
             self._line(f"FAULT: {fault}", style="bold red")
         if not report.faults:
-            self._line(f"All is well, after {report.seconds:.0f} s.", style="bold green")
+            self._line(f"Completed without faults in {report.seconds:.0f} s.", style="bold green")
 
     def _chapter(self, title: str, about: str) -> None:
         self._console.rule(Text(title, style="bold"), align="left", characters="─")
@@ -168,5 +177,5 @@ class Narrator:
 
 
 def _bar(value: int, total: int) -> str:
-    """A bar; what is there at all is seen."""
+    """Return a bar. Values above 0 get at least one block."""
     return "█" * max(round(BAR * value / total), min(value, 1))

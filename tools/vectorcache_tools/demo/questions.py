@@ -1,4 +1,4 @@
-"""Asks queries, one by one or by several callers at once, and keeps the score."""
+"""Queries, sequential or from concurrent callers, and the score of their answers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Ids: TypeAlias = tuple[int | str, ...]
 
 @dataclass(slots=True)
 class Score:
-    """What came of a number of queries.
+    """The results of a number of queries.
 
     Attributes:
-        latencies: seconds that each query took that was answered.
+        latencies: seconds that each answered query took.
         answers: number of a query to the ids of its last answer, nearest first.
-        failed: queries that gave an error or only a part of their answer.
-        wrong: queries whose answer is not the expected one.
-        seconds: from the first question to the last answer.
+        failed: queries that failed or had a partial answer.
+        wrong: queries whose answer differs from the expected one.
+        seconds: time from the first query to the last answer.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -37,21 +37,21 @@ class Score:
     seconds: float = 0.0
 
     def milliseconds(self, percentile: float) -> float:
-        """The latency that so many percent of the queries did not exceed; 0 where none was answered."""
+        """Return a percentile of the latencies in milliseconds, or 0 if no query was answered."""
         return float(np.percentile(self.latencies, percentile)) * 1e3 if self.latencies else 0.0
 
     @property
     def first_ms(self) -> float:
-        """The latency of the first query."""
+        """Latency of the first query in milliseconds."""
         return self.latencies[0] * 1e3 if self.latencies else 0.0
 
     @property
     def rate(self) -> float:
-        """Answered queries for each second."""
+        """Answered queries per second."""
         return len(self.latencies) / self.seconds if self.seconds else 0.0
 
     def recall(self, truth: Sequence[frozenset[int | str]]) -> float:
-        """Mean share of the true neighbours that were found; a query without an answer found none."""
+        """Return the mean fraction of the true neighbours that were found. A query without an answer counts as 0."""
         found = [
             len(truth[number].intersection(ids)) / len(truth[number]) for number, ids in self.answers.items()
         ]
@@ -59,11 +59,11 @@ class Score:
 
 
 class Questions:
-    """The queries, and whom to ask.
+    """Queries to one collection.
 
     Args:
-        client: of the router.
-        collection: where to search.
+        client: client of the router.
+        collection: name of the collection.
         queries: (q, d) float32.
     """
 
@@ -73,7 +73,7 @@ class Questions:
         self._queries = queries
 
     async def one_by_one(self) -> Score:
-        """Ask every query once, each after the answer to the one before."""
+        """Run every query once, sequentially."""
         score = Score()
         started = time.perf_counter()
         for number in range(len(self._queries)):
@@ -84,12 +84,12 @@ class Questions:
     async def at_once(
         self, callers: int, stop: asyncio.Event, expected: dict[int, Ids] | None = None
     ) -> Score:
-        """So many callers ask, each its own part of the queries in turn, until they are told to stop.
+        """Run queries from concurrent callers until ``stop`` is set. Each caller cycles through its own queries.
 
         Args:
-            callers: how many.
-            stop: ends it.
-            expected: the right answers; others count as wrong.
+            callers: number of callers.
+            stop: ends the run when it is set.
+            expected: the expected answers; any other answer counts as wrong.
         """
         score = Score()
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The figures of a demo, and what is wrong with them."""
+"""The figures of a demo, and the faults that they show."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 
 LEAST_RECALL = 0.94
-"""The build aims at 0.95; a thousand queries measure it to within about 0.01."""
+"""The target of the build is 0.95, and a thousand queries measure it with an error of about 0.01."""
 
 
 class CollectionFigures(msgspec.Struct, kw_only=True):
-    """What a demo measured of one collection. Latencies are of one caller; ``cold``: caches empty, the others: warm.
+    """The figures of one collection. Latencies are those of a single caller, with empty caches if ``cold``.
 
     Attributes:
-        bytes: of the chunks, in the blob store.
-        memory_bytes: that the nodes' memory layers hold of them; files on disk are mapped, not held.
-        nodes_per_query: how many nodes the router asked, on the average.
+        bytes: size of the chunks in the blob store.
+        memory_bytes: size of the nodes' memory layers, without the memory-mapped files on disk.
+        nodes_per_query: average number of nodes that the router asked per query.
     """
 
     vectors: int = 0
@@ -35,7 +35,7 @@ class CollectionFigures(msgspec.Struct, kw_only=True):
 
 
 class DemoReport(msgspec.Struct, kw_only=True):
-    """What a demo measured. ``restarted``: node processes are new, the words' chunks on their disks."""
+    """The figures of a demo. ``restarted``: measured with new node processes that have the chunks on disk."""
 
     blobs: str = ""
     nodes: int = 0
@@ -43,7 +43,7 @@ class DemoReport(msgspec.Struct, kw_only=True):
     restarted_p50_ms: float = 0.0
     restarted_p99_ms: float = 0.0
     tiers: dict[str, dict[str, int]] = {}
-    """Pass over the words' queries to tier to hits."""
+    """Hits by pass over the words' queries, and by layer."""
     qps: float = 0.0
     clients: int = 0
     resize_qps: float = 0.0
@@ -58,15 +58,15 @@ class DemoReport(msgspec.Struct, kw_only=True):
 
     @property
     def faults(self) -> list[str]:
-        """What should not be; empty where all is well."""
+        """Descriptions of the faults. Empty if there are none."""
         checks = {
             f"{self.failed_queries} queries failed": self.failed_queries > 0,
-            f"{self.wrong_answers} answers differ from those before": self.wrong_answers > 0,
-            f"{self.unclean_exits} processes did not end cleanly": self.unclean_exits > 0,
+            f"{self.wrong_answers} answers differ from earlier ones": self.wrong_answers > 0,
+            f"{self.unclean_exits} processes did not exit cleanly": self.unclean_exits > 0,
         }
         for name, figures in self.collections.items():
             recall = figures.recall_at_10
-            checks[f"recall of {name}, {recall:.3f}, is below {LEAST_RECALL}"] = recall < LEAST_RECALL
+            checks[f"the recall of {name}, {recall:.3f}, is below {LEAST_RECALL}"] = recall < LEAST_RECALL
         return [fault for fault, there in checks.items() if there]
 
     def write(self, path: Path) -> None:

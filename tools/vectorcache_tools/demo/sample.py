@@ -1,4 +1,4 @@
-"""What a demo searches: vectors with ids, and held-out queries."""
+"""The data of a demo: vectors with ids, and held-out queries."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ K = 10
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Vectors, of which some are held out to be the queries.
+    """Vectors of a collection, and held-out vectors used as queries.
 
     Attributes:
-        name: of the collection.
-        about: what one vector stands for, in the plural.
-        ids: of the vectors, (n,) text or whole numbers.
-        vectors: those that are searched, (n, d) float32.
-        queries: vectors that are not among them, (q, d) float32.
-        payload: columns by name, each of n values.
+        name: name of the collection.
+        about: what the vectors represent, in the plural.
+        ids: ids of the vectors, (n,) text or whole numbers.
+        vectors: the searched vectors, (n, d) float32.
+        queries: the held-out vectors, (q, d) float32.
+        payload: columns by name, each with n values.
     """
 
     name: str
@@ -36,17 +36,17 @@ class Sample:
     payload: dict[str, list[str]] = field(default_factory=dict)
 
     def table(self) -> pa.Table:
-        """The ids and the payload as the columns that a build takes."""
+        """Return the ids and the payload as the table of attributes for a build."""
         return pa.table({"id": pa.array(self.ids.tolist()), **self.payload})
 
     def neighbours(self) -> list[frozenset[int | str]]:
-        """The ids of the ``K`` nearest of each query, by comparing it with all vectors."""
+        """Return the ids of the ``K`` nearest vectors of each query, found by brute force."""
         found = ExactVectorSearch(self.vectors).search(self.queries, K)
         return [frozenset(self.ids[rows].tolist()) for rows in found.indices]
 
 
 def held_out(may_go: NDArray[np.int64], count: int, total: int, seed: int) -> NDArray[np.bool_]:
-    """A mask (total,) of ``count`` places, chosen among ``may_go`` at random."""
+    """Return a mask (total,) with ``count`` positions set, chosen from ``may_go`` at random."""
     chosen = np.zeros(total, dtype=bool)
     chosen[np.random.default_rng(seed).choice(may_go, count, replace=False)] = True
     return chosen

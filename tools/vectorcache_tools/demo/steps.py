@@ -1,4 +1,4 @@
-"""The demo: each step does one thing, says what is to be seen, and notes its figures."""
+"""The steps of the demo. Each one narrates what it does and records its figures."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """What is run.
+    """Settings of a demo.
 
     Attributes:
         blobs: "folder", "azurite", or the URL of a blob store.
-        words: how many words are read; None reads all 400 000.
-        passages: how many passages of text are searched.
-        queries: how many words, and how many passages, are held out.
-        load_seconds: how long the concurrent callers ask.
-        nodes: how many to begin with.
-        callers: how many ask at once.
-        workspace: folder of what the demo leaves; emptied when it begins.
+        words: number of words to read; None reads all 400 000.
+        passages: number of passages to search.
+        queries: number of held-out words, and of held-out passages.
+        load_seconds: duration of the load from concurrent callers.
+        nodes: initial number of nodes.
+        callers: number of concurrent callers.
+        workspace: directory for the files of the demo; emptied at its start.
     """
 
     blobs: str = "folder"
@@ -63,7 +63,7 @@ class DemoSettings:
 
     @classmethod
     def quick(cls, blobs: str) -> DemoSettings:
-        """An eighth of the words, and a fifth of the rest."""
+        """Return settings with an eighth of the words, and a fifth of the other data."""
         return cls(blobs, words=50_000, passages=4_000, queries=200, load_seconds=1.0)
 
 
@@ -71,7 +71,7 @@ async def run_demo(settings: DemoSettings, environment: Mapping[str, str], conso
     """Run all steps and return their figures.
 
     Raises:
-        VectorCacheError: it could not be run; queries that fail are figures, not errors.
+        VectorCacheError: the demo could not be run. Failed queries are counted in the figures instead.
     """
     started = time.perf_counter()
     if settings.workspace.exists():
@@ -80,7 +80,7 @@ async def run_demo(settings: DemoSettings, environment: Mapping[str, str], conso
         demo = _Demo(settings, url, credentials, Narrator(console))
         await demo.run()
     demo.report.seconds = round(time.perf_counter() - started, 1)
-    demo.tell.end(demo.report)
+    demo.narrator.end(demo.report)
     return demo.report
 
 
@@ -88,7 +88,7 @@ async def run_demo(settings: DemoSettings, environment: Mapping[str, str], conso
 async def _blob_store(
     settings: DemoSettings, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[str, Mapping[str, str]]]:
-    """The URL of the blob store, and the environment with its credentials."""
+    """Yield the URL of the blob store, and the environment with its credentials."""
     if settings.blobs == "folder":
         yield str(settings.workspace / "blobs"), environment
     elif settings.blobs == "azurite":
@@ -105,9 +105,9 @@ async def _blob_store(
 
 class _Demo:
     def __init__(
-        self, settings: DemoSettings, url: str, environment: Mapping[str, str], tell: Narrator
+        self, settings: DemoSettings, url: str, environment: Mapping[str, str], narrator: Narrator
     ) -> None:
-        self.tell = tell
+        self.narrator = narrator
         self.report = DemoReport(blobs=settings.blobs, nodes=settings.nodes, clients=settings.callers)
         self._settings = settings
         self._url = url
@@ -119,13 +119,13 @@ class _Demo:
         settings = self._settings
         check_installed()
         self._words = await asyncio.to_thread(load_words, settings.words, settings.queries, WORDS)
-        self.tell.build(self._url)
+        self.narrator.build(self._url)
         await self._build(self._words)
         async with self._cluster("words") as (cluster, client):
-            self.tell.cluster(cluster)
+            self.narrator.cluster(cluster)
             await self._near(client)
         async with self._cluster("nodes") as (cluster, client):
-            self.tell.passes(len(self._words.queries))
+            self.narrator.passes(len(self._words.queries))
             self._warm = await self._cold_and_warm(self._words, cluster, client)
         async with self._cluster("nodes") as (cluster, client):
             await self._restarted(cluster, client)
@@ -133,7 +133,7 @@ class _Demo:
             await self._resize(client)
         async with self._cluster("passages") as (cluster, client):
             await self._passages(cluster, client)
-        self.tell.closed(self.report)
+        self.narrator.closed(self.report)
 
     async def _build(self, sample: Sample) -> None:
         async with open_blob_store(self._url, self._environment) as blobs:
@@ -149,12 +149,12 @@ class _Demo:
             bytes=sum(chunk.bytes for chunk in manifest.chunks),
             build_seconds=manifest.build_seconds,
         )
-        self.tell.built(sample, manifest)
+        self.narrator.built(sample, manifest)
 
     async def _near(self, client: AsyncClient) -> None:
         found = await client.vectors(self._words.name, WORDS)
         answer = await client.search(self._words.name, [item.vector for item in found.vectors], k=7)
-        self.tell.words(
+        self.narrator.words(
             (str(item.id), [str(hit.id) for hit in result.hits if hit.id != item.id])
             for item, result in zip(found.vectors, answer.results, strict=True)
         )
@@ -162,7 +162,7 @@ class _Demo:
     async def _cold_and_warm(
         self, sample: Sample, cluster: LocalCluster, client: AsyncClient
     ) -> dict[int, Ids]:
-        """Ask all queries twice; returns the answers."""
+        """Run all queries twice and return the answers."""
         truth = await asyncio.to_thread(sample.neighbours)
         before = await tally(cluster.nodes.values())
         cold, _ = await self._pass("cold", sample, cluster, client)
@@ -179,18 +179,18 @@ class _Demo:
         return warm.answers
 
     async def _passages(self, cluster: LocalCluster, client: AsyncClient) -> None:
-        """The same with embeddings of text, which are larger."""
+        """Build and search a collection of text embeddings, which have more dimensions."""
         count, queries = self._settings.passages, self._settings.queries
-        self.tell.passages(count, queries)
+        self.narrator.passages(count, queries)
         sample, embed = await asyncio.to_thread(load_passages, count, queries)
         await self._build(sample)
         await self._cold_and_warm(sample, cluster, client)
         await self._ask(sample, embed, client)
-        self.tell.collections(self.report)
+        self.narrator.collections(self.report)
 
     async def _ask(self, sample: Sample, embed: Embed, client: AsyncClient) -> None:
         answer = await client.search(sample.name, embed([*QUESTIONS]), k=3, payload=True)
-        self.tell.questions(
+        self.narrator.questions(
             (question, [str((hit.payload or {}).get("title")) for hit in result.hits])
             for question, result in zip(QUESTIONS, answer.results, strict=True)
         )
@@ -199,7 +199,7 @@ class _Demo:
         score, _ = await self._pass("restarted", self._words, cluster, client)
         self.report.restarted_p50_ms, self.report.restarted_p99_ms = _milliseconds(score)
         self._expect(self._warm, score)
-        self.tell.recall(self.report.collections[self._words.name])
+        self.narrator.recall(self.report.collections[self._words.name])
 
     async def _load(self, client: AsyncClient) -> None:
         stop = asyncio.Event()
@@ -207,10 +207,10 @@ class _Demo:
         score = await self._questions(self._words, client).at_once(self._settings.callers, stop, self._warm)
         self._note(score)
         self.report.qps = round(score.rate, 1)
-        self.tell.load(score, self._settings.callers)
+        self.narrator.load(score, self._settings.callers)
 
     async def _resize(self, client: AsyncClient) -> None:
-        """One node more, while callers ask and each answer is compared with the one before."""
+        """Add a node while concurrent callers search, and compare each answer with the earlier one."""
         before = await client.ring()
         stop = asyncio.Event()
         asking = asyncio.create_task(
@@ -232,19 +232,19 @@ class _Demo:
         ]
         self.report.virtual_nodes = after.virtual_nodes
         self.report.moved_slots = len(rings[0].moved(rings[1]))
-        self.tell.resize(self.report, rings[0].slot_counts(), rings[1].slot_counts(), score)
+        self.narrator.resize(self.report, rings[0].slot_counts(), rings[1].slot_counts(), score)
 
     async def _pass(
         self, name: str, sample: Sample, cluster: LocalCluster, client: AsyncClient
     ) -> tuple[Score, Tally]:
-        """All queries one by one, and what the nodes did."""
+        """Run all queries sequentially. Return their score and the change of the nodes' counters."""
         before = await tally(cluster.nodes.values())
         score = await self._questions(sample, client).one_by_one()
         self._note(score)
         done = (await tally(cluster.nodes.values())).since(before)
         if sample is self._words:
             self.report.tiers[name] = dict(done.hits)
-        self.tell.one_pass(name, score, done.hits)
+        self.narrator.one_pass(name, score, done.hits)
         return score, done
 
     def _questions(self, sample: Sample, client: AsyncClient) -> Questions:
@@ -259,7 +259,7 @@ class _Demo:
 
     @asynccontextmanager
     async def _cluster(self, folder: str) -> AsyncIterator[tuple[LocalCluster, AsyncClient]]:
-        """Three nodes and a router over a folder of caches, and how they ended."""
+        """Run a cluster with its caches in a directory, and count the processes that do not exit cleanly."""
         settings = LocalSettings(self._url, self._settings.workspace / folder, nodes=self._settings.nodes)
         cluster = LocalCluster(settings, self._environment)
         try:
@@ -274,7 +274,7 @@ def _milliseconds(score: Score) -> tuple[float, float]:
 
 
 async def _resized(client: AsyncClient, count: int) -> float:
-    """Ask for a number of nodes and wait until they are there; returns the seconds that took."""
+    """Set the number of nodes and wait until they are ready. Return the duration in seconds."""
     started = time.perf_counter()
     await client.set_node_count(count)
     try:
@@ -282,5 +282,5 @@ async def _resized(client: AsyncClient, count: int) -> float:
             while (await client.node_count()).ready != count:  # noqa: ASYNC110 - no event crosses processes
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError as error:
-        raise DeadlineExceeded(f"no {count} nodes within {RESIZE_SECONDS:g} s") from error
+        raise DeadlineExceeded(f"{count} nodes were not ready within {RESIZE_SECONDS:g} s") from error
     return round(time.perf_counter() - started, 2)

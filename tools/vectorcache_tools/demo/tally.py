@@ -1,4 +1,4 @@
-"""What the nodes have done: where their answers came from, how many searches they were asked, what they hold."""
+"""Sums of the nodes' counters: hits by layer, searches, and memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Tally(NamedTuple):
     """Sums over nodes since they started.
 
     Attributes:
-        hits: chunks found, by tier.
-        searches: searches that a node was asked; one search of a router asks several nodes.
-        memory_bytes: what their memory layers hold.
+        hits: chunks found, by layer.
+        searches: searches of nodes; one search of a router searches several nodes.
+        memory_bytes: size of the memory layers.
     """
 
     hits: Counter[str]
@@ -30,13 +30,13 @@ class Tally(NamedTuple):
     memory_bytes: int
 
     def since(self, before: Tally) -> Tally:
-        """What came on top of an earlier one."""
+        """Return the difference from an earlier tally."""
         hits = Counter({tier: self.hits[tier] - before.hits[tier] for tier in TIERS})
         return Tally(hits, self.searches - before.searches, self.memory_bytes - before.memory_bytes)
 
 
 async def tally(nodes: Iterable[str]) -> Tally:
-    """The sums over nodes, given their URLs."""
+    """Return the sums over nodes, given their URLs."""
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         every = await asyncio.gather(*(_stats(session, url) for url in nodes))
     layers = [layer for stats in every for layer in stats.layers]

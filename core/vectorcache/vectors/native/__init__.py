@@ -1,7 +1,7 @@
-"""The scan in C: ``scan.c``, compiled when the package is built, and called without the interpreter's lock.
+"""The scan in C: ``scan.c``, compiled when the package is built, and called without holding the GIL.
 
-What lives here: the kernel that compares queries with rows in memory, and nothing that decides what to compare.
-Where no C compiler was at hand the library is missing, ``kernel()`` is None, and numpy does the same work, slower.
+This package holds the kernel that compares queries with rows in memory. The caller chooses the rows. If no C compiler
+was available, the library is missing and ``kernel()`` returns None; numpy does the same work more slowly.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from vectorcache.vectors.metric import SMALLEST_NORM, Doubles, Floats, Metric
 LIBRARY = Path(__file__).with_name("_scan.so")
 
 _METRIC_NUMBERS = {name: number for number, name in enumerate(("euclidean", "cosine", "dot"))}
-# Fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned, scored}.
-# These are plain arrays because taking the address of a record array costs as much as a small call.
+# Numbers of fields of eight bytes, as in scan.c: neighbour {distance, row, block, position}, outcome {count, scanned,
+# scored}. These are plain arrays because taking the address of a record array costs as much as a small call.
 _NEIGHBOUR, _OUTCOME = 4, 3
-_FOUND_AT_ONCE = 1 << 18  # neighbours that one call makes room for: 8 MB
-# Rows found by their codes that wait to be scored. If more wait, they are scored in a better order, but the limit
-# that keeps others out becomes lower later.
+_FOUND_AT_ONCE = 1 << 18  # maximum number of neighbours that one call returns: 8 MB
+# Number of rows found by their codes that are collected before they are scored. A larger number means a better order
+# of scoring, but the limit that excludes other rows is lowered later.
 _WAITING, _WAITING_PER_NEIGHBOUR = 240, 16
 
 
 class Cells(NamedTuple):
-    """Where the cells of a version stand, and those of its chunks that are here.
+    """The places of a version's cells, and the chunks that are in memory.
 
-    Cell c is the rows ``starts[c]:stops[c]`` of chunk ``chunk_of_cell[c]``; ``addresses`` are those of these three
-    arrays. ``blocks`` (n, 6) int64 are, of the chunks ``numbers`` (n,) int64, ascending: the addresses of the vectors
-    (float32), terms (float32), row numbers (int64), codes and centroids (0 where there are none), and the first cell.
-    Who calls keeps alive what they point to.
+    Cell c is the rows ``starts[c]:stops[c]`` of chunk ``chunk_of_cell[c]``. ``addresses`` are the addresses of these
+    three arrays. ``numbers`` (n,) int64 are the chunks in memory, ascending. ``blocks`` (n, 6) int64 has for each of
+    them the addresses of its vectors (float32), terms (float32), row numbers (int64), codes and centroids (0 if there
+    are none), and the number of its first cell. The caller keeps the memory at these addresses alive.
     """
 
     chunk_of_cell: NDArray[np.int32]
@@ -49,11 +49,11 @@ class Cells(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """The k distinct nearest rows of one query, nearest first, ties in the order of their numbers.
+    """The k nearest distinct rows of one query, nearest first, ties in the order of their numbers.
 
-    ``rows`` (m,) int64, ``distances`` (m,) float64, and where each stands: ``blocks`` (m,) int64, its index among the
-    chunks that are here, and ``positions`` (m,) int64 in that; ``scanned``: how many rows were compared, and
-    ``scored``: how many of these by their vectors in double precision.
+    ``rows`` (m,) int64, ``distances`` (m,) float64, and the place of each row: ``blocks`` (m,) int64, the index of its
+    chunk in ``Cells.blocks``, and ``positions`` (m,) int64 in the chunk. ``scanned`` is the number of rows compared,
+    and ``scored`` the number of these compared by their vectors in double precision.
     """
 
     rows: NDArray[np.int64]
@@ -69,7 +69,7 @@ class Coding:
 
     Args:
         coder: the encoder of the codes.
-        deviations: how many standard errors below the estimate a lower bound lies.
+        deviations: distance of the lower bound from the estimate, in standard errors.
     """
 
     __slots__ = ("_centre", "_fields", "_signs", "address", "bits", "width")
@@ -88,7 +88,7 @@ class Coding:
 
 
 class Kernel:
-    """The compiled library. Stateless; calls from several threads run side by side."""
+    """The compiled library. Stateless; calls from several threads run in parallel."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, integer, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -118,22 +118,23 @@ class Kernel:
         largest_norm: float,
         coding: Coding | None = None,
     ) -> list[Nearest]:
-        """The k nearest of each query (b, d) among the rows of its cells, proved complete as ``select_nearest`` does.
+        """Return the k nearest rows of each query (b, d) among the rows of its cells.
 
-        With ``coding`` the codes are scanned, which all blocks have then, and the proof is as good as their bounds.
+        The answer is proved to be complete as by ``select_nearest``. With ``coding`` the codes are scanned, which all
+        blocks must have, and the answer is as complete as the bounds of the codes are correct.
 
         Args:
-            metric: of the comparison.
+            metric: the metric.
             queries: float32, C-contiguous.
-            cells: where they stand. Those whose chunk is not here are passed over.
+            cells: places of the cells. Cells whose chunk is not in memory are skipped.
             probes: for each query its cells, ascending.
-            k: how many.
-            spare: how many more than k are scored at once, where vectors are compared.
-            largest_norm: of any of the rows.
-            coding: how codes are compared; None compares the vectors.
+            k: number of rows.
+            spare: how many more than k rows are scored at once, if vectors are compared.
+            largest_norm: upper bound of the norms of the rows.
+            coding: how to compare codes; None compares the vectors.
 
         Raises:
-            MemoryError: there is not enough.
+            MemoryError: an allocation failed.
         """
         if coding is not None:
             spare = _WAITING + _WAITING_PER_NEIGHBOUR * k
@@ -166,9 +167,9 @@ class Kernel:
         spare: int,
         largest_norm: float,
     ) -> list[Nearest]:
-        """The k nearest of each query (b, d) among vectors (n, d), k <= n; otherwise as ``nearest_in_cells``.
+        """Return the k nearest of vectors (n, d) for each query (b, d), k <= n; see ``nearest_in_cells``.
 
-        ``dots``, if they are known already, are the inner products (b, n) of the prepared queries with the vectors.
+        ``dots`` are the inner products (b, n) of the prepared queries with the vectors, or None to compute them.
         """
         block = _block(vectors, terms)
         nearest: list[Nearest] = []
@@ -190,7 +191,7 @@ class Kernel:
         dots: Floats | None = None,
         largest_norm: float,
     ) -> NDArray[np.int32]:
-        """The rows (b, k) of ``nearest_in_table``, in ascending order and without their distances."""
+        """Return the rows (b, k) of ``nearest_in_table``, in ascending order and without their distances."""
         block = _block(vectors, terms)
         chosen = np.empty((len(queries), k), dtype=np.int32)
         status = self._choose_rows(
@@ -199,12 +200,12 @@ class Kernel:
             *(k, _address(chosen)),
         )
         if status:
-            raise MemoryError("the scan found no room for its values")
+            raise MemoryError("the scan could not allocate memory for its values")
         return chosen
 
 
 class _Answers:
-    """Queries as the library takes them, and the room for what it finds."""
+    """Arguments for a call of the library: the queries, and memory for the results."""
 
     __slots__ = ("_found", "_outcomes", "arguments")
 
@@ -218,9 +219,9 @@ class _Answers:
         )
 
     def nearest(self, status: int) -> list[Nearest]:
-        """What was found; ``MemoryError`` where the status says so."""
+        """Return the results. Raises ``MemoryError`` if the status of the call is not 0."""
         if status:
-            raise MemoryError("the scan found no room for its candidates")
+            raise MemoryError("the scan could not allocate memory for its candidates")
         return [
             Nearest(
                 *(rows[:count, 1], rows[:count, 0].view(np.float64), rows[:count, 2], rows[:count, 3]),
@@ -231,12 +232,12 @@ class _Answers:
 
 
 def _block(vectors: Floats, terms: Floats) -> NDArray[np.int64]:
-    """A table as a block of ``Cells.blocks``, whose rows are numbered by their positions."""
+    """Return a table in the form of ``Cells.blocks``. Its rows are numbered by their positions."""
     return np.array([_address(vectors), _address(terms), 0, 0, 0, 0])
 
 
 def _parts(queries: int, k: int) -> list[slice]:
-    """Cut a batch so that the answers of one call stay within bounds."""
+    """Divide a batch so that the size of the answers of one call is bounded."""
     at_once = max(1, _FOUND_AT_ONCE // k)
     return [slice(first, first + at_once) for first in range(0, queries, at_once)]
 
@@ -244,13 +245,13 @@ def _parts(queries: int, k: int) -> list[slice]:
 def addresses(
     chunk_of_cell: NDArray[np.int32], starts: NDArray[np.int64], stops: NDArray[np.int64]
 ) -> tuple[int, int, int]:
-    """Those of the arrays of ``Cells`` that stay while a version is open."""
+    """Return the addresses of the arrays of ``Cells`` that exist as long as a version is open."""
     return _address(chunk_of_cell), _address(starts), _address(stops)
 
 
 def _address(array: NDArray[np.generic]) -> int:
     try:
-        # In a third of the time of array.ctypes.data.
+        # Takes a third of the time of array.ctypes.data.
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # read-only, or empty
         return int(array.ctypes.data)
@@ -258,7 +259,7 @@ def _address(array: NDArray[np.generic]) -> int:
 
 @cache
 def kernel() -> Kernel | None:
-    """The kernel, or None where the library was not built, or was built for another machine."""
+    """Return the kernel, or None if the library was not built, or was built for another machine."""
     try:
         return Kernel(ctypes.CDLL(str(LIBRARY)))
     except OSError:

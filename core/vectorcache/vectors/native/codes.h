@@ -1,8 +1,8 @@
-/* Lower bounds of distances for blocks of codes, and the tables that a query makes. See vectorcache/codes.py.
+/* Lower bounds of distances for blocks of codes, and the tables of a query. See vectorcache/vectors/codes.py.
  *
- * A code is nibbles; a query has 16 inner products for each, in 7 bits. One byte shuffle looks up a nibble of 16 or 32
- * rows at once (fast scan: Andre et al. 2015). A block is 32 rows: base, scale and error of each (float32), then for
- * each byte of a code the 32 rows' bytes.
+ * A code is a sequence of nibbles. A query has a table of 16 inner products, 7 bits each, for each nibble. One byte
+ * shuffle looks up a nibble of 16, 32 or 64 bytes at once (fast scan: Andre et al. 2015). A block has 32 rows: the
+ * base, scale and error of each row (float32), and then, for each byte of a code, that byte of the 32 rows.
  */
 #include <float.h>
 #include <math.h>
@@ -12,42 +12,43 @@
 enum { BLOCK_ROWS = 32, FACTORS = 3, FLUSH = 256, ENTRIES = 16, LARGEST_ENTRY = 127 };
 
 struct coding {
-    int64_t bits, width; /* bits of a component, bytes of a code */
-    int64_t size;        /* how many components a round of the rotation transforms */
+    int64_t bits, width; /* bits per component, bytes of a code */
+    int64_t size;        /* number of components that a round of the rotation transforms */
     const float *centre; /* (d) */
     const float *signs;  /* (rounds, d) */
     int64_t rounds;
-    double deviations; /* how many standard errors a lower bound lies below the estimate */
+    double deviations; /* distance of the lower bound from the estimate, in standard errors */
 };
 
-/* Tables of one query: width pairs of nibbles, 16 entries for the lower one, 16 for the upper. */
+/* Tables of one query: for each byte of a code, 16 entries for the lower nibble, then 16 for the upper. */
 struct tables {
     uint8_t *entries;
     float step, offset; /* the inner product is step * sum + offset */
-    float rounding;     /* standard error of that, since entries are rounded */
+    float rounding;     /* standard error of the inner product, because entries are rounded */
 };
 
-/* The lower bound of a row is base + below - scale * (step * sum + offset) - error * root; those below the limit are
- * of interest. */
+/* Terms of the lower bound of a row: base + below - scale * (step * sum + offset) - error * root. Rows whose bound is
+ * below the limit are candidates. */
 struct terms {
     float below, step, offset, root, limit;
 };
 
-/* Makes the lower bounds of a block's rows; returns a bit for each that is below the limit. */
+/* Computes the lower bounds of a block's rows. Returns a mask of the rows whose bound is below the limit. */
 typedef uint32_t block_bounds(const uint8_t *block, const uint8_t *tables, int64_t width, const struct terms *terms,
                               float *bounds);
 
 enum { FACTOR_BYTES = FACTORS * BLOCK_ROWS * sizeof(float) };
 
-/* Prefetches what the next block has where this one has codes. The processor itself prefetches only within a page, so
- * without this a scan waits for memory most of the time. */
+/* Prefetches the bytes of the next block at the offset of these codes. The hardware prefetcher does not cross pages, so
+ * a scan without prefetches waits for memory most of the time. */
 static inline void prefetch_next_block(const uint8_t *codes, int64_t width)
 {
     __builtin_prefetch(codes + FACTOR_BYTES + BLOCK_ROWS * width);
 }
 
-/* Both nibbles' entries fit into a byte; bytes are added in pairs as words, FLUSH of which do not overflow: the sum of
- * words is that of the even bytes plus 256 times that of the odd ones, which is kept apart too. */
+/* The sum of the entries of both nibbles fits into a byte. Two bytes are added as one word. The sum of words is the sum
+ * of the even bytes plus 256 times that of the odd bytes. The sum of the odd bytes is also computed separately and is
+ * subtracted in the end. FLUSH additions do not overflow the sums of even and odd bytes. */
 #if defined(__GNUC__) && !defined(__clang__)
 typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1)));
 typedef uint16_t words8 __attribute__((vector_size(16), aligned(1)));
@@ -107,7 +108,7 @@ static uint32_t block_bounds_16(const uint8_t *block, const uint8_t *tables, int
 
 enum { PARTS = BLOCK_ROWS / 8 };
 
-/* Adds the sums of 32 rows, as words of even and odd rows, to totals of rows in their order. */
+/* Adds the sums of 32 rows, given as words of the even and the odd rows, to the totals in the order of the rows. */
 __attribute__((target("avx2"))) static inline void add_words(__m256i *total, __m256i even, __m256i odd)
 {
     __m256i less = _mm256_unpacklo_epi16(even, odd), more = _mm256_unpackhi_epi16(even, odd);
@@ -165,7 +166,7 @@ __attribute__((target("avx2"))) static uint32_t block_bounds_32(const uint8_t *b
     return lower;
 }
 
-/* Adds the sums of 32 rows, two bytes of each at once, each with its own tables. */
+/* Adds the sums of 32 rows to the totals. Looks up two bytes of each row at once, each byte in its own tables. */
 __attribute__((target("avx512bw"))) static inline void block_sums_64(const uint8_t *codes, const uint8_t *tables,
                                                                      int64_t width, __m256i *total)
 {
@@ -177,7 +178,7 @@ __attribute__((target("avx512bw"))) static inline void block_sums_64(const uint8
         for (int64_t at = first; at < last; at++) {
             prefetch_next_block(codes + 2 * BLOCK_ROWS * at, width);
             __m512i code = _mm512_loadu_si512(codes + 2 * BLOCK_ROWS * at);
-            /* 16 entries each: lower and upper nibble of the first byte, lower and upper of the second. */
+            /* 16 entries each for the lower and upper nibble of the first byte, then those of the second byte. */
             __m512i four = _mm512_loadu_si512(tables + 4 * ENTRIES * at);
             __m512i lower = _mm512_shuffle_i64x2(four, four, 0xA0), upper = _mm512_shuffle_i64x2(four, four, 0xF5);
             __m512i sum = _mm512_add_epi8(
@@ -237,7 +238,7 @@ static const float LEVELS_2[] = {-1.5104f, -0.4528f, 0.4528f, 1.5104f};
 static const float LEVELS_4[] = {-2.7326f, -2.0690f, -1.6181f, -1.2562f, -0.9424f, -0.6568f, -0.3881f, -0.1284f,
                                  0.1284f,  0.3881f,  0.6568f,  0.9424f,  1.2562f,  1.6181f,  2.0690f,  2.7326f};
 
-/* Walsh-Hadamard transform of size components, a power of two, in place, of length unchanged. */
+/* Walsh-Hadamard transform of size components, a power of two, in place. It preserves the norm. */
 INLINE void hadamard(float *values, int64_t size)
 {
     for (int64_t half = 1; half < size; half *= 2)
@@ -262,8 +263,8 @@ INLINE void rotate(float *values, int64_t d, const struct coding *coding)
     }
 }
 
-/* The tables of a rotated query, whose values are padded with zeros up to the whole width. A nibble's products lie
- * symmetrically about zero, from -reach to reach. */
+/* Makes the tables of a rotated query, whose values are padded with zeros to the full width. The products of a nibble
+ * are symmetric about zero, from -reach to reach. */
 INLINE void make_tables(struct tables *tables, const float *rotated, const struct coding *coding)
 {
     const float *levels = coding->bits == 1 ? LEVELS_1 : coding->bits == 2 ? LEVELS_2 : LEVELS_4;
@@ -287,7 +288,7 @@ INLINE void make_tables(struct tables *tables, const float *rotated, const struc
     for (int64_t nibble = 0; nibble < 2 * coding->width; nibble++) {
         float products[ENTRIES], reach = 0;
         for (int64_t entry = 0; entry < ENTRIES; entry++)
-            products[entry] = 0.5f; /* to the nearest whole number */
+            products[entry] = 0.5f; /* rounds to the nearest integer */
         for (int64_t i = 0; i < components; i++) {
             float value = rotated[nibble * components + i];
             reach += fabsf(value) * largest * inverse;

@@ -1,12 +1,13 @@
-/* Compares queries with rows: with those of the cells that each query probes, or with all of one table. See
- * vectorcache/native/__init__.py.
+/* Compares queries with rows: with the rows of the cells that each query probes, or with all rows of a table. See
+ * vectorcache/vectors/native/__init__.py.
  *
- * The fast form of every row goes through a bounded heap; what remains in it is scored by the direct form in double
- * precision, sorted, and freed from copies. Sums are taken in fixed lanes, so that a row's distance is the same to the
- * last bit wherever the row stands, and one library serves every processor of an architecture.
+ * The fast forms of all rows are offered to a bounded heap. The rows that remain in it are scored by the direct form in
+ * double precision and sorted, and copies are removed. Sums are computed in a fixed order of lanes, so that the
+ * distance of a row is the same to the last bit wherever it is stored. One library serves every processor of an
+ * architecture.
  *
- * Where rows have codes these are scanned instead (see codes.h). Rows whose lower bound is below a limit are scored
- * directly, some at a time, the lowest bound first; the limit is the k-th distance so far.
+ * If the rows have codes, these are scanned instead (see codes.h). Rows whose lower bound is below a limit are scored
+ * directly, several at a time, lowest bound first. The limit is the k-th smallest distance so far.
  */
 #include <float.h>
 #include <math.h>
@@ -22,7 +23,7 @@
 
 #include "codes.h"
 
-/* Sixteen floats and eight doubles, at any address. */
+/* Vectors of floats and doubles, at any address. */
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
 typedef float half_lanes __attribute__((vector_size(32), aligned(4)));
 typedef float quarter_lanes __attribute__((vector_size(16), aligned(4)));
@@ -31,19 +32,19 @@ enum { LANES = 16, WIDE_LANES = 8 };
 
 enum metric { EUCLIDEAN = 0, COSINE = 1, DOT = 2 };
 
-struct block { /* rows that stand together: a chunk, or a table */
+struct block { /* contiguous rows: a chunk or a table */
     const float *vectors; /* row by row */
-    const float *terms;   /* what the fast form needs of each row */
-    const int64_t *rows;  /* each row's number in its collection; a null pointer where it is the position */
-    const uint8_t *codes; /* blocks of codes, see codes.h; a null pointer where there are none */
-    const float *centroids; /* of the cells here, where there are codes */
+    const float *terms;   /* the term of each row in the fast form */
+    const int64_t *rows;  /* the number of each row in its collection; NULL if it is the position */
+    const uint8_t *codes; /* blocks of codes, see codes.h; NULL if there are none */
+    const float *centroids; /* of the block's cells, if there are codes */
     int64_t first_cell;
 };
 
 struct candidate {
     float fast;
     int32_t block;
-    int64_t position; /* row inside the block */
+    int64_t position; /* row in the block */
 };
 
 struct neighbour {
@@ -53,7 +54,7 @@ struct neighbour {
     int64_t position;
 };
 
-/* What came of one query: how many neighbours, how many rows were compared, and how many of these directly. */
+/* Result of one query: number of neighbours, of rows compared, and of rows scored directly. */
 struct outcome {
     int64_t count, scanned, scored;
 };
@@ -66,7 +67,7 @@ INLINE quarter_lanes fold(lanes v)
     return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
 }
 
-/* The sums of all lanes of four vectors: folded, transposed, added. */
+/* The sums of all lanes of four vectors. */
 INLINE quarter_lanes totals(lanes a, lanes b, lanes c, lanes d)
 {
     quarter_lanes fa = fold(a), fb = fold(b), fc = fold(c), fd = fold(d);
@@ -90,8 +91,8 @@ INLINE wide_lanes load_wide(const float *at)
     return __builtin_convertvector(*(const half_lanes *)at, wide_lanes);
 }
 
-/* A query, and what its inner products need beside it. Where d is no multiple of the lanes, the last lanes are taken
- * from the row's end and overlap those before; tail is the query's end with zeros where they do. */
+/* A query prepared for inner products. If d is not a multiple of LANES, the last lanes are loaded from the end of the
+ * row and overlap the previous ones. tail is the end of the query, with zeros where the lanes overlap. */
 struct query {
     const float *values;
     lanes tail;
@@ -106,8 +107,8 @@ INLINE struct query make_query(const float *values, int64_t d)
     return query;
 }
 
-/* Inner products with four rows: the query's components are loaded once for all of them. The four rows after these are
- * prefetched: the processor itself does not go beyond a page. */
+/* Inner products with four rows. The components of the query are loaded once for all of them. The next four rows are
+ * prefetched, because the hardware prefetcher does not cross pages. */
 INLINE quarter_lanes dots4(const float *row, const struct query *query)
 {
     int64_t d = query->d;
@@ -145,7 +146,7 @@ INLINE float dot1(const float *row, const struct query *query)
     return out;
 }
 
-/* Inner product of a row, scaled, with itself less another vector: see direct_form. */
+/* Squared distance of a scaled row from another vector: see direct_form. */
 INLINE double squares(const float *row, double scale, const double *less, int64_t d)
 {
     wide_lanes sum = {0};
@@ -206,7 +207,7 @@ INLINE float fast_form(int metric, float dot, float term)
     }
 }
 
-/* A heap whose first entry is the largest that is kept. */
+/* Restores the order of a heap whose first entry is the largest. */
 INLINE void sift_down(struct candidate *heap, int64_t count, int64_t at)
 {
     struct candidate moved = heap[at];
@@ -237,7 +238,7 @@ INLINE void sift_up(struct candidate *heap, int64_t at)
 struct heap {
     struct candidate *entries;
     int64_t count, room;
-    float rest; /* the smallest value that was left out */
+    float rest; /* the smallest value that was not kept */
 };
 
 INLINE void offer(struct heap *heap, float fast, int32_t block, int64_t position)
@@ -272,7 +273,8 @@ INLINE void scan_rows(struct heap *heap, const struct block *block, int32_t numb
         offer(heap, fast_form(metric, dot1(block->vectors + row * d, query), block->terms[row]), number, row);
 }
 
-/* The same where the inner products are known. Sixteen at a time are held against the heap's largest: few pass. */
+/* As scan_rows, with known inner products. LANES values at a time are compared with the largest of the heap, because
+ * most are larger. */
 INLINE void scan_dots(struct heap *heap, const struct block *block, const float *dots, int64_t count, int metric)
 {
     int64_t row = 0;
@@ -303,16 +305,16 @@ static int nearer(const void *left, const void *right)
     return (a->row > b->row) - (a->row < b->row);
 }
 
-/* A query as the direct form takes it, and what bounds the fast form's error. */
+/* A query in the form that the direct form takes, and the values that bound the fast form's error. */
 struct measure {
     int metric;
     const double *exact; /* of length one under cosine */
     int64_t d;
-    double smallest_norm; /* a shorter row counts as zero under cosine */
-    double length, largest_norm; /* of the query, and of any row */
+    double smallest_norm; /* under cosine, a shorter row counts as zero */
+    double length, largest_norm; /* norm of the query, and upper bound of the norms of the rows */
 };
 
-/* The largest absolute error of a fast value: Metric.slack. */
+/* Upper bound of the absolute error of a fast value: Metric.slack. */
 INLINE double slack(const struct measure *measure)
 {
     double largest = measure->largest_norm, scale = largest * measure->length;
@@ -323,7 +325,7 @@ INLINE double slack(const struct measure *measure)
     return (double)(measure->d + 8) * 0x1p-24 * scale + (double)measure->d * FLT_MIN;
 }
 
-/* The largest fast value that a row at this distance or nearer can have got, rounding included: Metric.bound. */
+/* The largest fast value, including rounding, of a row at this distance or nearer: Metric.bound. */
 INLINE double bound(const struct measure *measure, double distance)
 {
     double value = distance;
@@ -334,7 +336,7 @@ INLINE double bound(const struct measure *measure, double distance)
     return value + slack(measure);
 }
 
-/* Scores the candidates in a heap directly and writes the k distinct nearest, nearest first; returns how many. */
+/* Scores the candidates in a heap directly and writes the k nearest distinct rows, in order. Returns their number. */
 INLINE int64_t settle(const struct heap *heap, const struct block *blocks, const struct measure *measure, int64_t k,
                       struct neighbour *scored, struct neighbour *found)
 {
@@ -355,8 +357,8 @@ INLINE int64_t settle(const struct heap *heap, const struct block *blocks, const
     return count;
 }
 
-/* Where the cells of a version stand: cell c is the rows starts[c] to stops[c] of chunk chunk_of_cell[c]. Of the chunks
- * only some are here: blocks[i] is chunk numbers[i], ascending. */
+/* The places of a version's cells: cell c is the rows starts[c] to stops[c] of chunk chunk_of_cell[c]. Only some of the
+ * chunks are in memory: blocks[i] is chunk numbers[i], ascending. */
 struct cells {
     const int32_t *chunk_of_cell;
     const int64_t *starts, *stops;
@@ -365,7 +367,7 @@ struct cells {
     int64_t count;
 };
 
-/* The first block from here on that is no earlier chunk than this one; blocks and probes both ascend. */
+/* Returns the first block, starting at block, whose chunk is not before this one. Blocks and probes both ascend. */
 INLINE int64_t seek_block(const struct cells *cells, int64_t block, int32_t chunk)
 {
     while (block < cells->count && cells->numbers[block] < chunk)
@@ -373,8 +375,8 @@ INLINE int64_t seek_block(const struct cells *cells, int64_t block, int32_t chun
     return block;
 }
 
-/* Compares a query with the rows of its cells, ascending; returns with how many. Cells whose chunk is not here are passed
- * over; cells that stand side by side are one run. */
+/* Compares a query with the rows of its cells, ascending. Returns the number of rows. Cells whose chunk is not in
+ * memory are skipped; adjacent cells are scanned as one run. */
 INLINE int64_t scan_probes(struct heap *heap, const struct cells *cells, const int32_t *probes, int64_t count,
                            const struct query *query, int metric)
 {
@@ -395,8 +397,8 @@ INLINE int64_t scan_probes(struct heap *heap, const struct cells *cells, const i
     return scanned;
 }
 
-/* Queries (d values each), and where their answers go: the k distinct nearest of each, proved complete: no row that was
- * left unscored can be nearer. spare is how many more than k are scored at first; there is room for k neighbours a query. */
+/* Queries (d values each), and memory for their answers: k neighbours per query. The answers are proved to be complete:
+ * no row that was not scored can be nearer. spare is how many more than k rows are scored at first. */
 struct task {
     const float *queries;
     int64_t count, d;
@@ -407,14 +409,14 @@ struct task {
     struct outcome *outcomes;
 };
 
-/* What is searched: the cells that each query probes, or, where cells is a null pointer, all rows of one table. */
+/* The rows to search: those of the cells that each query probes, or all rows of one table if cells is NULL. */
 struct space {
     const struct cells *cells;
-    const int32_t *probes; /* of all queries end to end, those of one query ascending */
+    const int32_t *probes; /* of all queries, one after the other; those of one query ascend */
     const int64_t *ends;   /* one past the last probe of each query */
     const struct block *table;
     int64_t row_count;
-    const float *dots; /* inner products of prepared queries with the table's rows, or a null pointer */
+    const float *dots; /* inner products of prepared queries with the table's rows, or NULL */
 };
 
 INLINE int64_t scan_space(struct heap *heap, const struct space *space, int64_t number, const struct query *query,
@@ -431,24 +433,24 @@ INLINE int64_t scan_space(struct heap *heap, const struct space *space, int64_t 
     return space->row_count;
 }
 
-/* Brings a query into the form whose inner products the fast form takes, and into that of the direct form. */
+/* Converts a query into the form whose inner products the fast form takes, and into that of the direct form. */
 INLINE struct measure prepare(const struct task *task, const float *values, float *prepared, double *exact)
 {
     double length = wide_norm(values, task->d), smallest = task->smallest_norm, divisor = 1.0;
-    int directed = length >= smallest;
-    if (task->metric == COSINE && directed)
+    int is_nonzero = length >= smallest;
+    if (task->metric == COSINE && is_nonzero)
         divisor = length;
     for (int64_t i = 0; i < task->d; i++) {
         prepared[i] = (float)(values[i] / divisor);
         exact[i] = values[i] / divisor;
     }
-    /* From a query without a direction every distance is 1, as from a row without one. */
-    if (task->metric == COSINE && !directed)
+    /* Every distance from a zero query is 1, as is that from a zero row. */
+    if (task->metric == COSINE && !is_nonzero)
         smallest = INFINITY;
     return (struct measure){task->metric, exact, task->d, smallest, length, task->largest_norm};
 }
 
-/* Room that grows with what has to be scored. */
+/* Buffers that grow with the number of rows to be scored. */
 struct room {
     struct candidate *entries;
     struct neighbour *scored;
@@ -463,7 +465,7 @@ INLINE int make_room(struct room *room, int64_t take)
     return room->entries && room->scored ? 0 : -1;
 }
 
-/* Answers one query; scores four times as many for as long as a row that was left out could belong to the answer. */
+/* Answers one query. Scores four times as many rows as long as a row that was left out could belong to the answer. */
 INLINE int scan_one(const struct task *task, const struct space *space, int64_t number, float *prepared, double *exact,
                     struct room *room)
 {
@@ -499,7 +501,7 @@ INLINE int scan_all(const struct task *task, const struct space *space)
     return status;
 }
 
-/* The square of the distance from a query to a centroid. */
+/* Squared distance from a query to a centroid. */
 INLINE float gap_of(const struct query *query, const float *centroid)
 {
     const float *values = query->values;
@@ -523,7 +525,7 @@ INLINE void prefetch_row(const float *row, int64_t d)
         __builtin_prefetch(row + i);
 }
 
-/* A heap whose first entry is the lowest. */
+/* Restores the order of a heap whose first entry is the smallest. */
 INLINE void sink(struct candidate *heap, int64_t count, int64_t at)
 {
     struct candidate moved = heap[at];
@@ -541,7 +543,7 @@ INLINE void sink(struct candidate *heap, int64_t count, int64_t at)
     heap[at] = moved;
 }
 
-/* What codes bound, of a row at this distance. */
+/* The value, as bounded by codes, of a row at this distance. */
 INLINE double value_of(const struct measure *measure, double distance)
 {
     if (measure->metric == EUCLIDEAN)
@@ -549,7 +551,7 @@ INLINE double value_of(const struct measure *measure, double distance)
     return measure->metric == COSINE ? 2 * distance - 1 : measure->length * measure->length + 2 * distance;
 }
 
-/* Inserts a neighbour among count that are sorted, if it is near enough and no copy; returns how many there are then. */
+/* Inserts a neighbour into count sorted ones, if it is near enough and not a copy. Returns the new count. */
 INLINE int64_t insert(struct neighbour *found, int64_t count, int64_t k, struct neighbour one)
 {
     if (count == k && nearer(&one, &found[k - 1]) >= 0)
@@ -570,7 +572,7 @@ INLINE int64_t insert(struct neighbour *found, int64_t count, int64_t k, struct 
     return count;
 }
 
-/* The rows of a cell that stand here. */
+/* The rows of a cell whose chunk is in memory. */
 struct span {
     const float *centroid;
     float gap; /* of the query to the centroid */
@@ -578,8 +580,8 @@ struct span {
     int64_t start, stop;
 };
 
-/* A search of one query by codes. Candidates are rows whose lower bound is below the limit: the float32 after the
- * distance of the k-th nearest row that was scored so far, as a value that codes bound. */
+/* A search of one query by codes. Candidates are rows whose lower bound is below the limit. The limit is the value (see
+ * value_of) of the k-th nearest row scored so far, rounded up to the next float. */
 struct search {
     const struct coding *coding;
     block_bounds *bounds;
@@ -596,7 +598,7 @@ struct search {
     struct outcome *outcome;
 };
 
-/* Scores the candidates directly, the lowest bound first, until none that is left can belong to the k nearest. */
+/* Scores the candidates directly, lowest bound first, until no other candidate can belong to the k nearest. */
 INLINE void score_candidates(struct search *search)
 {
     struct candidate *heap = search->candidates;
@@ -610,7 +612,7 @@ INLINE void score_candidates(struct search *search)
         heap[0] = heap[--left];
         if (left) {
             sink(heap, left, 0);
-            /* The next candidate, and the two of which one follows it. */
+            /* The next candidate, and the two of which one comes after it. */
             for (int64_t soon = 0; soon < 3 && soon < left; soon++)
                 prefetch_row(search->blocks[heap[soon].block].vectors + heap[soon].position * d, d);
         }
@@ -620,7 +622,7 @@ INLINE void score_candidates(struct search *search)
         struct neighbour one = {distance, block->rows[next.position], next.block, next.position};
         search->outcome->count = insert(search->found, search->outcome->count, search->k, one);
         search->outcome->scored++;
-        if (search->outcome->count == search->k) /* the next larger number, so that equal ones stay in */
+        if (search->outcome->count == search->k) /* the next larger float, so that equal values remain candidates */
             search->limit = nextafterf((float)value_of(measure, search->found[search->k - 1].distance), INFINITY);
     }
 }
@@ -652,8 +654,8 @@ INLINE void scan_span_codes(struct search *search, const struct span *span)
     }
 }
 
-/* Finds the cells that stand here, the one with the nearest centroid first: its rows give a low limit to the others.
- * Returns how many there are. */
+/* Finds the cells whose chunk is in memory, the one with the nearest centroid first, because its rows give a low limit
+ * for the others. Returns their number. */
 INLINE int64_t find_spans(struct search *search, const struct cells *cells, const int32_t *probes, int64_t count)
 {
     struct span *spans = search->spans;
@@ -707,8 +709,8 @@ INLINE void scan_one_codes(struct search *search, const struct task *task, const
     }
 }
 
-/* The nearest of each query among the rows of its cells, by codes. So many candidates wait to be scored. Returns as
- * below. */
+/* Finds the nearest rows of each query among those of its cells, by codes. Candidates are scored when more than waiting
+ * have been collected. Returns 0, or -1 if an allocation failed. */
 VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *probes, const int64_t *ends,
                                     const struct coding *coding, const float *queries, int64_t count, int64_t d,
                                     int metric, double smallest_norm, double largest_norm, int64_t k, int64_t waiting,
@@ -741,7 +743,7 @@ VARIANTS int vectorcache_scan_codes(const struct cells *cells, const int32_t *pr
     return status;
 }
 
-/* The nearest of each query among the rows of its cells. Returns 0, or -1 where memory is short. */
+/* Finds the nearest rows of each query among those of its cells. Returns 0, or -1 if an allocation failed. */
 VARIANTS int vectorcache_scan_cells(const struct cells *cells, const int32_t *probes, const int64_t *ends,
                                     const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
                                     double largest_norm, int64_t k, int64_t spare, struct neighbour *found,
@@ -752,7 +754,7 @@ VARIANTS int vectorcache_scan_cells(const struct cells *cells, const int32_t *pr
     return scan_all(&task, &space);
 }
 
-/* The nearest of each query among all rows of one block. Returns as above. */
+/* Finds the nearest rows of each query among all rows of one block. Returns 0, or -1 if an allocation failed. */
 VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count, const float *dots,
                                     const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
                                     double largest_norm, int64_t k, int64_t spare, struct neighbour *found,
@@ -763,7 +765,7 @@ VARIANTS int vectorcache_scan_table(const struct block *table, int64_t row_count
     return scan_all(&task, &space);
 }
 
-/* The k-th smallest of some values, which are put into another order (Hoare's quickselect). */
+/* Returns the k-th smallest value, and reorders the values (Hoare's quickselect). */
 INLINE float kth_smallest(float *values, int64_t count, int64_t k)
 {
     int64_t left = 0, right = count - 1, wanted = k - 1;
@@ -791,7 +793,7 @@ INLINE float kth_smallest(float *values, int64_t count, int64_t k)
     return values[wanted];
 }
 
-/* Fast values of all rows of a table. */
+/* Computes the fast values of all rows of a table. */
 INLINE void fast_values(const struct block *table, int64_t count, const float *dots, const struct query *query,
                         int metric, float *values)
 {
@@ -805,8 +807,8 @@ INLINE void fast_values(const struct block *table, int64_t count, const float *d
         values[row] = fast_form(metric, dots ? dots[row] : dot1(table->vectors + row * d, query), table->terms[row]);
 }
 
-/* Scores the rows whose fast values are within two slacks of the limit, and marks the nearest of them as chosen by the
- * lowest value there is. */
+/* Scores the rows whose fast values are within two slacks of the limit, and marks the wanted nearest of them by the
+ * value -INFINITY, and the others by INFINITY. */
 INLINE void decide(const struct block *table, int64_t row_count, float *values, float limit, int64_t wanted,
                    const struct measure *measure, struct neighbour *scored)
 {
@@ -825,9 +827,9 @@ INLINE void decide(const struct block *table, int64_t row_count, float *values, 
         values[scored[at].row] = -INFINITY;
 }
 
-/* Chooses the k nearest rows of a table for each query, in ascending order. A row's fast value tells whether it is among
- * them, unless it is within rounding of the k-th: these few are scored directly. Returns 0, or -1 where memory is
- * short. */
+/* Chooses the k nearest rows of a table for each query, in ascending order. The fast value of a row decides whether it
+ * is chosen, unless it is within rounding of the k-th smallest; these few rows are scored directly. Returns 0, or -1 if
+ * an allocation failed. */
 VARIANTS int vectorcache_choose_rows(const struct block *table, int64_t row_count, const float *dots,
                                      const float *queries, int64_t count, int64_t d, int metric, double smallest_norm,
                                      double largest_norm, int64_t k, int32_t *chosen)

@@ -1,7 +1,7 @@
-"""The store on a Redis server: one string for each entry.
+"""The store on a Redis server: one string per entry.
 
-What lives here: names and bytes of entries (``codec``), calls within a deadline (``link``), and the store
-(``store``). ``redis`` itself is imported when a store is made.
+This package contains the encoding of keys and entries (``codec``), the client with deadlines (``link``), and the store
+(``store``). ``redis`` is imported only when a store is constructed.
 """
 
 from vectorcache_llm.kv.redis.store import RedisStore

@@ -1,4 +1,4 @@
-"""Names and bytes of entries in Redis."""
+"""Encoding of keys and entries in Redis."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from vectorcache.errors import InvalidInput
 from vectorcache_llm.kv.base import Entry
 from vectorcache_llm.scope import Scope, Selection
 
-_HEAD = Struct(
-    "<4sddI"
-)  # the format's name, created_at, expires_at (infinite: never), bytes of tags and metadata
+# Format name, created_at, expires_at (infinite for no expiry), length of tags and metadata in bytes.
+_HEAD = Struct("<4sddI")
 _FORMAT = b"VCK1"
 
 TIMES_BYTES = _HEAD.size
-"""As much of a value as says when it ends."""
+"""Length of the prefix of a value that contains its expiry time, in bytes."""
 
 PUT_NEW = f"""
 local start = redis.call('GETRANGE', KEYS[1], 0, {_HEAD.size - 1})
@@ -37,36 +36,36 @@ else
 end
 return 1
 """
-"""A script: keep the bytes ARGV[1] for ARGV[2] milliseconds (0: for ever) unless what is there lives at ARGV[3].
+"""Script: store ARGV[1] for ARGV[2] milliseconds (0 for no expiry), unless an unexpired entry exists at time ARGV[3].
 
-``SET NX`` would not do: Redis may be late to remove what has expired.
+``SET NX`` is not sufficient, because Redis may remove expired entries late.
 """
 
 HEAD_BYTES = 4096
-"""As much of a value as holds the head of nearly every entry."""
+"""Length of the prefix of a value that contains the head of nearly every entry, in bytes."""
 
 
 class Head(NamedTuple):
-    """What is known of an entry besides its value."""
+    """The attributes of an entry, without its value."""
 
     created_at: float
     expires_at: float
-    """Infinite for never."""
+    """Infinite for no expiry."""
     tags: frozenset[str]
     metadata: dict[str, str]
     size: int
-    """Bytes before the value."""
+    """Length of the head, which precedes the value, in bytes."""
 
 
 class Names:
-    """Names in Redis: prefix, tenant, user, scope's name and key, joined by ":".
+    """Redis keys: prefix, tenant, user, name of the scope, and key, joined by ":".
 
-    Every part is percent-encoded, so that no part holds a ":" or anything that means something in a glob of Redis:
-    no tenant, user or key can name an entry of another. The number of parts tells prefixes apart, too, where one is
-    the beginning of another.
+    Every part is percent-encoded, so it contains neither ":" nor a special character of a Redis glob. No tenant, user
+    or key can therefore address an entry of another. The number of parts distinguishes prefixes of which one starts
+    with the other.
 
     Raises:
-        InvalidInput: the prefix is not of letters, digits and ``_.:-``.
+        InvalidInput: the prefix contains characters other than letters, digits and ``_.:-``.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -75,44 +74,44 @@ class Names:
         self._prefix = prefix
 
     def name(self, scope: Scope, key: str) -> str:
-        """Of an entry."""
+        """Return the Redis key of an entry."""
         return ":".join(
             (self._prefix, *(quote(part, safe="") for part in _parts(scope)), quote(key, safe=""))
         )
 
     def identity(self, name: bytes) -> tuple[Scope, str] | None:
-        """Scope and key of a name; None where it is not one of ours."""
+        """Return scope and key of a Redis key; None if it does not belong to this store."""
         start, *parts = name.decode(errors="replace").rsplit(":", 4)
         if len(parts) != 4 or start != self._prefix:
             return None
         try:
             tenant, user, scope_name, key = (unquote(part, errors="strict") for part in parts)
             identity = Scope(tenant, user, scope_name), key
-        except ValueError:  # of unquote, or InvalidInput
+        except ValueError:  # raised by unquote, or InvalidInput
             return None
         return identity if self.name(*identity).encode() == name else None
 
     def pattern(self, selection: Selection) -> str:
-        """A glob of Redis for the names of a selection's scopes."""
+        """Return a Redis glob for the keys of the selected scopes."""
         asked = (selection.tenant, selection.user, selection.name)
         parts = ("*" if part is None else quote(part, safe="") for part in asked)
         return ":".join((self._prefix, *parts, "*"))
 
 
 def encode(entry: Entry) -> bytes:
-    """The head, tags and metadata, then the value."""
+    """Encode an entry: the head with tags and metadata, then the value."""
     about = msgspec.msgpack.encode((sorted(entry.tags), dict(entry.metadata)))
     end = math.inf if entry.expires_at is None else entry.expires_at
     return _HEAD.pack(_FORMAT, entry.created_at, end, len(about)) + about + entry.value
 
 
-def lives(start: bytes, now: float) -> bool:
-    """Whether what begins with these ``TIMES_BYTES`` is an entry that is to be found."""
+def is_live(start: bytes, now: float) -> bool:
+    """Return whether the first ``TIMES_BYTES`` of a value belong to an unexpired entry."""
     return head_length(start) > 0 and _HEAD.unpack_from(start)[2] > now
 
 
 def head_length(start: bytes) -> int:
-    """Bytes of the head that begins with ``start``; 0 where that is none of ours."""
+    """Return the length of the head that starts with ``start``, in bytes; 0 if the format is unknown."""
     if len(start) < _HEAD.size or not start.startswith(_FORMAT):
         return 0
     length: int = _HEAD.unpack_from(start)[3]
@@ -120,7 +119,7 @@ def head_length(start: bytes) -> int:
 
 
 def decode_head(blob: bytes) -> Head | None:
-    """The head; None where the bytes are not ours or too few."""
+    """Decode the head; None if the format is unknown or the bytes are too few."""
     size = head_length(blob)
     if not 0 < size <= len(blob):
         return None
@@ -135,7 +134,7 @@ def decode_head(blob: bytes) -> Head | None:
 
 
 def decode(scope: Scope, key: str, blob: bytes | None, now: float) -> Entry | None:
-    """The entry; None where it is not there, has expired, or is not ours."""
+    """Decode an entry; None if it does not exist, has expired, or has an unknown format."""
     head = None if blob is None else decode_head(blob)
     if blob is None or head is None or head.expires_at <= now:
         return None

@@ -1,4 +1,4 @@
-"""Calls to Redis: each within a deadline, with errors of ours, over a bounded pool that heals itself."""
+"""Calls to Redis with deadlines and translated errors, over a bounded connection pool."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 
 class RedisLink:
-    """A client and a deadline.
+    """A Redis client with a deadline.
 
-    A connection whose call was late is dropped, so that no answer is ever taken for another call's.
+    The connection of a call that timed out is dropped, so that a late reply is not mistaken for another call's.
 
     Args:
-        server: the URL (redis, rediss or unix), or a client of ``redis.asyncio`` that gives bytes and stays the
-            caller's to close.
-        deadline: seconds for each call, waiting for its turn included.
-        max_connections: calls that are under way at once; more wait for their turn.
+        server: a URL (redis, rediss or unix), or a client of ``redis.asyncio`` without ``decode_responses``, which the
+            caller closes.
+        deadline: time limit of each call in seconds, including the wait for a connection.
+        max_connections: maximum number of concurrent calls; further calls wait.
 
     Raises:
         MissingExtra: ``redis`` is not installed.
-        InvalidInput: the URL or the client cannot be used.
+        InvalidInput: the URL or the client is not valid.
     """
 
     def __init__(self, server: str | Redis, deadline: float, max_connections: int) -> None:
@@ -39,16 +39,16 @@ class RedisLink:
         self._owned = isinstance(server, str)
         self.client: Any = _client(server, deadline, max_connections) if isinstance(server, str) else server
         if self.client.get_encoder().decode_responses:
-            raise InvalidInput("client", "decode_responses=True", "a client that gives bytes")
-        # A URL's own option or a client's pool may hold fewer, and not all pools wait.
+            raise InvalidInput("client", "decode_responses=True", "a client without decode_responses")
+        # The URL or the client may limit the pool further, and not every pool waits for a free connection.
         self._turns = asyncio.Semaphore(min(max_connections, self.client.connection_pool.max_connections))
 
     async def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Wait for a call of the client.
+        """Await a call of the client within the deadline.
 
         Raises:
-            DeadlineExceeded: it took too long.
-            Unavailable: Redis is away, or refused.
+            DeadlineExceeded: the deadline passed.
+            Unavailable: Redis is unreachable, or returned an error.
         """
         try:
             async with asyncio.timeout(self._deadline), self._turns:
@@ -56,14 +56,14 @@ class RedisLink:
         except (TimeoutError, self._errors.TimeoutError) as error:
             raise DeadlineExceeded(f"Redis: no answer within {self._deadline:g} s") from error
         except (self._errors.RedisError, OSError) as error:
-            # A pipeline's error quotes its command, and with that what people wrote.
-            quoted, _, said = str(error).rpartition(" of pipeline caused error: ")
-            raise Unavailable(f"Redis: {said}") from (None if quoted else error)
+            # The error of a pipeline quotes its command, which may contain user data.
+            quoted, _, message = str(error).rpartition(" of pipeline caused error: ")
+            raise Unavailable(f"Redis: {message}") from (None if quoted else error)
         finally:
-            call.close()  # where its turn never came
+            call.close()  # in case it was never awaited
 
     async def close(self) -> None:
-        """Close the connections, where the client is not the caller's; a second call does nothing."""
+        """Close the connections, unless the caller owns the client; a second call does nothing."""
         if self._owned:
             await self.client.aclose()
 
@@ -76,13 +76,14 @@ def _client(url: str, deadline: float, max_connections: int) -> Any:
         pool = redis.ConnectionPool.from_url(
             url,
             max_connections=max_connections,
-            protocol=2,  # read in half the time; by 3, a closed connection would be found by the call that uses it
-            socket_timeout=None,  # ours holds for the whole call; one for each step costs as much as the server
+            # RESP2 is parsed in half the time. With RESP3, a closed connection is noticed only by the next call.
+            protocol=2,
+            socket_timeout=None,  # the deadline covers the whole call, and a timeout per read is expensive
             socket_connect_timeout=deadline,
-            # What failed may have been done: only the caller knows whether doing it again is right.
+            # A failed command may have been executed, so only the caller can decide whether to retry.
             retry=retry.Retry(backoff.NoBackoff(), 0),
         )
-    except ValueError as error:  # the URL may hold a password, so only its scheme is told
+    except ValueError as error:  # the URL may contain a password, so only its scheme is reported
         allowed = "redis://, rediss:// or unix://, with valid options"
         scheme = url.partition("://")[0] if "://" in url else ""
         raise InvalidInput("url", f"{scheme}://...", allowed) from error

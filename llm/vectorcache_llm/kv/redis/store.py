@@ -1,4 +1,4 @@
-"""Entries on a Redis server."""
+"""The store on a Redis server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vectorcache_llm.kv.redis.codec import (
     decode_head,
     encode,
     head_length,
-    lives,
+    is_live,
 )
 from vectorcache_llm.kv.redis.link import RedisLink
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 PREFIX = "vectorcache"
 
 DEADLINE = 1.0
-"""Default, seconds."""
+"""Default deadline, in seconds."""
 
 MAX_CONNECTIONS = 16
 
 MAX_ENTRY_BYTES = 64 << 20
-"""Default for the largest entry: 64 MiB. Redis itself takes 512 MiB."""
+"""Default maximum size of an entry: 64 MiB. The limit of Redis is 512 MiB."""
 
 SCAN_NAMES = 500
-"""Names that one step of a scan asks for."""
+"""Number of keys that one step of a scan requests."""
 
 SCAN_VALUES = 16
-"""Values that one step of a scan reads."""
+"""Number of values that one step of a scan reads."""
 
-LONGEST_TTL = 1 << 52
-"""Milliseconds that Redis can add to its clock; for longer lives only the entry's own end counts."""
+MAX_TTL = 1 << 52
+"""Maximum lifetime that Redis can handle, in milliseconds. Longer ones are enforced by ``expires_at`` only."""
 
 
 class _Named(NamedTuple):
@@ -54,24 +54,24 @@ class _Named(NamedTuple):
 
 
 class RedisStore(KeyValueStore):
-    """Entries on one Redis server (or one behind Sentinel; not a cluster), which bounds and evicts them itself.
+    """Store on one Redis server (or one behind Sentinel; not a cluster), which limits and evicts entries.
 
-    An entry is one string, so that it is there whole or not at all. Redis is told how long an entry has to live,
-    which does not depend on its clock being right; what has expired by ``clock`` is not found, whether or not Redis
-    has removed it. A server that is away, frozen or full raises ``Unavailable`` within the deadline, and is
-    taken up again by the first call after it is back.
+    An entry is one string, so it is written atomically. Expiry is sent to Redis as a remaining lifetime, which does not
+    depend on the server's clock. An entry that has expired by ``clock`` is not found, even if Redis has not removed it.
+    A server that is unreachable, frozen or full raises ``Unavailable`` within the deadline. The first call after it
+    recovers succeeds.
 
     Args:
-        server: the URL, or a client of ``redis.asyncio`` that gives bytes and stays the caller's to close.
-        prefix: of every name; letters, digits and ``_.:-``. Stores of one prefix on one database are one store.
-        deadline: seconds for each call, and for each step of ``scan`` and ``delete_where``.
-        max_connections: calls that are under way at once; more wait for their turn.
-        max_entry_bytes: the largest entry.
-        clock: seconds since the epoch.
+        server: a URL, or a client of ``redis.asyncio`` without ``decode_responses``, which the caller closes.
+        prefix: prefix of every key; letters, digits and ``_.:-``. Stores with the same prefix share their entries.
+        deadline: time limit of each call, and of each step of ``scan`` and ``delete_where``, in seconds.
+        max_connections: maximum number of concurrent calls; further calls wait.
+        max_entry_bytes: maximum size of an entry, in bytes.
+        clock: returns seconds since the epoch.
 
     Raises:
         MissingExtra: ``redis`` is not installed.
-        InvalidInput: an argument cannot be used.
+        InvalidInput: an argument is not valid.
     """
 
     name = "redis"
@@ -95,24 +95,24 @@ class RedisStore(KeyValueStore):
         self._hits = self._misses = 0
 
     async def open(self) -> None:
-        """Nothing is asked of the server, so that one that is away can come later."""
+        """Do nothing, so that the server may become available later."""
 
     async def close(self) -> None:
-        """Close the connections, where the client is not the caller's."""
+        """Close the connections, unless the caller owns the client."""
         await self._link.close()
 
     async def get(self, scope: Scope, key: str) -> Entry | None:
-        """The entry, or None."""
+        """See ``KeyValueStore.get``."""
         return (await self.get_many(scope, (key,))).get(key)
 
     async def get_many(self, scope: Scope, keys: Iterable[str]) -> dict[str, Entry]:
-        """Those that are there."""
+        """See ``KeyValueStore.get_many``."""
         wanted = list(dict.fromkeys(keys))
         for key in wanted:
             check_key(key)
         if not wanted:
             return {}
-        # MGET even for one: it finds nothing, and raises nothing, where a name holds something else than a string.
+        # MGET even for one key: it returns nil instead of an error for a key that does not hold a string.
         blobs = await self._link.run(self._client.mget([self._names.name(scope, key) for key in wanted]))
         now = self._clock()
         entries = (decode(scope, key, blob, now) for key, blob in zip(wanted, blobs, strict=True))
@@ -122,7 +122,7 @@ class RedisStore(KeyValueStore):
         return found
 
     async def put(self, *entries: Entry) -> None:
-        """Keep entries; where one is not allowed, none is kept. Each is kept whole or not at all."""
+        """See ``KeyValueStore.put``; stores none of the entries if one is invalid. Each entry is written atomically."""
         for entry in entries:
             check_entry(entry, self._max_entry_bytes)
         if not entries:
@@ -140,20 +140,20 @@ class RedisStore(KeyValueStore):
         await self._link.run(commands.execute())
 
     async def put_new(self, entry: Entry) -> bool:
-        """Keep an entry unless there is one; say whether there was none."""
+        """See ``KeyValueStore.put_new``."""
         check_entry(entry, self._max_entry_bytes)
         name, now = self._names.name(entry.scope, entry.key), self._clock()
         life = 0 if entry.expires_at is None else max(_milliseconds(entry.expires_at - now), 1)
         return bool(await self._link.run(self._client.eval(PUT_NEW, 1, name, encode(entry), life, now)))
 
     async def delete(self, scope: Scope, *keys: str) -> int:
-        """Delete keys; say how many were there."""
+        """See ``KeyValueStore.delete``."""
         for key in keys:
             check_key(key)
         return await self._remove([self._names.name(scope, key).encode() for key in keys])
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[Entry]:
-        """Every selected entry. What is remembered of those that were seen takes some 60 bytes each."""
+        """See ``KeyValueStore.scan``; needs about 60 bytes of memory per key seen."""
         async for page in self._pages(selection):
             for start in range(0, len(page), SCAN_VALUES):
                 for entry in await self._read(page[start : start + SCAN_VALUES]):
@@ -161,7 +161,7 @@ class RedisStore(KeyValueStore):
                         yield entry
 
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry; say how many there were. Values are not read."""
+        """See ``KeyValueStore.delete_where``; does not read values."""
         count = 0
         async for page in self._pages(selection):
             heads = await self._heads([named.name for named in page])
@@ -174,13 +174,13 @@ class RedisStore(KeyValueStore):
         return count
 
     async def stats(self) -> StoreStats:
-        """Counters of this object; what the server holds is known to the server."""
+        """See ``KeyValueStore.stats``; the size of the store is unknown."""
         return StoreStats(
             entries=None, bytes=None, hits=self._hits, misses=self._misses, evicted=0, expired=0
         )
 
     async def _pages(self, selection: Selection) -> AsyncIterator[list[_Named]]:
-        """Names of the selection's scopes and pattern, each once: SCAN itself may give one twice."""
+        """Yield the keys that match scopes and pattern of the selection, without the duplicates of SCAN."""
         pattern = self._names.pattern(selection)
         asked = Selection(selection.tenant, selection.user, selection.name, selection.pattern)
         seen: set[int] = set()
@@ -202,7 +202,7 @@ class RedisStore(KeyValueStore):
         return [entry for entry in entries if entry is not None]
 
     async def _remove(self, names: Sequence[bytes]) -> int:
-        """Delete names in one round trip; say how many were there and lived."""
+        """Delete keys in one round trip, and return how many unexpired entries they held."""
         if not names:
             return 0
         commands = self._client.pipeline(transaction=False)
@@ -212,11 +212,11 @@ class RedisStore(KeyValueStore):
         answers = await self._link.run(commands.execute())
         now = self._clock()
         return sum(
-            removed for start, removed in zip(answers[::2], answers[1::2], strict=True) if lives(start, now)
+            removed for start, removed in zip(answers[::2], answers[1::2], strict=True) if is_live(start, now)
         )
 
     async def _heads(self, names: Sequence[bytes]) -> list[Head | None]:
-        """In one round trip, and another one where tags and metadata are long."""
+        """Read heads in one round trip, and in a second one those with long tags and metadata."""
         starts = await self._starts([(name, HEAD_BYTES) for name in names])
         lengths = ((name, head_length(start)) for name, start in zip(names, starts, strict=True))
         cut = [(name, length) for name, length in lengths if length > HEAD_BYTES]
@@ -233,4 +233,4 @@ class RedisStore(KeyValueStore):
 
 
 def _milliseconds(seconds: float) -> int:
-    return min(math.ceil(seconds * 1000), LONGEST_TTL)
+    return min(math.ceil(seconds * 1000), MAX_TTL)

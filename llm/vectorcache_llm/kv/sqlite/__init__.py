@@ -1,6 +1,6 @@
 """The store on disk: one SQLite file, which processes of one machine may share.
 
-What lives here: the file and its format (``file``), its statements (``table``), and the store over both (``store``).
+This package contains the file and its format (``file``), the SQL statements (``table``), and the store (``store``).
 """
 
 from vectorcache_llm.kv.sqlite.store import SQLiteStore

@@ -1,4 +1,4 @@
-"""The file of a store: made whole or not at all, checked when it is opened, set aside when it is of no use."""
+"""The file of a store. It is created atomically, checked when it is opened, and set aside if it is unusable."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vectorcache.errors import CorruptData
 logger = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x56434B56
-"""In the header of the file: what tells ours from the databases of others."""
+"""Application id in the header of the file, which identifies databases of this store."""
 
 SCHEMA_VERSION = 1
 
 ATTEMPTS = 5
-"""Times to look again when another process makes or sets aside the file at the same moment."""
+"""Attempts to open the file while other processes create it or set it aside."""
 
 JOURNAL_BYTES = 64 << 20
-"""To which the write-ahead log is cut back after it was larger: 64 MiB."""
+"""Size to which the write-ahead log is truncated after a checkpoint: 64 MiB."""
 
-# The value comes last: a long one lies on pages of its own, which are not read for the columns before it. The totals
-# are kept by triggers, so that they hold whichever process writes, and however it ends.
+# The value is the last column, because SQLite stores a long one on overflow pages, which are not read for the columns
+# before it. Triggers maintain the totals, so they are correct whichever process writes and however it ends.
 _SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 BEGIN;
@@ -51,20 +51,20 @@ END;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
-"""  # noqa: S608 - of numbers of ours
+"""  # noqa: S608 - contains only constants
 
 
 def connect(path: Path, *, busy_seconds: float, durable: bool, check: bool) -> sqlite3.Connection:
-    """Open the file, made anew where there is none; one that is not ours or is damaged is set aside before.
+    """Open the file, creating it if it does not exist. A damaged or foreign file is set aside first.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        busy_seconds: how long a statement waits for other processes.
-        durable: whether a commit survives the loss of power, and not only the end of the process.
-        check: read the whole file for damage, not only its header.
+        path: the file; a missing folder is created.
+        busy_seconds: time that a statement waits for other processes, in seconds.
+        durable: whether a commit survives a power loss, and not only the end of the process.
+        check: whether to check the whole file for damage, and not only its header.
 
     Raises:
-        sqlite3.Error, OSError: it cannot be opened for now.
+        sqlite3.Error, OSError: the file cannot be opened at present.
     """
     for _ in range(ATTEMPTS):
         if not path.exists():
@@ -76,19 +76,21 @@ def connect(path: Path, *, busy_seconds: float, durable: bool, check: bool) -> s
             if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
                 raise
             _set_aside(path, found, error)
-    raise sqlite3.OperationalError(f"{path} changes all the time")
+    raise sqlite3.OperationalError(f"{path} was replaced by other processes {ATTEMPTS} times")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether it says that the file is no database or a torn one."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lower byte of an extended code is its kind
+    """Return whether the error means that the file is damaged or not a database."""
+    code = (
+        getattr(error, "sqlite_errorcode", 0) & 0xFF
+    )  # the lower byte of an extended code is the primary code
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _make(path: Path) -> None:
-    """Make an empty one beside, then link it into place: of two processes that do so, one is first."""
+    """Create an empty database under a temporary name, and link it to ``path``, which only one process can do."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # for its owner's eyes only
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable by the owner only
     os.close(handle)
     try:
         connection = sqlite3.connect(name)
@@ -104,7 +106,7 @@ def _make(path: Path) -> None:
 
 
 def _open(path: Path, busy_seconds: float, durable: bool, check: bool) -> sqlite3.Connection:
-    existing = f"{path.absolute().as_uri()}?mode=rw"  # never an empty file that nobody checked
+    existing = f"{path.absolute().as_uri()}?mode=rw"  # "rw" fails instead of creating an empty file
     connection = sqlite3.connect(existing, timeout=busy_seconds, isolation_level=None, uri=True)
     try:
         _check_header(connection)
@@ -122,9 +124,9 @@ def _check_header(connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise CorruptData("a database of another application")
+        raise CorruptData("the database belongs to another application")
     if version != SCHEMA_VERSION:
-        raise CorruptData(f"of format {version}, and this release reads {SCHEMA_VERSION}")
+        raise CorruptData(f"the database has format {version}; this version supports {SCHEMA_VERSION}")
     connection.execute("SELECT entries FROM totals").fetchone()
 
 
@@ -135,19 +137,19 @@ def _check_pages(connection: sqlite3.Connection) -> None:
 
 
 def _set_aside(path: Path, found: int, reason: Exception) -> None:
-    """Rename the file, unless another process did, and made a new one, since it was found to be of no use."""
+    """Rename the file, unless another process has replaced it since it was opened."""
     aside = next(name for n in count(1) if not (name := path.with_name(f"{path.name}.aside-{n}")).exists())
     try:
         if path.stat().st_ino != found:
             return
-        # The logs first: a new file, which another process may make at any moment, must not meet the old ones.
+        # Rename the logs first: another process may create a new file at any time, which must not find the old logs.
         for suffix in ("-wal", "-shm"):
             log = path.with_name(path.name + suffix)
             if log.exists():
                 log.rename(aside.with_name(aside.name + suffix))
         path.rename(aside)
     except FileNotFoundError:
-        return  # another process is doing so
+        return  # another process is renaming the file
     logger.error(
-        "%s cannot be used (%s); it is kept as %s, and an empty one takes its place", path, reason, aside
+        "%s cannot be used (%s); it was renamed to %s and is replaced by an empty file", path, reason, aside
     )

@@ -1,4 +1,4 @@
-"""The asynchronous face of a store's file."""
+"""The asynchronous store over a SQLite file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache_llm.kv.base import Entry, KeyValueStore, StoreStats
 from vectorcache_llm.kv.checks import check_entry, check_key, check_positive
 from vectorcache_llm.kv.sqlite.file import is_damage
-from vectorcache_llm.kv.sqlite.table import NEXT_TO_LEAVE, Counts, Position, Table
+from vectorcache_llm.kv.sqlite.table import EVICTION_QUERIES, Counts, Position, Table
 from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 P = ParamSpec("P")
@@ -25,36 +25,36 @@ T = TypeVar("T")
 
 MAX_ENTRIES = 1_000_000
 MAX_BYTES = 1 << 30
-"""Default bound on the bytes of keys, values, tags and metadata: 1 GiB."""
+"""Default limit of the bytes of keys, values, tags and metadata: 1 GiB."""
 
-LARGEST_ENTRY = 900 << 20
-"""Of one entry, whatever ``max_bytes``: SQLite takes rows of up to 1 000 000 000 bytes, its own included."""
+MAX_ENTRY_BYTES = 900 << 20
+"""Maximum size of an entry, regardless of ``max_bytes``: SQLite limits a row to 1 000 000 000 bytes with overhead."""
 
 DEADLINE = 5.0
-"""Default, seconds: disks have bad moments."""
+"""Default deadline in seconds, which allows for a slow disk."""
 
 
 class SQLiteStore(KeyValueStore):
-    """Entries in one SQLite file, bounded in number and bytes.
+    """Store in one SQLite file, with a limit on entries and bytes.
 
-    What ``put`` or ``delete`` has acknowledged is there after the process was killed at any moment, and with
-    ``durable`` after the power was lost, too. A file that is damaged, of another application or of another format is
-    renamed to ``<name>.aside-<n>``, with an error in the log, and an empty one takes its place; a call that meets
-    the damage raises ``Unavailable`` once. Processes of one machine may share a file, but no network file system.
+    An acknowledged ``put`` or ``delete`` survives a kill of the process at any moment, and with ``durable`` also a
+    power loss. A file that is damaged, or of another application or format, is renamed to ``<name>.aside-<n>``. An
+    error is then logged, and an empty file replaces it. A call that detects damage raises ``Unavailable`` once.
+    Processes of one machine may share a file; network file systems are not supported.
 
-    All statements run in one thread of this object. What takes longer than the deadline goes on there.
+    All statements run in one thread of this object. A statement that exceeds the deadline continues there.
 
     Args:
-        path: the file; made, readable by its owner only, where it is missing, and its folder with it.
-        max_entries: the most entries.
-        max_bytes: the most bytes of keys, values, tags and metadata together; the file is somewhat larger.
-        policy: who leaves when it is full: "lru", "lfu" or "ttl".
-        deadline: seconds for each call, and for each batch of ``scan`` and ``delete_where``.
-        durable: wait for the disk at each write.
-        clock: seconds since the epoch.
+        path: the file; if missing, it is created with its folder, readable by the owner only.
+        max_entries: maximum number of entries.
+        max_bytes: maximum total size of keys, values, tags and metadata, in bytes; the file is somewhat larger.
+        policy: eviction policy: "lru", "lfu" or "ttl".
+        deadline: time limit of each call, and of each batch of ``scan`` and ``delete_where``, in seconds.
+        durable: whether each write waits for the disk.
+        clock: returns seconds since the epoch.
 
     Raises:
-        InvalidInput: a bound or the deadline is not positive, or there is no policy of the name.
+        InvalidInput: a limit or the deadline is not positive, or the policy is unknown.
     """
 
     name = "sqlite"
@@ -71,8 +71,8 @@ class SQLiteStore(KeyValueStore):
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_positive(max_entries=max_entries, max_bytes=max_bytes, deadline=deadline)
-        if policy not in NEXT_TO_LEAVE:
-            raise InvalidInput("policy", policy, ", ".join(NEXT_TO_LEAVE))
+        if policy not in EVICTION_QUERIES:
+            raise InvalidInput("policy", policy, ", ".join(EVICTION_QUERIES))
         self._path = Path(path)
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -87,19 +87,19 @@ class SQLiteStore(KeyValueStore):
         self._damaged = False
 
     async def open(self) -> None:
-        """Open the file. Where that fails, later calls try again."""
+        """Open the file. If this fails, later calls try again."""
         await self._run(Table.totals)
 
     async def close(self) -> None:
-        """Write what is known of uses, and release the file."""
+        """Write pending use counts, and release the file."""
         await asyncio.to_thread(self._shut_down)
 
     async def get(self, scope: Scope, key: str) -> Entry | None:
-        """The entry, marked as used, or None."""
+        """See ``KeyValueStore.get``."""
         return (await self.get_many(scope, (key,))).get(key)
 
     async def get_many(self, scope: Scope, keys: Iterable[str]) -> dict[str, Entry]:
-        """Those that are there."""
+        """See ``KeyValueStore.get_many``."""
         wanted = list(dict.fromkeys(keys))
         for key in wanted:
             check_key(key)
@@ -110,23 +110,23 @@ class SQLiteStore(KeyValueStore):
         return {entry.key: entry for entry in entries}
 
     async def put(self, *entries: Entry) -> None:
-        """Keep entries, all of them or none."""
+        """See ``KeyValueStore.put``; stores all entries or none."""
         sized = [(entry, self._size(entry)) for entry in entries]
         await self._run(Table.put, sized, self._clock())
 
     async def put_new(self, entry: Entry) -> bool:
-        """Keep an entry unless there is one; say whether there was none."""
+        """See ``KeyValueStore.put_new``."""
         return await self._run(Table.put_new, entry, self._size(entry), self._clock())
 
     async def delete(self, scope: Scope, *keys: str) -> int:
-        """Delete keys; say how many were there."""
+        """See ``KeyValueStore.delete``."""
         for key in keys:
             check_key(key)
         now = self._clock()
         return await self._run(Table.delete, scope, keys, now)
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[Entry]:
-        """Every selected entry; no transaction is held between the batches."""
+        """See ``KeyValueStore.scan``; holds no transaction between batches."""
         last: Position | None = None
         while True:
             entries, last = await self._run(Table.page, selection, last, self._clock())
@@ -136,7 +136,7 @@ class SQLiteStore(KeyValueStore):
                 return
 
     async def delete_where(self, selection: Selection) -> int:
-        """Delete every selected entry, in transactions of bounded size; say how many there were."""
+        """See ``KeyValueStore.delete_where``; uses transactions of bounded size."""
         count = 0
         last: Position | None = None
         while True:
@@ -146,7 +146,7 @@ class SQLiteStore(KeyValueStore):
                 return count
 
     async def stats(self) -> StoreStats:
-        """Counters of this object, and what the file holds, expired entries that have not left yet included."""
+        """See ``KeyValueStore.stats``; the size includes expired entries that have not been removed."""
         entries, size = await self._run(Table.totals)
         return StoreStats(
             entries=entries,
@@ -158,7 +158,7 @@ class SQLiteStore(KeyValueStore):
         )
 
     def _size(self, entry: Entry) -> int:
-        return check_entry(entry, min(self._max_bytes, LARGEST_ENTRY))
+        return check_entry(entry, min(self._max_bytes, MAX_ENTRY_BYTES))
 
     async def _run(self, call: Callable[Concatenate[Table, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work() -> T:
@@ -179,7 +179,7 @@ class SQLiteStore(KeyValueStore):
             raise Unavailable(f"{self._path}: {error}") from error
         except OSError as error:
             raise Unavailable(f"{self._path}: {error}") from error
-        except (msgspec.MsgspecError, ValueError) as error:  # damage that SQLite itself does not see
+        except (msgspec.MsgspecError, ValueError) as error:  # damage that SQLite does not detect
             raise Unavailable(f"{self._path}: an entry cannot be read: {error}") from error
 
     def _opened(self) -> Table:
@@ -198,7 +198,7 @@ class SQLiteStore(KeyValueStore):
         return self._table
 
     def _leave_damaged(self) -> None:
-        """The next call opens the file anew, and reads all of it before."""
+        """Close the file, so that the next call opens it again and checks it fully."""
         table, self._table, self._damaged = self._table, None, True
         if table is not None:
             table.close()
@@ -207,7 +207,7 @@ class SQLiteStore(KeyValueStore):
         try:
             self._thread.submit(self._close_table)
         except RuntimeError:
-            return  # closed before
+            return  # closed already
         self._thread.shutdown()
 
     def _close_table(self) -> None:

@@ -1,4 +1,4 @@
-"""The statements of a store's file. Everything blocks: it runs in the thread that owns the connection."""
+"""The SQL statements of a store. All calls block, and run in the thread that owns the connection."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from vectorcache_llm.kv.base import Entry
 from vectorcache_llm.kv.sqlite.file import connect
 from vectorcache_llm.scope import Scope, Selection
 
-NEXT_TO_LEAVE = {
+EVICTION_QUERIES = {
     "lru": "SELECT id FROM entries ORDER BY used_at LIMIT 1",
     "lfu": "SELECT id FROM entries ORDER BY uses, used_at LIMIT 1",
-    # In two, since no index has what never ends at its end.
+    # Two queries, because no index sorts entries without expiry last.
     "ttl": "SELECT coalesce((SELECT id FROM entries WHERE expires_at IS NOT NULL ORDER BY expires_at, id LIMIT 1),"
     " (SELECT min(id) FROM entries))",
 }
-"""Policies by name: which entry leaves a full store. Each finds it by an index, however many there are."""
+"""Query for the entry to evict, by policy. Each uses an index, so its cost does not depend on the number of entries."""
 
 KEYS_BATCH = 500
-"""Keys in one statement."""
+"""Maximum number of keys per statement."""
 
 BATCH = 500
-"""Entries that one step of a scan or a deletion looks at, selected or not, so that others get their turn."""
+"""Entries that one step of a scan or deletion examines, so that other calls can run between the steps."""
 
 SCAN_BYTES = 8 << 20
-"""Bytes of values, and one entry, that one step of a scan reads."""
+"""Bytes of values after which a step of a scan ends."""
 
 PURGE_BATCH = 100
-"""Expired entries that leave with one ``put``."""
+"""Maximum number of expired entries that a ``put`` removes."""
 
 MARKS = 512
-"""Uses that are kept in memory before they are written; so many may be forgotten when the process is killed."""
+"""Uses that are buffered in memory before they are written. They are lost if the process is killed."""
 
 _HEAD = "id, tenant, user, name, key, created_at, expires_at, about"
 _COLUMNS = f"{_HEAD}, value"
@@ -46,7 +46,7 @@ _OF_KEY = "tenant = ? AND user = ? AND name = ? AND key = ?"
 _ABOUT = msgspec.msgpack.Decoder(tuple[frozenset[str], dict[str, str]])
 
 Position: TypeAlias = tuple[str, str, str, bytes]
-"""Scope and key of an entry: in their order every step goes on, so that what is put again meanwhile comes once."""
+"""Scope and key of an entry. A scan proceeds in this order, so an entry that is put again during it is seen once."""
 
 
 class Page(NamedTuple):
@@ -54,7 +54,7 @@ class Page(NamedTuple):
 
     entries: list[Entry]
     last: Position | None
-    """From where the next step goes on, or None at the end."""
+    """Position after which the next step continues; None at the end."""
 
 
 class _Row(NamedTuple):
@@ -73,7 +73,7 @@ class _Row(NamedTuple):
     def position(self) -> Position:
         return self.tenant, self.user, self.name, self.key
 
-    def lives(self, now: float) -> bool:
+    def is_live(self, now: float) -> bool:
         return self.expires_at is None or self.expires_at > now
 
     def is_selected(self, selection: Selection) -> bool:
@@ -84,7 +84,7 @@ class _Row(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """Entries that left without being asked for."""
+    """Numbers of entries that were evicted or have expired."""
 
     evicted: int = 0
     expired: int = 0
@@ -95,10 +95,10 @@ class Table:
 
     Args:
         path, durable, check: see ``connect``.
-        busy_seconds: how long a statement waits for other processes.
-        max_entries, max_bytes: bounds of the whole file.
-        policy: a name in ``NEXT_TO_LEAVE``.
-        counts: counted on.
+        busy_seconds: time that a statement waits for other processes, in seconds.
+        max_entries, max_bytes: limits of the whole file.
+        policy: a name in ``EVICTION_QUERIES``.
+        counts: counters to update.
     """
 
     def __init__(
@@ -116,18 +116,18 @@ class Table:
         self._connection = connect(path, busy_seconds=busy_seconds, durable=durable, check=check)
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._victim = NEXT_TO_LEAVE[policy]
+        self._victim = EVICTION_QUERIES[policy]
         self._counts = counts
         self._marks: dict[int, tuple[int, float]] = {}
 
     def close(self) -> None:
-        """Write the last marks if that is possible, and release the file."""
+        """Try to write the pending marks, and release the file."""
         with suppress(sqlite3.Error):
             self._write_marks()
         self._connection.close()
 
     def get_many(self, scope: Scope, keys: Sequence[str], now: float) -> list[Entry]:
-        """Those that are there and live, marked as used."""
+        """Return the unexpired entries among the keys, and mark them as used."""
         found = []
         for start in range(0, len(keys), KEYS_BATCH):
             batch = [key.encode() for key in keys[start : start + KEYS_BATCH]]
@@ -145,7 +145,7 @@ class Table:
         return found
 
     def put(self, entries: Iterable[tuple[Entry, int]], now: float) -> None:
-        """Keep entries with their sizes, all or none; those that have expired only replace."""
+        """Store entries with their sizes, all or none. An expired entry only deletes the one it replaces."""
         with self._transaction():
             self._flush_marks()
             self._purge(now)
@@ -153,40 +153,40 @@ class Table:
                 self._replace(entry, size, now)
 
     def put_new(self, entry: Entry, size: int, now: float) -> bool:
-        """Keep an entry unless its key is there and lives; say whether it was not."""
+        """Store an entry unless an unexpired one exists, and return whether it was stored."""
         with self._transaction():
             self._flush_marks()
             ends = self._connection.execute(
                 f"SELECT expires_at FROM entries WHERE {_OF_KEY}",  # noqa: S608
                 _key_values(entry.scope, entry.key),
             )
-            if _living(ends, now):
+            if _count_live(ends, now):
                 return False
             self._replace(entry, size, now)
             return True
 
     def delete(self, scope: Scope, keys: Iterable[str], now: float) -> int:
-        """Delete keys; say how many were there and lived."""
+        """Delete keys, and return how many unexpired entries existed."""
         with self._transaction():
-            return sum(_living(self._delete_key(scope, key), now) for key in keys)
+            return sum(_count_live(self._delete_key(scope, key), now) for key in keys)
 
     def delete_page(
         self, selection: Selection, after: Position | None, now: float
     ) -> tuple[int, Position | None]:
-        """Delete selected entries from behind ``after``; say how many lived, and where to go on."""
+        """Delete selected entries after a position. Return how many were unexpired, and where to continue."""
         with self._transaction():
             rows, last = self._look(selection, after)
             self._connection.executemany("DELETE FROM entries WHERE id = ?", [(row.id,) for row in rows])
-        return sum(row.lives(now) for row in rows), last
+        return sum(row.is_live(now) for row in rows), last
 
     def page(self, selection: Selection, after: Position | None, now: float) -> Page:
-        """Selected entries that live, from behind ``after``, or from the beginning."""
+        """Return selected unexpired entries after a position, or from the beginning."""
         entries: list[Entry] = []
         room = SCAN_BYTES
-        with self._transaction("DEFERRED"):  # rows and their values as of one moment
+        with self._transaction("DEFERRED"):  # a consistent view of rows and values
             rows, last = self._look(selection, after)
             for row in rows:
-                if not row.lives(now):
+                if not row.is_live(now):
                     continue
                 entries.append(self._whole(row))
                 room -= len(entries[-1].value)
@@ -195,7 +195,7 @@ class Table:
         return Page(entries, last)
 
     def totals(self) -> tuple[int, int]:
-        """Entries and bytes of the file, expired ones that have not left yet included."""
+        """Return the number of entries and their bytes, including expired ones that have not been removed."""
         entries, size = self._connection.execute("SELECT entries, bytes FROM totals").fetchone()
         return entries, size
 
@@ -206,7 +206,7 @@ class Table:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite ends some failed ones itself
+            if self._connection.in_transaction:  # SQLite rolls back some failed transactions itself
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -222,7 +222,7 @@ class Table:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *_key_values(entry.scope, entry.key),
-                float(entry.created_at),  # SQLite takes no larger whole number than 64 bits
+                float(entry.created_at),  # SQLite integers are limited to 64 bits
                 None if entry.expires_at is None else float(entry.expires_at),
                 size,
                 now,
@@ -264,7 +264,7 @@ class Table:
             with self._transaction():
                 self._flush_marks()
         except sqlite3.OperationalError:
-            self._marks.clear()  # another process holds the file: marks are worth no waiting twice
+            self._marks.clear()  # another process holds the file, and marks are not worth a second wait
 
     def _flush_marks(self) -> None:
         self._connection.executemany(
@@ -274,7 +274,7 @@ class Table:
         self._marks.clear()
 
     def _look(self, selection: Selection, after: Position | None) -> tuple[list[_Row], Position | None]:
-        """The selected ones of the next ``BATCH`` rows, without their values, and where to go on."""
+        """Return the selected rows among the next ``BATCH``, without values, and where to continue."""
         prefix = _prefix(selection)
         rows = self._connection.execute(
             f"SELECT {_HEAD} FROM entries WHERE (tenant, user, name, key) > (?, ?, ?, ?)"  # noqa: S608
@@ -291,7 +291,7 @@ class Table:
 
 
 def _prefix(selection: Selection) -> tuple[str, ...]:
-    """As much of the scope as is given from its beginning on: its rows stand together."""
+    """Return the leading parts of the scope that are given. Rows with this prefix are contiguous."""
     prefix: list[str] = []
     for part in (selection.tenant, selection.user, selection.name):
         if part is None:
@@ -301,7 +301,7 @@ def _prefix(selection: Selection) -> tuple[str, ...]:
 
 
 def _before(prefix: tuple[str, ...]) -> Position:
-    """In front of the first row with the prefix: no key is empty."""
+    """Return a position before the first row with the prefix, which works since keys are not empty."""
     tenant, user, name = (*prefix, "", "", "")[:3]
     return tenant, user, name, b""
 
@@ -317,5 +317,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     return Entry(scope, key.decode(), value, created_at, expires_at, tags, metadata)
 
 
-def _living(rows: Iterable[tuple[float | None]], now: float) -> int:
+def _count_live(rows: Iterable[tuple[float | None]], now: float) -> int:
     return sum(expires_at is None or expires_at > now for (expires_at,) in rows)

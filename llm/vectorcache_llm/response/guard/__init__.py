@@ -1,7 +1,7 @@
-"""The guard in front of similar questions: what embeddings do not tell apart, and answers do.
+"""The guard for similar questions: checks for differences that embeddings miss but that change the answer.
 
-What lives here: the checks, what they read of a text, and the word lists they stand on. What never does: embeddings
-and thresholds.
+This package holds the checks, the features that they compare, and the word lists. Embeddings and thresholds live
+elsewhere.
 """
 
 from vectorcache_llm.response.guard.checks import CHECKS, Check

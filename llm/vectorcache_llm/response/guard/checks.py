@@ -1,33 +1,38 @@
-"""What two questions must have in common to share a reply: a small class each."""
+"""The guard's checks: one small class for each thing that two questions must have in common to share a reply."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import ClassVar, TypeVar
 
 from vectorcache_llm.response.guard.features import Features
 from vectorcache_llm.response.guard.pair import Pair
 
+K = TypeVar("K")
+
 
 class Check(ABC):
-    """One reason to refuse. Stateless; ``name`` is for metrics."""
+    """One kind of difference between texts. Checks are stateless; ``name`` identifies them in metrics."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def differs(self, pair: Pair) -> str:
-        """Why the two may not share a reply; empty where this check knows no reason. Symmetric."""
+        """Return why the two texts may not share a reply, or an empty text. Symmetric.
+
+        The reason prints words as written in the texts, not their normalised forms.
+        """
 
 
 class Language(Check):
-    """Another script or language asks for another answer; so does an unknown one, but for the same words."""
+    """The same script and, where both are known, the same language."""
 
     name = "language"
 
     def differs(self, pair: Pair) -> str:
-        """Scripts, then languages that both texts tell."""
+        """Compare the scripts, then the languages if both are known."""
         a, b = pair.a, pair.b
         if a.script != b.script:
             return f"scripts: {a.script.lower()} and {b.script.lower()}"
@@ -37,76 +42,82 @@ class Language(Check):
 
 
 class Numbers(Check):
-    """Values with their units; their order too, where the units are the same."""
+    """The same numbers with the same units, and in the same order if they share a unit."""
 
     name = "numbers"
 
     def differs(self, pair: Pair) -> str:
-        """As bags first: "2 of 10" is not "10 of 2" either."""
+        """Compare the numbers without their order first, then with it: "2 of 10" is not "10 of 2"."""
         a, b = pair.a, pair.b
         if a.numbers == b.numbers:
             return ""
         only_a, only_b = Counter(a.numbers) - Counter(b.numbers), Counter(b.numbers) - Counter(a.numbers)
         if only_a or only_b:
-            return f"numbers: {_list(map(_amount, only_a))} and {_list(map(_amount, only_b))}"
+            return f"numbers: {_written(a.amounts, only_a)} and {_written(b.amounts, only_b)}"
         units = Counter(unit for _, unit in a.numbers)
         return "numbers in another order" if max(units.values()) > 1 else ""
 
 
 class Units(Check):
-    """Units that are named without a number too: "in miles". Those of time where both texts name one."""
+    """The same units, also without a number ("in miles"). Units of time are compared only if both texts name one."""
 
     name = "units"
 
     def differs(self, pair: Pair) -> str:
-        """Units of measure must be the same."""
+        """Compare the units of measure, then the units of time."""
         a, b = pair.a, pair.b
-        if a.units != b.units:
-            return f"units: {_list(a.units - b.units)} and {_list(b.units - a.units)}"
-        if a.times and b.times and a.times != b.times:
-            return f"units of time: {_list(a.times)} and {_list(b.times)}"
+        only_a, only_b = a.units.keys() - b.units.keys(), b.units.keys() - a.units.keys()
+        if only_a or only_b:
+            return f"units: {_written(a.units, only_a)} and {_written(b.units, only_b)}"
+        if a.times and b.times and a.times.keys() != b.times.keys():
+            return f"units of time: {_list(a.times.values())} and {_list(b.times.values())}"
         return ""
 
 
 class Negation(Check):
-    """The parity of negations: two of them cancel out."""
+    """The same parity of negations, because two negations cancel out."""
 
     name = "negation"
 
     def differs(self, pair: Pair) -> str:
-        """Odd and even."""
+        """Refuse an odd number of negations in one text and an even number in the other."""
         a, b = pair.a, pair.b
-        return "only one of the two negates" if (a.negations - b.negations) % 2 else ""
+        return "only one of the two is negated" if (a.negations - b.negations) % 2 else ""
 
 
 class Opposites(Check):
-    """Ends of one axis: increase and decrease, before and after, first and last, Monday and Friday."""
+    """No antonyms: increase and decrease, before and after, first and last, Monday and Friday."""
 
     name = "opposites"
 
     def differs(self, pair: Pair) -> str:
-        """Where both texts name ends of an axis, they name the same ends."""
+        """Compare the senses of each group of antonyms that both texts name."""
         a, b = pair.a, pair.b
-        for axis, ends in a.antonyms.items():
-            others = b.antonyms.get(axis)
-            if others is not None and ends != others:
+        for group, senses in a.antonyms.items():
+            others = b.antonyms.get(group)
+            if others is not None and senses != others:
                 return "opposites"
-        return "every one and a single one" if a.every & b.single or b.every & a.single else ""
+        for one, other in ((a, b), (b, a)):
+            for word in one.every.keys() & other.single.keys():
+                return f"{one.every[word]} and {other.single[word]}"
+        return ""
 
 
 class QuestionType(Check):
-    """Why, when, where, who, how many: what is wanted to know."""
+    """The same type of question: why, when, where, who, how many."""
 
     name = "question"
 
     def differs(self, pair: Pair) -> str:
-        """A specific question word must be in the other text, as such or by a word that asks the same."""
+        """Require a specific question type of one text in the other: as a question word, or as a hint ("reason")."""
         a, b = pair.a, pair.b
         for one, other in ((a, b), (b, a)):
-            if one.asks in _SPECIFIC and one.asks != other.asks and one.asks not in other.hints:
-                return f"questions: {one.asks} and {other.asks or 'none'}"
-        if a.joining and b.joining and a.joining != b.joining:
-            return f"clauses: {_list(a.joining)} and {_list(b.joining)}"
+            kind = one.question.kind
+            if kind in _SPECIFIC and kind != other.question.kind and kind not in other.hints:
+                return f"questions: {one.question.written} and {other.question.written or 'none'}"
+        joins_a, joins_b = a.question.conjunctions, b.question.conjunctions
+        if joins_a and joins_b and joins_a.keys() != joins_b.keys():
+            return f"clauses: {_list(joins_a.values())} and {_list(joins_b.values())}"
         return ""
 
 
@@ -114,55 +125,57 @@ _SPECIFIC = frozenset(("why", "when", "where", "who", "how long", "how many", "h
 
 
 class Task(Check):
-    """Explain, write, translate, list: what the model is to do."""
+    """The same task for the model: explain, write, translate, list."""
 
     name = "task"
 
     def differs(self, pair: Pair) -> str:
-        """Where both texts name tasks, they have one in common."""
+        """Require a common task if both texts name one."""
         a, b = pair.a, pair.b
-        if a.tasks and b.tasks and a.tasks.isdisjoint(b.tasks):
-            return f"tasks: {_list(a.tasks)} and {_list(b.tasks)}"
+        if a.tasks and b.tasks and a.tasks.keys().isdisjoint(b.tasks):
+            return f"tasks: {_list(a.tasks.values())} and {_list(b.tasks.values())}"
         return ""
 
 
 class Quoted(Check):
-    """What stands in quotation marks is meant to the letter."""
+    """The same text in quotation marks, literally."""
 
     name = "quoted"
 
     def differs(self, pair: Pair) -> str:
-        """Where both texts quote, they quote the same."""
+        """Compare the quotations if both texts have some."""
         a, b = pair.a, pair.b
         return "quotations" if a.quoted and b.quoted and a.quoted != b.quoted else ""
 
 
 class SwappedArguments(Check):
-    """Two words in each other's place: who does what to whom, from where to where, what is more than what."""
+    """No two words that have swapped places: who beat whom, from where to where, what is more than what."""
 
     name = "exchanged"
 
     def differs(self, pair: Pair) -> str:
-        """Told by the word before each, articles left out; "X and Y" is the same as "Y and X".
+        """Compare the word before each word, without articles. "X and Y" is the same as "Y and X".
 
-        Where a word comes twice, as in New York and New Jersey, it takes the two or three words before each.
+        If a word appears twice, as in New York and New Jersey, compare the two or three words before each word.
         """
         a, b = pair.a, pair.b
         moved = _moved(a, b)
-        exchanged = _exchanged(moved) if len(moved) > 1 else ""
-        if not exchanged and a.repeats and b.repeats and _shared(a, b) != _shared(b, a):
-            exchanged = _exchanged(_moved_behind(a, b, 2)) or _exchanged(_moved_behind(a, b, 3))
-        return exchanged or ("I and me" if _is_turned(a, b) or _is_turned(b, a) else "")
+        swapped = _swapped(moved) if len(moved) > 1 else None
+        if swapped is None and a.repeats and b.repeats and _shared(a, b) != _shared(b, a):
+            swapped = _swapped(_moved_in_context(a, b, 2)) or _swapped(_moved_in_context(a, b, 3))
+        if swapped is not None:
+            return f"{a.sources[swapped[0]]} and {a.sources[swapped[1]]}"
+        return _reversed_roles(a, b) or _reversed_roles(b, a)
 
 
-def _exchanged(moved: Iterable[tuple[str, Hashable, Hashable]]) -> str:
-    """Two words, each of which stands where the other one stood; of words, and what is before them in either text."""
+def _swapped(moved: Iterable[tuple[str, Hashable, Hashable]]) -> tuple[str, str] | None:
+    """Return two words that have swapped contexts, given words with their contexts in either text."""
     seen: dict[tuple[Hashable, Hashable], str] = {}
     for word, here, there in moved:
         if other := seen.get((there, here)):
-            return f"{other} and {word}"
+            return other, word
         seen[here, there] = word
-    return ""
+    return None
 
 
 def _moved(a: Features, b: Features) -> list[tuple[str, str, str]]:
@@ -170,24 +183,24 @@ def _moved(a: Features, b: Features) -> list[tuple[str, str, str]]:
     return [
         (word, here, there)
         for word, here in a.before.items()
-        if (there := before_b.get(word, here)) != here and here not in _EVEN and there not in _EVEN
+        if (there := before_b.get(word, here)) != here and here not in _SYMMETRIC and there not in _SYMMETRIC
     ]
 
 
 Contexts = frozenset[tuple[str, ...]]
 
 
-def _moved_behind(a: Features, b: Features, count: int) -> Iterator[tuple[str, Contexts, Contexts]]:
+def _moved_in_context(a: Features, b: Features, count: int) -> Iterator[tuple[str, Contexts, Contexts]]:
     contexts_b = _contexts(b, count)
     for word, contexts in _contexts(a, count).items():
         others = contexts_b.get(word, contexts)
         here, there = frozenset(contexts - others), frozenset(others - contexts)
-        if here and there and all(_EVEN.isdisjoint(context) for context in here | there):
+        if here and there and all(_SYMMETRIC.isdisjoint(context) for context in here | there):
             yield word, here, there
 
 
 def _contexts(text: Features, count: int) -> dict[str, set[tuple[str, ...]]]:
-    """Each word to so many words before it in its sentence, wherever it stands; not words that join phrases."""
+    """Return each word's contexts: the ``count`` words before it in its sentence. Skips words that join phrases."""
     found: dict[str, set[tuple[str, ...]]] = {}
     behind = nothing = ("",) * count
     for word in text.words:
@@ -198,70 +211,73 @@ def _contexts(text: Features, count: int) -> dict[str, set[tuple[str, ...]]]:
 
 
 def _shared(text: Features, other: Features) -> list[str]:
-    """The words of a text that the other one has too, as they come."""
+    """Return the words of a text that the other one has too, in order."""
     words = set(other.words)
     return [word for word in text.words if word in words]
 
 
-def _is_turned(one: Features, other: Features) -> bool:
-    """Whether I do in one text what is done to me in the other."""
-    return any(
-        one.before[word] in ("i", "we") and other.after.get(word) in ("me", "us")
-        for word in one.content_words
-    )
+def _reversed_roles(one: Features, other: Features) -> str:
+    """Return the pronouns if the speaker is the subject of a verb in one text, and its object in the other."""
+    for word in one.content_words:
+        subject, object_ = one.before[word], other.after.get(word)
+        if subject in ("i", "we") and object_ in ("me", "us"):
+            return f"{one.sources[subject]} and {other.sources[object_]}"
+    return ""
 
 
-_EVEN = frozenset(("and", "or", "vs", "versus", "compar"))
-"""Words on whose two sides it does not matter which is which."""
-_JOINING = _EVEN | {
+_SYMMETRIC = frozenset(("and", "or", "vs", "versus", "compar"))
+"""Words whose two sides may be swapped without a change of meaning."""
+_JOINING = _SYMMETRIC | {
     *("", "to", "from", "with", "without", "in", "into", "by", "of", "for", "on", "at"),
     *("before", "after", "over", "during", "about", "if", "when", "while", "than"),
 }
-"""Words that join phrases: where two of them have changed places, it may be that their phrases only have."""
+"""Words that join phrases. They may swap places because their whole phrases have, which changes nothing."""
 
 
 class Names(Check):
-    """Names and identifiers must be in the other text, as names or not."""
+    """The same names and identifiers, whether written as names or not."""
 
     name = "names"
 
     def differs(self, pair: Pair) -> str:
-        """Both ways; slips of the pen and initials are forgiven."""
-        left_a, left_b = pair.left
-        missing = (left_a & pair.a.names) | (left_b & pair.b.names)
+        """Refuse a name without a counterpart in the other text. A typo and initials count as counterparts."""
+        missing = [
+            text.sources[word]
+            for text, unmatched in zip((pair.a, pair.b), pair.unmatched, strict=True)
+            for word in unmatched & text.names
+        ]
         return f"names: {_list(missing)}" if missing else ""
 
 
 class Exclusivity(Check):
-    """Only."""
+    """A word such as "only" in both texts or in neither."""
 
     name = "limits"
 
     def differs(self, pair: Pair) -> str:
-        """In both texts or in none."""
-        return "only one of the two says only" if pair.a.limits != pair.b.limits else ""
+        """Refuse a word such as "only" in one of the texts."""
+        a, b = pair.a.exclusive, pair.b.exclusive
+        return f"only one of the two says {a or b}" if bool(a) != bool(b) else ""
 
 
-class Matter(Check):
-    """Words that carry the content_words: what one text has and the other has not."""
+class ContentWords(Check):
+    """The same content words, but for synonyms."""
 
     name = "content_words"
 
     def differs(self, pair: Pair) -> str:
-        """One word for another between the same neighbours; words in one text only; too little in common."""
+        """Refuse one word for another between the same neighbours, words in one text only, and too few common words."""
         a, b = pair.a, pair.b
-        left_a, left_b = pair.left
+        left_a, left_b = pair.unmatched
         places = {(b.before[word], b.after.get(word, "")): word for word in left_b}
-        places |= {(b.before[word], ""): word for word in left_b if b.before[word] in _DOERS}
+        places |= {(b.before[word], ""): word for word in left_b if b.before[word] in _SUBJECTS}
         for word in left_a:
             before = a.before[word]
-            other = places.get((before, "" if before in _DOERS else a.after.get(word, "")))
+            other = places.get((before, "" if before in _SUBJECTS else a.after.get(word, "")))
             if other is not None:
-                return f"{a.content_words[word]} and {b.content_words[other]}"
+                return f"{a.sources[word]} and {b.sources[other]}"
         if bool(left_a) != bool(left_b):
-            extra = _list(
-                [a.content_words[word] for word in left_a] + [b.content_words[word] for word in left_b]
-            )
+            extra = _written(a.sources, left_a) if left_a else _written(b.sources, left_b)
             return f"only one of the two says {extra}"
         shared = len(a.content_words) + len(b.content_words) - len(left_a) - len(left_b)
         if shared < LEAST_SHARED * (len(a.content_words) + len(b.content_words)) or not (shared or a.numbers):
@@ -269,18 +285,18 @@ class Matter(Check):
         return ""
 
 
-_DOERS = frozenset(("i", "you", "we"))
-"""What follows is what is to be done."""
+_SUBJECTS = frozenset(("i", "you", "we"))
+"""The word after one of these is a verb, which is compared whatever follows it."""
 LEAST_SHARED = 0.7
-"""Of the words of content_words: two questions that share less are about two things, or too hard to judge."""
+"""Minimum share of common content words. Questions with fewer are about different things, or too hard to judge."""
 
 
-def _amount(number: tuple[str, str]) -> str:
-    return " ".join(filter(None, number))
+def _written(sources: Mapping[K, str], keys: Iterable[K]) -> str:
+    return _list(sources[key] for key in keys)
 
 
-def _list(words: object) -> str:
-    return ", ".join(sorted(words)) or "none"  # type: ignore[call-overload]  # an iterable of strings
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(sorted(set(words))) or "none"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -295,6 +311,6 @@ CHECKS: tuple[Check, ...] = (
     Exclusivity(),
     SwappedArguments(),
     Names(),
-    Matter(),
+    ContentWords(),
 )
-"""All of them, the cheapest and surest first."""
+"""All checks, the cheapest and most reliable first."""

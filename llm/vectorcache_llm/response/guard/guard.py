@@ -1,4 +1,4 @@
-"""The guard: says of two similar questions why they may not share a reply."""
+"""The guard: decides whether two similar questions may share a reply."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from vectorcache_llm.response.guard.features import Features, features_of
 from vectorcache_llm.response.guard.pair import Pair
 
 REMEMBERED = 16_384
-"""Texts whose features are kept."""
+"""Maximum number of texts whose features are cached."""
 LONGEST = 8_192
-"""Characters; of longer questions the guard lets only the same pass: reading them would hold up the event loop."""
+"""Maximum length in characters. A longer question matches only itself: reading it would block the event loop."""
 
 
 class Refusal(NamedTuple):
-    """The check that found a difference, and what it is."""
+    """The name of the check that found a difference, and the difference."""
 
     check: str
     reason: str
 
 
 class Guard:
-    """Runs checks on pairs of texts. For one event loop or thread.
+    """A sequence of checks for pairs of texts. Not thread-safe: use it in one event loop or thread.
 
     Args:
-        checks: in this order; the first that finds a difference refuses. None at all lets everything pass.
+        checks: run in this order; the first one that finds a difference refuses. Without checks, every pair passes.
     """
 
     def __init__(self, checks: Sequence[Check] = CHECKS) -> None:
@@ -35,7 +35,7 @@ class Guard:
         self._features: LRU[str, Features] = LRU(max_items=REMEMBERED)
 
     def refuses(self, a: str, b: str) -> Refusal | None:
-        """Why the two texts may not share a reply, or None."""
+        """Return why the two texts may not share a reply, or None if they may."""
         if a == b or not self._checks:
             return None
         if len(a) > LONGEST or len(b) > LONGEST:
@@ -48,7 +48,7 @@ class Guard:
         return None
 
     def read(self, text: str) -> Features | None:
-        """The features of a text, kept for when it is compared; None of one that is too long to be."""
+        """Return the features of a text and cache them for later comparisons, or None if the text is too long."""
         return self._read(text) if len(text) <= LONGEST and self._checks else None
 
     def _read(self, text: str) -> Features:

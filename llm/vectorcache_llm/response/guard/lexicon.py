@@ -1,4 +1,4 @@
-"""What the guard knows of words: the lists in ``words``, read once."""
+"""The guard's lexicon, read once from the word lists in ``words``."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 
-Pole = tuple[int, int]
-"""An axis, and which of its ends."""
+Sense = tuple[int, int]
+"""A group of antonyms (a line of ``antonyms.txt``), and one of its senses."""
 
 LONGEST_WORD = 64
-"""Characters; longer ones are none, and are not remembered."""
+"""Maximum length of a word in characters. Longer ones are not looked up, stemmed or cached."""
 _ENDINGS = ("ations", "ation", "ings", "ing", "edly", "ied", "ies", "ed", "ly", "es", "s")
 
 
 @dataclass(slots=True)
 class Word:
-    """What is known of one word.
+    """The lexicon's entry for one word.
 
     Attributes:
-        name: that of all its synonyms, or its stem.
-        listed: it is in a list, so that it is no slip of another word.
-        stop: it carries no matter of its own.
-        antonyms: ends of axes that it stands at.
-        unit: the unit that it names, or empty; ``of_time``: it is one of time.
-        task: what it asks the model to do, or empty.
-        languages: those that it tells; ``negates``: those that it negates in.
+        name: the name shared by all its synonyms, or its stem.
+        listed: whether it is in a list, and therefore not a typo of another listed word.
+        stop: whether it is a stop word, which carries no content.
+        antonyms: the senses that it has in groups of antonyms.
+        unit: the unit that it names, or empty; ``of_time``: whether that is a unit of time.
+        task: the task that it gives to the model, or empty.
+        languages: the languages that it indicates; ``negates``: the languages in which it is a negation.
     """
 
     name: str
     listed: bool = True
     stop: bool = False
-    antonyms: tuple[Pole, ...] = ()
+    antonyms: tuple[Sense, ...] = ()
     unit: str = ""
     of_time: bool = False
     task: str = ""
@@ -42,13 +42,13 @@ class Word:
 
 @dataclass(slots=True)
 class Lexicon:
-    """Words by how they are written, in lower case; phrases by their first word, the longest first."""
+    """Words by their spelling in lower case, and phrases by their first word, the longest first."""
 
     words: dict[str, Word] = field(default_factory=dict)
     phrases: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
 
     def word(self, written: str) -> Word:
-        """What is known of a word in lower case; of an unknown one its stem."""
+        """Return the entry of a word in lower case. For an unlisted word, its name is its stem."""
         known = self.words.get(written)
         if known is None:
             return _unlisted(written) if len(written) <= LONGEST_WORD else Word(written, listed=False)
@@ -56,7 +56,7 @@ class Lexicon:
 
 
 def stem_of(word: str) -> str:
-    """A word without its ending: crude, and the same for most forms of most words."""
+    """Return a word without its ending. The rules are crude, but map most forms of most words to one stem."""
     if len(word) <= 3 or not word.isalpha():
         return word
     if not word.endswith("ss"):
@@ -69,26 +69,26 @@ def stem_of(word: str) -> str:
 
 @cache
 def lexicon() -> Lexicon:
-    """The only one."""
+    """Return the lexicon, which all guards share."""
     made = Lexicon()
     _read_synonyms(made)
-    for axis, line in enumerate(_lines("antonyms")):
-        for end, words in enumerate(line.split("|")):
+    for group, line in enumerate(_lines("antonyms")):
+        for sense, words in enumerate(line.split("|")):
             for written in words.split():
-                known = _known(made, written)
-                known.antonyms = (*known.antonyms, (axis, end))
+                word = _entry(made, written)
+                word.antonyms = (*word.antonyms, (group, sense))
     for line in _lines("units"):
         unit, *others = line.removesuffix("*").split()
         for written in (unit, *others):
-            known = _known(made, written)
-            known.unit, known.of_time = unit, line.endswith("*")
+            word = _entry(made, written)
+            word.unit, word.of_time = unit, line.endswith("*")
     for line in _lines("tasks"):
         task, _, words = line.partition(":")
         for written in words.split():
-            _known(made, written).task = task
+            _entry(made, written).task = task
     for line in _lines("stop"):
         for written in line.split():
-            _known(made, written).stop = True
+            _entry(made, written).stop = True
     _read_languages(made)
     _read_forms(made)
     _index(made)
@@ -99,7 +99,7 @@ def lexicon() -> Lexicon:
 def _unlisted(written: str) -> Word:
     stem = stem_of(written)
     known = lexicon().words.get(stem)
-    # The forms of units are all listed: France is no franc.
+    # All forms of units are listed, so a stem that is a unit is a coincidence: "France" is not a form of "franc".
     return Word(stem, listed=False) if known is None or known.unit else known
 
 
@@ -113,9 +113,9 @@ def _read_synonyms(made: Lexicon) -> None:
 def _read_forms(made: Lexicon) -> None:
     for line in _lines("forms"):
         word, *forms = line.split()
-        known = _known(made, word)
+        entry = _entry(made, word)
         for form in forms:
-            made.words.setdefault(form, known)
+            made.words.setdefault(form, entry)
 
 
 def _read_languages(made: Lexicon) -> None:
@@ -123,12 +123,12 @@ def _read_languages(made: Lexicon) -> None:
         telling, _, negating = line.partition("|")
         language, *words = telling.split()
         for written in words:
-            known = _known(made, written)
-            known.languages = (*known.languages, language)
+            word = _entry(made, written)
+            word.languages = (*word.languages, language)
         for written in negating.split():
-            known = _known(made, written)
-            known.languages = (*known.languages, language)
-            known.negates = (*known.negates, language)
+            word = _entry(made, written)
+            word.languages = (*word.languages, language)
+            word.negates = (*word.negates, language)
 
 
 def _index(made: Lexicon) -> None:
@@ -142,8 +142,8 @@ def _index(made: Lexicon) -> None:
         phrases.sort(key=len, reverse=True)
 
 
-def _known(made: Lexicon, written: str) -> Word:
-    """The word of a list, apart from its synonyms: only its name is theirs."""
+def _entry(made: Lexicon, written: str) -> Word:
+    """Return the entry of a listed word, or a new one. Synonyms share a name, but each has its own entry."""
     return made.words.setdefault(written, Word(stem_of(written)))
 
 

@@ -1,4 +1,4 @@
-"""Numbers as they are written: in digits, in words, and with a magnitude."""
+"""Numbers in a text: in digits, in words, and with a magnitude."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ MAGNITUDES = {
 
 
 def in_digits(digits: str, magnitude: str = "") -> str:
-    """The normal form of "1,000" or of "2.5" with "million". 3.0 is 3; 3.10 is not 3.1: it may be a version."""
+    """Return the normal form of "1,000", or of "2.5" with "million".
+
+    3.0 becomes 3. 3.10 does not become 3.1, because it may be a version.
+    """
     plain = digits.replace(",", "").replace("−", "-")
     whole, point, fraction = plain.partition(".")
     if point and not fraction.strip("0"):
@@ -56,9 +59,10 @@ def in_digits(digits: str, magnitude: str = "") -> str:
 
 
 def spoken(words: Sequence[str], start: int) -> tuple[str, int]:
-    """The number in words that begins at a place, and how many words it takes; 0 where none does.
+    """Return the number in words that begins at ``start``, and how many words it takes: 0 if there is no number.
 
-    "twenty one" is 21, "two hundred thousand" 200000, "third" 3. "one" alone is none: it is a pronoun as often.
+    "twenty one" is 21, "two hundred thousand" is 200000, "third" is 3. "one" alone does not count as a number, because
+    it is as often a pronoun.
     """
     total, current, taken = 0, 0, 0
     for word in words[start:]:

@@ -1,27 +1,27 @@
-"""Two texts side by side: which words of each the other has not."""
+"""Comparison of two texts: the words of each text that have no counterpart in the other."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
 from vectorcache_llm.response.guard.features import Features
-from vectorcache_llm.response.guard.typos import is_slip
+from vectorcache_llm.response.guard.typos import is_typo
 
 LONGEST_INITIALS = 6
 
 
 class Pair:
-    """Two texts, and what is left of their matter when what says the same is taken away."""
+    """Two texts, and their content words that have no counterpart in the other text."""
 
     def __init__(self, a: Features, b: Features) -> None:
         self.a = a
         self.b = b
 
     @cached_property
-    def left(self) -> tuple[set[str], set[str]]:
-        """Names of the words of each text that stand for nothing in the other.
+    def unmatched(self) -> tuple[set[str], set[str]]:
+        """The names of the content words of each text that have no counterpart in the other.
 
-        Synonyms share a name; what is written together or apart, initials and slips of the pen are found here.
+        Synonyms share a name. This property also matches compounds written as one or two words, initials and typos.
         """
         a, b = self.a, self.b
         left_a, left_b = (
@@ -53,5 +53,5 @@ def _partners(word: str, text: Features, other: Features, others: set[str]) -> s
         candidate
         for candidate in others
         if not (word in text.listed and candidate in other.listed)
-        and is_slip(written, other.content_words[candidate])
+        and is_typo(written, other.content_words[candidate])
     }

@@ -1,8 +1,9 @@
-"""What a question asks for: why, when, where, who, how many."""
+"""The type of a question: why, when, where, who, how many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vectorcache_llm.response.guard.lexicon import lexicon
 from vectorcache_llm.response.guard.tokens import Token
@@ -24,11 +25,11 @@ HINTS = {
     }.items()
     for hint in hints
 }
-"""Words by which a question asks as by a question word: "in which year" is "when"."""
+"""Words that take the place of a question word: "in which year" asks for the same as "when"."""
 _MAKING = frozenset(["makes", "make", "made", "causes", "cause", "caused"])
-"""After "what": asks why."""
+"""Verbs that make "what" ask for a cause: "what makes" asks for the same as "why"."""
 _JOINING = frozenset(["when", "where"])
-"""These join clauses as well. They ask before an auxiliary verb, and after what tells that somebody wants to know."""
+"""Question words that are conjunctions too. They ask before an auxiliary verb and after a word of ``_WANTED``."""
 _AUXILIARY = frozenset([
     "to", "is", "are", "was", "were", "am", "be", "do", "does", "did", "has", "have", "had", "can", "could", "will",
     "would", "shall", "should", "may", "might", "must",
@@ -40,12 +41,26 @@ _WANTED = frozenset([
 _OPERATING = frozenset(
     ["download", "enable", "disable", "configure", "activate", "deactivate", "unsubscribe"]
 )
-"""What one does to programs only, and where they offer it: asking where is asking how."""
+"""Verbs for operating a program. With them, "where do I" asks for the same as "how do I"."""
 
 
-def asked(tokens: Sequence[Token]) -> tuple[str, frozenset[str]]:
-    """The kind of the first question word, or empty; and words before it that join clauses, and might have asked."""
-    joining = set()
+class Question(NamedTuple):
+    """The type of a text's question.
+
+    Attributes:
+        kind: the type that the first question word asks for, or empty if there is none.
+        written: the question word or phrase as written in the text.
+        conjunctions: question words before it that join clauses, by their lower case, as written in the text.
+    """
+
+    kind: str
+    written: str
+    conjunctions: Mapping[str, str]
+
+
+def question_of(tokens: Sequence[Token]) -> Question:
+    """Return the type of the first question in a text."""
+    conjunctions: dict[str, str] = {}
     for place, token in enumerate(tokens):
         kind = _ASKING.get(token.lower)
         if kind is None:
@@ -53,33 +68,39 @@ def asked(tokens: Sequence[Token]) -> tuple[str, frozenset[str]]:
         before = _before(tokens, place)
         first, second, third = ([token.lower for token in tokens[place + 1 : place + 4]] + ["", "", ""])[:3]
         if (kind, first, second) == ("why", "dont", "you"):
-            break  # a request
-        asks = first.partition("_")[0] in _AUXILIARY or before in _WANTED  # "do I find" may be one, a phrase
+            break  # "why don't you" is a request
+        asks = (
+            first.partition("_")[0] in _AUXILIARY or before in _WANTED
+        )  # the phrase "do I find" is one token
         if kind in _JOINING and not asks:
-            joining.add(kind)  # "warn me when costs rise"
+            conjunctions[kind] = token.source  # "warn me when costs rise"
             continue
-        return _kind(kind, first, second, third), frozenset(joining)
-    return "", frozenset(joining)
+        kind, taken = _kind(kind, first, second, third)
+        written = " ".join(token.source for token in tokens[place : place + taken])
+        return Question(kind, written, conjunctions)
+    return Question("", "", conjunctions)
 
 
 def _before(tokens: Sequence[Token], place: int) -> str:
-    """The word before, or before "me" or "us"."""
+    """Return the previous word, or the one before "me" or "us"."""
     place -= 1
     if place > 0 and tokens[place].lower in ("me", "us"):
         place -= 1
     return tokens[place].lower if place >= 0 else ""
 
 
-def _kind(kind: str, first: str, second: str, third: str) -> str:
-    """What a question word and the three words after it ask for."""
+def _kind(kind: str, first: str, second: str, third: str) -> tuple[str, int]:
+    """Return the type that a question word and the three words after it ask for, and how many words express it."""
     if kind == "how" and first == "come":
-        return "why"
+        return "why", 2
     if kind == "how" and first in ("many", "much"):
-        return "how long" if second == "time" or lexicon().word(second).of_time else f"how {first}"
+        if second == "time" or lexicon().word(second).of_time:
+            return "how long", 3
+        return f"how {first}", 2
     if kind == "how" and first == "long":
-        return "how long"
+        return "how long", 2
     if kind == "what" and first in _MAKING:
-        return "why"
+        return "why", 2
     if kind == "where" and second in ("i", "we") and third in _OPERATING:
-        return "how"
-    return kind
+        return "how", 1
+    return kind, 1

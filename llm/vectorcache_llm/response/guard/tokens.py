@@ -1,6 +1,6 @@
-"""A text's words, numbers and signs, each with what is known of it alone.
+"""The words, numbers and signs of a text, each with the properties that do not depend on its neighbours.
 
-Prompts of one application share most of their words: what can be told of a word without its neighbours is told once.
+Prompts of one application share most of their words, so the tokens of words are cached.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vectorcache_llm.response.guard.lexicon import LONGEST_WORD, Word, lexicon
 from vectorcache_llm.response.guard.numerals import MAGNITUDES, SPOKEN, in_digits, spoken
 
 REMEMBERED = 1 << 15
-"""Words that stay known."""
+"""Maximum number of cached words."""
 
 _TOKEN = re.compile(
     r"""
@@ -35,7 +35,7 @@ _NO_NOUN = re.compile(
     "to|from|with|without|in|into|by|of|for|on|at|before|after|over|and|or|than|then|instead"
     "|is|are|was|do|does|if|when|while"
 )
-"""An "a" before them may be the letter."""
+"""Words that are not nouns. An "a" before one of them may be the letter rather than the article."""
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -43,33 +43,36 @@ _MONTHS = (
 
 
 class Token:
-    """A word, number or sign of a text. Shared between texts: never changed.
+    """A word, number or sign of a text. It is immutable, because texts share it.
 
     Attributes:
-        written, lower: as it stands there, and in lower case; a number's ``lower`` is an attached unit.
-        initial: it begins a sentence, so that a capital tells nothing.
-        value: a number's normal form, else empty.
-        word: what the lists know.
-        is_identifier: it has what only names of things have, such as a digit or a dot.
-        is_capital: it has a capital where a sentence does not ask for one.
-        is_name: it is written as names are.
-        is_article: an article or a possessive; ``is_label``: an "a" that is none.
-        content_words: its name as a word that carries the matter, or empty.
-        here: what its neighbours remember of it.
-        leads: a phrase or a number in words may begin with it.
+        written: the word as written in the text; of a phrase, its first word.
+        lower: the word or phrase in lower case; of a number, the unit attached to it.
+        source: the text that the token was read from, with all words of a phrase.
+        initial: whether it begins a sentence, where a capital does not indicate a name.
+        value: the normal form of a number, else empty.
+        word: its entry in the lexicon.
+        is_identifier: whether it has a character that only identifiers have, such as a digit or a dot.
+        is_capital: whether it has a capital although it does not begin a sentence.
+        is_name: whether it is written as names are.
+        is_article: whether it is an article or a possessive; ``is_label``: whether it is an "a" that is not one.
+        content_word: its name if it is a content word, else empty.
+        key: what its neighbours store as their context: a content word's or unit's name, or ``lower``.
+        leads: whether a phrase or a number in words may begin with it.
     """
 
     __slots__ = (
-        "content_words",
-        "here",
+        "content_word",
         "initial",
         "is_article",
         "is_capital",
         "is_identifier",
         "is_label",
         "is_name",
+        "key",
         "leads",
         "lower",
+        "source",
         "value",
         "word",
         "written",
@@ -82,11 +85,13 @@ class Token:
         initial: bool,
         value: str = "",
         *,
+        source: str = "",
         word: Word | None = None,
         in_title: bool = False,
     ) -> None:
         self.written = written
         self.lower = lower
+        self.source = source or written
         self.initial = initial
         self.value = value
         self.word = word or lexicon().word(lower)
@@ -97,12 +102,12 @@ class Token:
         )
         self.is_article = lower in _ARTICLES
         self.is_label = False
-        self.content_words = self._carried()
-        self.here = self.content_words or self.word.unit or lower
+        self.content_word = self._content_word()
+        self.key = self.content_word or self.word.unit or lower
         self.leads = lower in SPOKEN or lower in lexicon().phrases
 
-    def _carried(self) -> str:
-        """A stop word with a capital, such as Go, is a name."""
+    def _content_word(self) -> str:
+        """Return the name of a content word, else empty. A stop word with a capital, such as Go, is a content word."""
         word = self.word
         if word.unit or word.negates or self.lower in MAGNITUDES:
             return ""
@@ -111,25 +116,38 @@ class Token:
         return word.name
 
     def in_title(self) -> Token:
-        """The same where capitals tell no names."""
-        return Token(self.written, self.lower, self.initial, self.value, word=self.word, in_title=True)
+        """Return the same token for a text in title case, where capitals do not indicate names."""
+        return self._copy(self.word, in_title=True)
 
     def as_label(self) -> Token:
-        """The same where it is no article but a label: it has a place, but carries no matter, for that is a guess."""
+        """Return the same token as a label instead of an article.
+
+        A label has neighbours, but is not a content word, because the classification is a guess.
+        """
         label = copy(self)
         label.is_article = False
         label.is_label = True
         return label
 
     def without_unit(self, in_title: bool) -> Token:
-        """The same where it does not stand for a unit."""
-        word = replace(self.word, unit="")
-        return Token(self.written, self.lower, self.initial, self.value, word=word, in_title=in_title)
+        """Return the same token as a word that does not name a unit."""
+        return self._copy(replace(self.word, unit=""), in_title=in_title)
+
+    def _copy(self, word: Word, in_title: bool) -> Token:
+        return Token(
+            self.written,
+            self.lower,
+            self.initial,
+            self.value,
+            source=self.source,
+            word=word,
+            in_title=in_title,
+        )
 
 
 def tokens_of(text: str) -> list[Token]:
-    """The tokens of a text in Unicode's normal form KC; some microseconds a word."""
-    tokens = _phrased(_split(text))
+    """Return the tokens of a text in Unicode normal form KC. Takes a few microseconds per word."""
+    tokens = _join_phrases(text, *_split(text))
     titled = _is_title(tokens)
     if titled:
         tokens = [token.in_title() for token in tokens]
@@ -141,8 +159,13 @@ def tokens_of(text: str) -> list[Token]:
     return tokens
 
 
-def _split(text: str) -> list[Token]:
+Span = tuple[int, int]
+"""The offsets of a token in its text: begin and end."""
+
+
+def _split(text: str) -> tuple[list[Token], list[Span]]:
     tokens: list[Token] = []
+    spans: list[Span] = []
     initial = True
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup
@@ -151,18 +174,19 @@ def _split(text: str) -> list[Token]:
             continue
         if kind == "word":
             written = match.group()
-            tokens.append((_word if len(written) <= LONGEST_WORD else _word_anew)(written, initial))
+            tokens.append((_word if len(written) <= LONGEST_WORD else _new_word)(written, initial))
         elif kind == "suffix":  # the last group of a number
             tokens.append(_number(match.group("number"), match.group("suffix"), initial))
         elif kind == "date":
             tokens += _date(match.group())
         else:
             tokens.append(Token(match.group(), match.group(), initial))
+        spans += [match.span()] * (len(tokens) - len(spans))  # a date is three tokens
         initial = False
-    return tokens
+    return tokens, spans
 
 
-def _word_anew(written: str, initial: bool) -> Token:
+def _new_word(written: str, initial: bool) -> Token:
     if written.isalpha():
         lower = "usa" if written == "US" else written.lower()
     else:
@@ -170,7 +194,7 @@ def _word_anew(written: str, initial: bool) -> Token:
     return Token(written, lower, initial)
 
 
-_word = lru_cache(maxsize=REMEMBERED)(_word_anew)
+_word = lru_cache(maxsize=REMEMBERED)(_new_word)
 
 
 def _number(digits: str, suffix: str, initial: bool) -> Token:
@@ -187,40 +211,47 @@ def _date(written: str) -> tuple[Token, ...]:
     year, month, day = written.split("-")
     name = _MONTHS[int(month) - 1] if 1 <= int(month) <= 12 else month
     return (
-        Token(name.capitalize(), name, False),
-        Token(day, "", False, in_digits(day)),
-        Token(year, "", False, year),
+        Token(name.capitalize(), name, False, source=written),
+        Token(day, "", False, in_digits(day), source=written),
+        Token(year, "", False, year, source=written),
     )
 
 
-def _phrased(tokens: list[Token]) -> list[Token]:
-    """With phrases that the lists know as one word, and numbers in words as numbers."""
+def _join_phrases(text: str, tokens: list[Token], spans: Sequence[Span]) -> list[Token]:
+    """Replace the words of a listed phrase by one token, and those of a number in words by a number."""
     if not any(token.leads for token in tokens):
         return tokens
     lowers = [token.lower for token in tokens]
     result: list[Token] = []
     place = 0
     while place < len(tokens):
-        token, taken = _joined(tokens[place], lowers, place) if tokens[place].leads else (tokens[place], 1)
+        token, taken = tokens[place], 1
+        if token.leads:
+            lower, value, taken = _phrase(token, lowers, place)
+            if taken:
+                source = " ".join(text[spans[place][0] : spans[place + taken - 1][1]].split())
+                token = Token(token.written, lower, token.initial, value, source=source)
         result.append(token)
-        place += taken
+        place += taken or 1
     return result
 
 
-def _joined(token: Token, lowers: list[str], place: int) -> tuple[Token, int]:
-    """The token, or the number or phrase that begins with it, and how many tokens that takes."""
+def _phrase(token: Token, lowers: list[str], place: int) -> tuple[str, str, int]:
+    """Return the lower case and the value of the number or phrase that begins with a token, and its number of tokens.
+
+    The number of tokens is 0 if none begins with it.
+    """
     if token.lower in SPOKEN:
         value, words = spoken(lowers, place)
-        return (Token(token.written, "", token.initial, value), words) if words else (token, 1)
+        return "", value, words
     for rest in lexicon().phrases[token.lower]:
         if tuple(lowers[place + 1 : place + 1 + len(rest)]) == rest:
-            lower = "_".join((token.lower, *rest))
-            return Token(token.written, lower, token.initial, token.value), 1 + len(rest)
-    return token, 1
+            return "_".join((token.lower, *rest)), token.value, 1 + len(rest)
+    return "", "", 0
 
 
 def _is_title(tokens: Sequence[Token]) -> bool:
-    """Whether capitals stand everywhere, so that they tell no names."""
+    """Return whether the text is in title case, where capitals do not indicate names."""
     capitals = sum(token.is_capital for token in tokens)
     if capitals < 3:
         return False
@@ -229,7 +260,7 @@ def _is_title(tokens: Sequence[Token]) -> bool:
 
 
 def _is_unit(token: Token, before: Token | None) -> bool:
-    """Short ones are units after a number and after "in" and "per" only: ML is none."""
+    """Return whether a token that may name a unit does: a short one such as "ML" only after a number, "in" or "per"."""
     if token.value or len(token.lower) > 2 or not token.lower.isalpha():
         return True
     if before is None:
@@ -238,7 +269,7 @@ def _is_unit(token: Token, before: Token | None) -> bool:
 
 
 def _is_label(tokens: Sequence[Token], place: int, titled: bool) -> bool:
-    """Whether an "a" is one, as in "list a" and "list A": no noun follows, or there is a "list b" as well."""
+    """Return whether an "a" is a label, as in "list a": no noun follows it, or the text has a "list b" as well."""
     if place + 1 == len(tokens) or _NO_NOUN.fullmatch(tokens[place + 1].lower):
         return True
     if tokens[place].is_capital and not titled and not tokens[place + 1].is_capital:

@@ -1,16 +1,16 @@
-"""Slips of the pen, apart from other words."""
+"""Distinguishes a typo from a different word."""
 
 from __future__ import annotations
 
 SHORTEST = 5
-"""Letters of a word that may have a slip; in a shorter one, one letter makes another word."""
+"""Minimum length, in letters, of a word that may contain a typo. In a shorter one, one letter makes a new word."""
 
 
-def is_slip(a: str, b: str) -> bool:
-    """Whether two words differ by one letter missing, doubled or wrong, or two exchanged; not by the first one.
+def is_typo(a: str, b: str) -> bool:
+    """Return whether one word is the other one with a single typo, after an equal first letter.
 
-    Damerau's four errors (F. Damerau, "A technique for computer detection and correction of spelling errors", 1964),
-    in one place at most.
+    A typo is one of Damerau's four errors (F. Damerau, "A technique for computer detection and correction of spelling
+    errors", 1964), in one place at most: a missing, an extra or a wrong letter, or two neighbouring letters swapped.
     """
     if min(len(a), len(b)) < SHORTEST or abs(len(a) - len(b)) > 1 or a[0] != b[0]:
         return False

@@ -1,1 +1,1 @@
-"""Similarity search in this process: tables, ann_indexes and the bounds around them."""
+"""Similarity search in this process: tables, ANN indexes, and memory limits."""

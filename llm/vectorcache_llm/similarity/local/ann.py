@@ -1,4 +1,4 @@
-"""What says which rows of a partition may be the most similar, when comparing all of them takes too long."""
+"""The interface of approximate nearest-neighbour (ANN) indexes, which select candidates in large partitions."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from vectorcache.vectors.topk import Rows
 
 
 class ANNIndex(ABC):
-    """An approximate index of rows. One call at a time; its owner sees to that.
+    """An approximate nearest-neighbour index of rows.
 
-    The similarities are none of its business: its owner compares the candidates exactly.
+    The owner serialises calls, and compares the returned candidates exactly.
     """
 
     @abstractmethod
     def __len__(self) -> int:
-        """Rows that it knows."""
+        """Return the number of rows in the index."""
 
     @abstractmethod
     def add(self, rows: Rows, vectors: Floats) -> None:
-        """Learn rows (n,) that it does not know, with their vectors (n, d) of length 1."""
+        """Add new rows (n,) with their vectors (n, d) of length 1."""
 
     @abstractmethod
     def remove(self, rows: Rows) -> None:
-        """Forget rows; those that it does not know are passed over."""
+        """Remove rows. Unknown rows are ignored."""
 
     @abstractmethod
     def nearest(self, query: Floats, count: int) -> list[int]:
-        """About the ``count`` most similar rows, in no order."""
+        """Return approximately the ``count`` most similar rows, in any order."""
 
     @property
     def compared(self) -> int:
-        """Rows that it compares at most, where that grows with all it knows; 0 for a graph, which is quick."""
+        """Maximum number of rows that a search compares, if it grows linearly with the index; 0 for a graph."""
         return 0
 
     @property
     def needs_rebuild(self) -> bool:
-        """Whether one built anew would be better."""
+        """Whether the index has degraded and should be rebuilt."""
         return False
 
 
 class ANNKind(NamedTuple):
-    """How partitions get their ann.
+    """The kind of ANN index that large partitions use.
 
     Attributes:
-        min_rows: entries from which on a partition has one; smaller ones are compared as a whole.
-        build: makes one of rows (n,) and their vectors (n, d).
-        candidates: how many rows to ask it for, of k that are wanted.
+        min_rows: number of entries at which a partition gets an ANN index; smaller ones are searched exactly.
+        build: builds an index from rows (n,) and their vectors (n, d).
+        candidates: number of candidates to request for k results.
     """
 
     min_rows: int

@@ -1,4 +1,4 @@
-"""Large partitions by faiss: flat, inverted lists, inverted lists of product codes, or HNSW."""
+"""faiss for large partitions: flat, inverted lists (IVF), IVF with product quantisation, or HNSW."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from vectorcache_llm.extras import require
 from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 from vectorcache_llm.similarity.local.index import MAX_BYTES, MAX_ENTRIES, LocalIndex
 
-FROM_ROWS = 2048
-"""Below this comparing every vector is as fast, and there is too little to train on."""
+MIN_ROWS = 2048
+"""Number of entries below which an exact search is as fast, and there are too few vectors for training."""
 SPARE = 8
 CODE_SPARE = 120
-"""Candidates beyond k where vectors are product codes, whose order is rough."""
-TRAINED_FOR = 4
-"""Lists are trained anew when there are so many times the rows that they were trained on."""
+"""Candidates beyond k for product-quantised vectors, whose similarities are imprecise."""
+MAX_GROWTH = 4
+"""Growth factor of the index, relative to its training rows, at which it is trained again."""
 TRAINING_ROWS = 4096
-"""As many as centroids are learnt from: they need not be perfect, because candidates are compared exactly."""
+"""Maximum number of training rows. Centroids may be approximate, because candidates are compared exactly."""
 _SUBVECTOR = 8
 _ROUNDS = 10
-_MIN_POINTS = 1  # for each centroid, so that training on few rows does not warn
+_MIN_POINTS = 1  # per centroid, so that faiss does not warn about few training rows
 
 
 class _Lists(ANNIndex):
-    """Flat vectors, or lists by their nearest centroid: ids are faiss's own business."""
+    """A flat or IVF index, in which faiss manages the ids."""
 
     def __init__(self, index: Any, rows: Rows, vectors: Floats) -> None:
         self._index = index
-        self._trained_on = math.inf if index.is_trained else len(rows)  # flat ones need no training
+        self._trained_on = math.inf if index.is_trained else len(rows)  # a flat index needs no training
         index.train(vectors[:TRAINING_ROWS])
         self.add(rows, vectors)
 
@@ -60,12 +60,12 @@ class _Lists(ANNIndex):
 
     @property
     def needs_rebuild(self) -> bool:
-        """Whether there are many more rows than it was trained on."""
-        return len(self) > TRAINED_FOR * self._trained_on
+        """Whether the index has grown far beyond its training rows."""
+        return len(self) > MAX_GROWTH * self._trained_on
 
 
 class _Graph(ANNIndex):
-    """HNSW, which forgets nothing: rows that are gone are passed over, until it is needs_rebuild."""
+    """An HNSW index. faiss cannot delete from it, so removed rows are skipped until the index is rebuilt."""
 
     def __init__(self, index: Any, rows: Rows, vectors: Floats) -> None:
         self._index = index
@@ -91,7 +91,7 @@ class _Graph(ANNIndex):
                 self._row_at[place] = -1
 
     def nearest(self, query: Floats, count: int) -> list[int]:
-        """See ``ANNIndex.nearest``; asks for more until enough of what it finds is still there."""
+        """See ``ANNIndex.nearest``; requests more candidates until enough of them have not been removed."""
         wanted = min(count, len(self))
         while True:
             places = self._index.search(query[None], count)[1][0].tolist()
@@ -102,7 +102,7 @@ class _Graph(ANNIndex):
 
     @property
     def needs_rebuild(self) -> bool:
-        """Whether more than half of what it holds is gone."""
+        """Whether more than half of the rows have been removed."""
         return len(self._row_at) > 2 * len(self)
 
 
@@ -144,20 +144,20 @@ KINDS: dict[str, tuple[Callable[[Any, Rows, Floats], ANNIndex], int]] = {
     "ivfpq": (_ivfpq, CODE_SPARE),
     "hnsw": (_hnsw, SPARE),
 }
-"""How each kind is built, and the candidates that it is asked for beyond k."""
+"""Builder of each kind, and the number of candidates beyond k."""
 
 
 class FaissIndex(LocalIndex):
-    """Entries in this process, for one event loop; see ``LocalIndex``. Large partitions are searched by faiss.
+    """In-process index that searches large partitions with faiss; see ``LocalIndex``.
 
     Args:
-        fingerprint: of the embedder.
-        dimension: of its vectors.
+        fingerprint: fingerprint of the embedder.
+        dimension: number of components of its vectors.
         kind: "flat", "ivf", "ivfpq" or "hnsw".
-        max_entries: how many are kept; the least recently used leave.
-        max_bytes: how much memory they take, about.
-        clock: tells seconds since the epoch.
-        on_removed: hears how many entries left by themselves, and why: "evicted" or "expired".
+        max_entries: maximum number of entries; the least recently used are evicted.
+        max_bytes: approximate memory limit, in bytes.
+        clock: returns seconds since the epoch.
+        on_removed: called with the number of removed entries and the reason, "evicted" or "expired".
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -192,6 +192,4 @@ def _ann_kind(kind: str) -> ANNKind:
         raise InvalidInput("kind", kind, ", ".join(KINDS))
     faiss = require("faiss", "build")
     build, spare = KINDS[kind]
-    return ANNKind(
-        FROM_ROWS, lambda rows, vectors: build(faiss, rows, vectors), lambda wanted: wanted + spare
-    )
+    return ANNKind(MIN_ROWS, lambda rows, vectors: build(faiss, rows, vectors), lambda wanted: wanted + spare)

@@ -1,4 +1,4 @@
-"""Hierarchical navigable small worlds (Malkov & Yashunin, 2016) by usearch."""
+"""HNSW graphs (Malkov & Yashunin, 2016) with usearch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from vectorcache.vectors.topk import Rows
 from vectorcache_llm.extras import require
 from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 
-FROM_ROWS = 2048
-"""Below this comparing every vector is as fast."""
+MIN_ROWS = 2048
+"""Number of entries below which an exact search is as fast."""
 CONNECTIVITY = 24
-"""Links of a node: of 16, 24 and 32 the one that finds most in the same time."""
+"""Links of a node. Of 16, 24 and 32 this gives the best recall for the same search time."""
 SPARE = 8
-"""Candidates beyond k: eight bits a component confuse near ties, by some 0.003."""
+"""Candidates beyond k. With eight bits per component, similarities have an error of about 0.003."""
 
 
 class HnswIndex(ANNIndex):
-    """A graph of vectors in eight bits a component. Removed rows leave their place to the next that are added."""
+    """An HNSW graph of vectors with eight bits per component. Rows added later reuse the slots of removed ones."""
 
     def __init__(self, usearch: Any, rows: Rows, vectors: Floats, expansion: int) -> None:
         self._index = usearch.Index(
@@ -50,14 +50,14 @@ class HnswIndex(ANNIndex):
 
 
 def hnsw(expansion: int) -> ANNKind:
-    """Partitions are searched by HNSW; ``expansion`` is how many nodes of the graph a search keeps in sight.
+    """Return the HNSW kind of ANN index. ``expansion`` is the size of the candidate list of a search.
 
     Raises:
         MissingExtra: usearch is not installed.
     """
     usearch = require("usearch.index", "llm")
     return ANNKind(
-        FROM_ROWS,
+        MIN_ROWS,
         lambda rows, vectors: HnswIndex(usearch, rows.astype(np.uint64), vectors, expansion),
         lambda k: k + SPARE,
     )

@@ -1,4 +1,4 @@
-"""The index in process: one shard for each partition, all of them bounded together."""
+"""The in-process index: one shard per partition, with common limits."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition, SimilarityIndex
 from vectorcache_llm.similarity.checks import check_entries, selects, unit, unit_query
 from vectorcache_llm.similarity.local.ann import ANNKind
-from vectorcache_llm.similarity.local.shard import Kept, Shard
+from vectorcache_llm.similarity.local.shard import Shard, StoredRow
 
 Key: TypeAlias = tuple[Scope, str]
 
 MAX_ENTRIES = 100_000
 MAX_BYTES = 1 << 29
 STEP = 128
-"""Entries that are handled at once on the event loop: some tenths of a millisecond."""
+"""Entries processed on the event loop before it yields, which takes some tenths of a millisecond."""
 _OVERHEAD_BYTES = 1000
 
 
 class LocalIndex(SimilarityIndex):
-    """Entries in this process, for one event loop. A search looks at its partition's shard and at nothing else.
+    """In-process index for one event loop. A search reads only the shard of its partition.
 
-    When room is needed the least recently used entries leave, of whatever scope. An entry that is larger than
-    ``max_bytes`` is not kept.
+    When a limit is reached, the least recently used entries of all scopes are evicted. An entry that is larger than
+    ``max_bytes`` is not stored.
 
     Args:
-        fingerprint: of the embedder.
-        dimension: of its vectors.
-        ann_indexes: how large partitions are searched; None compares all vectors always.
-        max_entries: how many are kept.
-        max_bytes: how much memory they take, about.
-        clock: tells seconds since the epoch.
-        on_removed: hears how many entries left by themselves, and why: "evicted" or "expired".
+        fingerprint: fingerprint of the embedder.
+        dimension: number of components of its vectors.
+        ann_kind: kind of ANN index for large partitions; None always compares all vectors.
+        max_entries: maximum number of entries.
+        max_bytes: approximate memory limit, in bytes.
+        clock: returns seconds since the epoch.
+        on_removed: called with the number of removed entries and the reason, "evicted" or "expired".
     """
 
     name = "memory"
@@ -50,7 +50,7 @@ class LocalIndex(SimilarityIndex):
         self,
         fingerprint: str,
         dimension: int,
-        ann_indexes: ANNKind | None = None,
+        ann_kind: ANNKind | None = None,
         *,
         max_entries: int = MAX_ENTRIES,
         max_bytes: int = MAX_BYTES,
@@ -61,31 +61,31 @@ class LocalIndex(SimilarityIndex):
             raise InvalidInput("max_entries", max_entries, "1 or more")
         self._fingerprint = fingerprint
         self._dimension = dimension
-        self._ann_kind = ann_indexes
+        self._ann_kind = ann_kind
         self._clock = clock
         self._on_removed = on_removed
         self._tasks = Tasks()
         self._shards: dict[Partition, Shard] = {}
         self._expiries = Expiries()
         self._entries: LRU[Key, IndexEntry] = LRU(
-            max_items=max_entries, max_bytes=max_bytes, weigh=_weigh, on_removal=self._left
+            max_items=max_entries, max_bytes=max_bytes, weigh=_weigh, on_removal=self._on_removal
         )
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedder whose vectors it takes."""
+        """Fingerprint of the embedder whose vectors are accepted."""
         return self._fingerprint
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self._dimension
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """Do nothing: there is nothing to open."""
 
     async def close(self) -> None:
-        """Wait for what runs in threads."""
+        """Wait for running background tasks."""
         await self._tasks.drain()
 
     async def add(self, entries: Sequence[IndexEntry]) -> None:
@@ -95,7 +95,7 @@ class LocalIndex(SimilarityIndex):
     async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name
         """See ``SimilarityIndex.get``."""
         entry = self._entries.get((scope, id))
-        if entry is None or self._ended(entry):
+        if entry is None or self._has_expired(entry):
             return None
         return entry
 
@@ -114,7 +114,7 @@ class LocalIndex(SimilarityIndex):
             Match(entry, similarity) for similarity, entry in found[:k] if similarity >= min_similarity
         ]
         for entry, _ in matches:
-            self._entries.get(_key(entry))  # marks it as used
+            self._entries.get(_key(entry))  # marks the entry as used
         return matches
 
     async def delete(self, scope: Scope, *ids: str) -> int:
@@ -135,39 +135,39 @@ class LocalIndex(SimilarityIndex):
         for start in range(0, len(keys), STEP):
             for key in keys[start : start + STEP]:
                 entry = self._entries.peek(key)
-                if entry is not None and not self._ended(entry) and selects(selection, entry):
+                if entry is not None and not self._has_expired(entry) and selects(selection, entry):
                     yield entry
             await asyncio.sleep(0)
 
     async def stats(self) -> IndexStats:
-        """What it holds now; bytes are an estimate."""
+        """Return the current size; bytes are an estimate."""
         await self._expire()
         return IndexStats(len(self._entries), self._entries.bytes)
 
     async def _add(self, entries: Sequence[IndexEntry]) -> None:
-        kept: dict[Shard, list[Kept]] = {}
+        stored: dict[Shard, list[StoredRow]] = {}
         await self._expire()
         for start in range(0, len(entries), STEP):
             for entry in entries[start : start + STEP]:
-                self._keep(entry, kept)
+                self._put(entry, stored)
             await asyncio.sleep(0)
-        for shard, rows in kept.items():
+        for shard, rows in stored.items():
             await shard.index(rows)
 
-    def _keep(self, entry: IndexEntry, kept: dict[Shard, list[Kept]]) -> None:
+    def _put(self, entry: IndexEntry, stored: dict[Shard, list[StoredRow]]) -> None:
         key = _key(entry)
-        there = self._entries.put(key, entry)
+        fits = self._entries.put(key, entry)
         self._expiries.discard(key)
-        if there and entry.expires_at is not None:
+        if fits and entry.expires_at is not None:
             self._expiries.set(key, entry.expires_at)
-        if there and entry.vector.any():
+        if fits and entry.vector.any():
             shard = self._shards.get(entry.partition)
             if shard is None:
                 shard = self._shards[entry.partition] = Shard(self._dimension, self._ann_kind, self._tasks)
-            kept.setdefault(shard, []).append(shard.keep(entry, unit(entry.vector)))
+            stored.setdefault(shard, []).append(shard.put(entry, unit(entry.vector)))
 
-    def _left(self, key: Key, entry: IndexEntry, reason: Removal) -> None:
-        """The LRU lets an entry go, for whatever reason."""
+    def _on_removal(self, key: Key, entry: IndexEntry, reason: Removal) -> None:
+        """Update shard and expiries after the LRU has removed an entry."""
         if reason is not Removal.REPLACED:
             self._expiries.discard(key)
         shard = self._shards.get(entry.partition)
@@ -176,26 +176,26 @@ class LocalIndex(SimilarityIndex):
             if not len(shard):
                 del self._shards[entry.partition]
         if reason is Removal.EVICTED:
-            self._tell(1, "evicted")
+            self._report(1, "evicted")
 
     def _due(self) -> Key | None:
         first = self._expiries.first()
         return first[1] if first is not None and first[0] <= self._clock() else None
 
     async def _expire(self) -> None:
-        ended = 0
+        expired = 0
         while (key := self._due()) is not None:
             self._entries.delete(key)
-            ended += 1
-            if ended % STEP == 0:
+            expired += 1
+            if expired % STEP == 0:
                 await asyncio.sleep(0)
-        if ended:
-            self._tell(ended, "expired")
+        if expired:
+            self._report(expired, "expired")
 
-    def _ended(self, entry: IndexEntry) -> bool:
+    def _has_expired(self, entry: IndexEntry) -> bool:
         return entry.expires_at is not None and entry.expires_at <= self._clock()
 
-    def _tell(self, count: int, reason: str) -> None:
+    def _report(self, count: int, reason: str) -> None:
         if self._on_removed is not None:
             self._on_removed(count, reason)
 
@@ -205,6 +205,6 @@ def _key(entry: IndexEntry) -> Key:
 
 
 def _weigh(entry: IndexEntry) -> int:
-    """The entry, its row in the table and its place in a ann."""
+    """Estimate the memory of an entry, its row in the table and its share of an ANN index."""
     texts = sum(map(sys.getsizeof, (entry.text, *entry.tags, *entry.metadata, *entry.metadata.values())))
     return 3 * entry.vector.nbytes + len(entry.payload) + texts + _OVERHEAD_BYTES

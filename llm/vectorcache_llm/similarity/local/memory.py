@@ -1,4 +1,4 @@
-"""The embedded default: exact search in small partitions, HNSW in large ones."""
+"""The default in-process index: exact search in small partitions, HNSW in large ones."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ EXPANSION = 48
 
 
 class MemoryIndex(LocalIndex):
-    """Entries in this process, for one event loop; see ``LocalIndex``.
+    """In-process index with exact and HNSW search; see ``LocalIndex``.
 
     Args:
-        fingerprint: of the embedder.
-        dimension: of its vectors.
-        method: "auto" compares all vectors of a small partition and searches a large one by HNSW; "exact" compares
-            all vectors always.
-        expansion: how many nodes of the graph HNSW keeps in sight; more finds more and takes longer.
-        max_entries: how many are kept; the least recently used leave.
-        max_bytes: how much memory they take, about.
-        clock: tells seconds since the epoch.
-        on_removed: hears how many entries left by themselves, and why: "evicted" or "expired".
+        fingerprint: fingerprint of the embedder.
+        dimension: number of components of its vectors.
+        method: "auto" searches small partitions exactly and large ones with HNSW; "exact" always compares all
+            vectors.
+        expansion: size of the candidate list of an HNSW search; larger values raise the recall and the latency.
+        max_entries: maximum number of entries; the least recently used are evicted.
+        max_bytes: approximate memory limit, in bytes.
+        clock: returns seconds since the epoch.
+        on_removed: called with the number of removed entries and the reason, "evicted" or "expired".
 
     Raises:
-        MissingExtra: usearch is not installed, which "auto" needs.
+        MissingExtra: usearch is not installed, and ``method`` is "auto".
     """
 
     def __init__(

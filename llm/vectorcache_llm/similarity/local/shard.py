@@ -1,4 +1,4 @@
-"""One partition in process: its table, and a ann once it is large."""
+"""One in-process partition: its table, and an ANN index once it is large."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from vectorcache_llm.similarity.base import IndexEntry
 from vectorcache_llm.similarity.local.ann import ANNIndex, ANNKind
 from vectorcache_llm.similarity.local.table import Table
 
-Kept: TypeAlias = tuple[int, IndexEntry]
-"""An entry that was kept, and its row."""
+StoredRow: TypeAlias = tuple[int, IndexEntry]
+"""A stored entry, with its row first."""
 
 SPARE = 4
-"""Rows beyond k that an exact search looks at twice: room for near ties."""
+"""Candidates beyond k of an exact search, which are scored again because of near ties."""
 CHUNK_ROWS = 16
-"""Rows that a ann learns at a time; a search waits for no more than those."""
+"""Rows added to the ANN index per lock acquisition, which bounds the time that a search waits."""
 INLINE_REMOVALS = 128
-"""Rows that a ann forgets within a search; more are forgotten in a thread first."""
-MOST_CHANGES = 4096
-"""Rows that may change while a ann is built; who adds more waits for it."""
+"""Maximum number of rows that a search removes from the ANN index on the event loop. More are removed in a thread."""
+MAX_CHANGES = 4096
+"""Rows that may change during a build. Beyond it, ``index`` waits for the build to finish."""
 
 
 class Shard:
-    """The entries of one partition. The event loop owns it; long work is done in threads.
+    """The entries of one partition. The event loop owns the shard; long work runs in threads.
 
-    What is kept is found at once by exact search, and by a ann once ``index`` returns. A ann is built aside,
-    from what stands there when its build begins; the rows that change meanwhile are caught up with before it is used.
+    A stored entry is found by an exact search immediately, and by the ANN index once ``index`` has returned. The ANN
+    index is built in the background from the rows that exist when the build starts. Rows that change during the build
+    are applied before the new index is used.
     """
 
     def __init__(self, dimension: int, kind: ANNKind | None, tasks: Tasks) -> None:
@@ -41,50 +42,50 @@ class Shard:
         self._tasks = tasks
         self._table = Table(dimension)
         self._offload = Offload()
-        self._lock = asyncio.Lock()  # of the ann
+        self._lock = asyncio.Lock()  # guards the ANN index
         self._ann: ANNIndex | None = None
-        self._known: set[int] = set()  # to the ann
-        self._gone: list[int] = []  # dropped, and perhaps known to the ann still
+        self._indexed: set[int] = set()  # rows in the ANN index
+        self._dropped: list[int] = []  # dropped rows that may still be in the ANN index
         self._build: asyncio.Task[None] | None = None
-        self._changed: set[int] = set()  # while a ann is built
+        self._changed: set[int] = set()  # rows changed during a build
 
     def __len__(self) -> int:
         return len(self._table)
 
     @property
     def has_ann(self) -> bool:
-        """Whether searches go by a ann by now."""
+        """Whether searches use an ANN index."""
         return self._ann is not None
 
-    def keep(self, entry: IndexEntry, vector: Floats) -> Kept:
-        """Keep an entry whose id is not there, with its vector of length 1; ``index`` it afterwards."""
+    def put(self, entry: IndexEntry, vector: Floats) -> StoredRow:
+        """Store an entry with a new id and its vector of length 1. The caller must ``index`` it afterwards."""
         row = self._table.put(entry, vector)
-        self._note(row)
+        self._record_change(row)
         return row, entry
 
     def drop(self, id: str) -> None:  # noqa: A002 - the field's name
-        """Forget an entry, if it is there; no search finds it from now on."""
+        """Drop an entry if it exists. Searches no longer find it."""
         row = self._table.drop(id)
         if row is None:
             return
-        self._note(row)
+        self._record_change(row)
         if self._ann is None:
             self._table.free([row])
         else:
-            self._gone.append(row)
+            self._dropped.append(row)
 
-    async def index(self, kept: Sequence[Kept]) -> None:
-        """Make a ann know what was kept. To be run to its end: a thread may be at work."""
+    async def index(self, stored: Sequence[StoredRow]) -> None:
+        """Add stored entries to the ANN index. The call must not be cancelled, because a thread may be running."""
         if self._ann is not None:
-            for start in range(0, len(kept), CHUNK_ROWS):
+            for start in range(0, len(stored), CHUNK_ROWS):
                 async with self._lock:
-                    await self._learn(kept[start : start + CHUNK_ROWS])
+                    await self._add(stored[start : start + CHUNK_ROWS])
         self._build_if_due()
-        if self._build is not None and len(self._changed) > MOST_CHANGES:
+        if self._build is not None and len(self._changed) > MAX_CHANGES:
             await asyncio.shield(self._build)
 
     async def search(self, query: Floats, k: int) -> list[tuple[float, IndexEntry]]:
-        """The k most similar or a few more, with their similarities, the most similar first."""
+        """Return the k most similar entries, or a few more, with their similarities, most similar first."""
         rows = await self._candidates(query, k)
         if len(rows) < k:
             work = float(self._table.height * self._dimension)
@@ -93,50 +94,50 @@ class Shard:
         return self._table.score(rows, query)
 
     async def _candidates(self, query: Floats, k: int) -> list[int]:
-        """What the ann says; nothing where there is none, or so much is wanted that it is of no use."""
+        """Return the candidates of the ANN index; none if there is no index, or if k is too large for it to help."""
         if self._ann is None or self._kind is None or 4 * self._kind.candidates(k) >= len(self):
             return []
-        if len(self._gone) > INLINE_REMOVALS:
-            await self._tasks.complete(self._forget())
-        asking = self._ask(query, self._kind.candidates(k))
-        # A thread that reads the ann keeps the lock to its end, even if nobody waits for the answer any more.
-        return await (self._tasks.complete(asking) if self._ann.compared else asking)
+        if len(self._dropped) > INLINE_REMOVALS:
+            await self._tasks.complete(self._remove_dropped())
+        search = self._search_ann(query, self._kind.candidates(k))
+        # A thread that reads the ANN index must hold the lock until it ends, even if the caller was cancelled.
+        return await (self._tasks.complete(search) if self._ann.compared else search)
 
-    async def _ask(self, query: Floats, count: int) -> list[int]:
+    async def _search_ann(self, query: Floats, count: int) -> list[int]:
         async with self._lock:
             assert self._ann is not None
-            if self._gone:
-                self._update(self._taken(), [], None)
+            if self._dropped:
+                self._update(self._take_dropped(), [], None)
             work = float(self._ann.compared * self._dimension)
             return await self._offload.run(work, self._ann.nearest, query, count)
 
-    def _note(self, row: int) -> None:
+    def _record_change(self, row: int) -> None:
         if self._build is not None:
             self._changed.add(row)
 
-    def _taken(self) -> list[int]:
-        gone, self._gone = self._gone, []
-        return gone
+    def _take_dropped(self) -> list[int]:
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
-    async def _forget(self) -> None:
+    async def _remove_dropped(self) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._update, self._taken(), [], None)
+            await asyncio.to_thread(self._update, self._take_dropped(), [], None)
 
-    async def _learn(self, kept: Sequence[Kept]) -> None:
-        rows = [row for row, entry in kept if row not in self._known and self._table.holds(row, entry)]
-        await asyncio.to_thread(self._update, self._taken(), rows, self._table.vectors(rows))
+    async def _add(self, stored: Sequence[StoredRow]) -> None:
+        rows = [row for row, entry in stored if row not in self._indexed and self._table.holds(row, entry)]
+        await asyncio.to_thread(self._update, self._take_dropped(), rows, self._table.vectors(rows))
 
-    def _update(self, gone: list[int], rows: list[int], vectors: Floats | None) -> None:
-        """Under the lock: what is gone leaves the ann, whereupon its rows may be used again; new rows come in."""
+    def _update(self, dropped: list[int], rows: list[int], vectors: Floats | None) -> None:
+        """Remove dropped rows from the ANN index, free them for reuse, and add new rows. Requires the lock."""
         assert self._ann is not None
-        known = self._known.intersection(gone)
-        if known:
-            self._ann.remove(_array(known))
-            self._known -= known
-        self._table.free(gone)
+        indexed = self._indexed.intersection(dropped)
+        if indexed:
+            self._ann.remove(_array(indexed))
+            self._indexed -= indexed
+        self._table.free(dropped)
         if rows and vectors is not None:
             self._ann.add(_array(rows), vectors)
-            self._known.update(rows)
+            self._indexed.update(rows)
 
     def _build_if_due(self) -> None:
         if self._build is not None or self._kind is None or len(self) < self._kind.min_rows:
@@ -146,42 +147,42 @@ class Shard:
 
     async def _build_ann(self, kind: ANNKind, rows: list[int]) -> None:
         try:
-            ann, known = await asyncio.to_thread(self._built, kind, rows)
-            while not await self._taken_over(ann, known):
+            ann, indexed = await asyncio.to_thread(self._construct, kind, rows)
+            while not await self._install(ann, indexed):
                 changed, self._changed = self._changed, set()
-                await asyncio.to_thread(self._catch_up, ann, known, changed)
+                await asyncio.to_thread(self._catch_up, ann, indexed, changed)
         finally:
             self._build = None
             self._changed.clear()
 
-    async def _taken_over(self, ann: ANNIndex, known: set[int]) -> bool:
-        """Use a new ann, if nothing changed since it was last told."""
+    async def _install(self, ann: ANNIndex, indexed: set[int]) -> bool:
+        """Replace the ANN index by a new one, unless rows have changed that the new one does not reflect yet."""
         async with self._lock:
             if self._changed:
                 return False
-            self._ann, self._known = ann, known
-            self._table.free(self._taken())
+            self._ann, self._indexed = ann, indexed
+            self._table.free(self._take_dropped())
             return True
 
-    def _built(self, kind: ANNKind, rows: list[int]) -> tuple[ANNIndex, set[int]]:
-        there, vectors = self._present(rows)
-        return kind.build(there, vectors), set(there.tolist())
+    def _construct(self, kind: ANNKind, rows: list[int]) -> tuple[ANNIndex, set[int]]:
+        present, vectors = self._present(rows)
+        return kind.build(present, vectors), set(present.tolist())
 
-    def _catch_up(self, ann: ANNIndex, known: set[int], changed: set[int]) -> None:
-        stale = known & changed
+    def _catch_up(self, ann: ANNIndex, indexed: set[int], changed: set[int]) -> None:
+        stale = indexed & changed
         if stale:
             ann.remove(_array(stale))
-            known -= stale
-        there, vectors = self._present(list(changed))
-        if len(there):
-            ann.add(there, vectors)
-            known.update(there.tolist())
+            indexed -= stale
+        present, vectors = self._present(list(changed))
+        if len(present):
+            ann.add(present, vectors)
+            indexed.update(present.tolist())
 
     def _present(self, rows: list[int]) -> tuple[Rows, Floats]:
-        """Those rows that hold something, and their vectors."""
+        """Return the rows that hold an entry, and their vectors."""
         vectors = self._table.vectors(rows)
-        there = ~np.isnan(vectors[:, 0])
-        return _array(rows)[there], vectors[there]
+        mask = ~np.isnan(vectors[:, 0])
+        return _array(rows)[mask], vectors[mask]
 
 
 def _array(rows: Collection[int]) -> Rows:

@@ -1,4 +1,4 @@
-"""Vectors and entries of one partition, by row."""
+"""The vectors and entries of one partition, by row."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vectorcache.vectors.topk import Rows
 from vectorcache_llm.similarity.base import IndexEntry
 
 BLOCK_ROWS = 1024
-"""Rows are added a block at a time, because one growing array would be copied as a whole now and then. The first
-block begins with one row and doubles: most partitions are small."""
+"""Rows of a block. Rows are added in blocks, since a single growing array would have to be copied as a whole. The first
+block starts with one row and doubles, because most partitions are small."""
 
 
 class Table:
-    """Rows of unit vectors (d,) float32 with their entries. A row that was dropped is used again when it is freed.
+    """Rows of unit vectors (d,) float32 with their entries. A dropped row can be reused once it is freed.
 
-    The event loop writes; ``nearest`` and ``vectors`` may run in a thread meanwhile. What those read of a row that
-    changes under them is only good for finding candidates: ``score``, on the event loop, tells what is true.
+    Only the event loop writes. ``nearest`` and ``vectors`` may run in a thread at the same time and may read a row
+    that is being changed, so their results are candidates only. ``score`` runs on the event loop and is exact.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -34,20 +34,20 @@ class Table:
 
     @property
     def height(self) -> int:
-        """Rows that ``nearest`` compares: those that hold an entry, and those that did."""
+        """Number of rows that ``nearest`` compares, including dropped ones."""
         return len(self._entries)
 
     @property
     def rows(self) -> list[int]:
-        """Those that hold an entry."""
+        """Rows that hold an entry."""
         return list(self._row_of.values())
 
     def holds(self, row: int, entry: IndexEntry) -> bool:
-        """Whether this very entry still stands there."""
+        """Return whether the row still holds this entry object."""
         return self._entries[row] is entry
 
     def put(self, entry: IndexEntry, vector: Floats) -> int:
-        """Keep an entry whose id is not there, with its vector of length 1; return its row."""
+        """Store an entry with a new id and its vector of length 1, and return its row."""
         row = self._free.pop() if self._free else self._grow()
         self._blocks[row // BLOCK_ROWS][row % BLOCK_ROWS] = vector
         self._entries[row] = entry
@@ -55,36 +55,36 @@ class Table:
         return row
 
     def drop(self, id: str) -> int | None:  # noqa: A002 - the field's name
-        """Forget an entry; its row, which stays unused until it is freed."""
+        """Drop an entry, and return its row, which stays unused until it is freed."""
         row = self._row_of.pop(id, None)
         if row is not None:
             self._entries[row] = None
-            self._blocks[row // BLOCK_ROWS][row % BLOCK_ROWS] = np.nan  # beyond everything that is compared
+            self._blocks[row // BLOCK_ROWS][row % BLOCK_ROWS] = np.nan  # sorts behind all other rows
         return row
 
     def free(self, rows: Sequence[int]) -> None:
-        """Rows that were dropped may be used again."""
+        """Allow dropped rows to be reused."""
         self._free.extend(rows)
 
     def vectors(self, rows: Sequence[int]) -> Floats:
-        """A copy of vectors, (n, d)."""
+        """Return a copy of the vectors of rows, (n, d)."""
         copy = np.empty((len(rows), self._dimension), dtype=np.float32)
         for place, row in enumerate(rows):
             copy[place] = self._blocks[row // BLOCK_ROWS][row % BLOCK_ROWS]
         return copy
 
     def nearest(self, query: Floats, count: int) -> Rows:
-        """The rows most similar to a query, by comparing all of them."""
+        """Return the ``count`` rows most similar to a query, in any order, by comparing all rows."""
         end = len(self._entries)
         with multiplying():
             dots = [np.dot(block, query) for block in self._blocks]
         distances = -np.concatenate(dots)[:end]
         if count >= end:
             return np.arange(end)
-        return np.argpartition(distances, count)[:count]  # NaN, which dropped rows give, is behind all else
+        return np.argpartition(distances, count)[:count]  # dropped rows have NaN, which sorts last
 
     def score(self, rows: Sequence[int], query: Floats) -> list[tuple[float, IndexEntry]]:
-        """Similarities and entries of those rows that hold one, the most similar first."""
+        """Return similarity and entry of the rows that hold an entry, most similar first."""
         there = [(row, entry) for row in rows if (entry := self._entries[row]) is not None]
         with multiplying():
             similarities = (self.vectors([row for row, _ in there]) @ query).tolist()

@@ -1,7 +1,7 @@
 """The index on a Qdrant server.
 
-What lives here: calls within a deadline (``link``), entries as points (``points``), and the index (``index``).
-``qdrant_client`` itself is imported when an index is made.
+This package contains the client with deadlines (``link``), the conversion of entries to points (``points``), and the
+index (``index``). ``qdrant_client`` is imported only when an index is constructed.
 """
 
 from vectorcache_llm.similarity.qdrant.index import QdrantIndex

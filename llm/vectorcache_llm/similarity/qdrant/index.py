@@ -31,26 +31,26 @@ T = TypeVar("T")
 
 DEADLINE = 1.0
 BATCH = 128
-"""Points in one request, at most."""
+"""Maximum number of points per request."""
 SWEEP_SECONDS = 60.0
-"""How often, at most, a write also removes what has ended."""
+"""Minimum interval between writes that also remove expired entries, in seconds."""
 _WHOLE = {"with_payload": True, "with_vectors": True}
 _COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class QdrantIndex(SimilarityIndex):
-    """Entries in a collection of Qdrant, one for each embedder. The partition is a condition on an indexed payload
-    field, applied while neighbours are searched for.
+    """Index in a Qdrant collection, one per embedder. The partition is a filter on an indexed payload field, which
+    Qdrant applies during the vector search.
 
     Args:
-        server: a URL such as ``http://host:6333``, or a client (``AsyncQdrantClient``), which stays open.
-        fingerprint: of the embedder; entries of others are in other collections.
-        dimension: of its vectors.
-        collection: how the collection's name begins.
-        expansion: how many nodes of the graph HNSW keeps in sight; more finds more and takes longer.
-        deadline: seconds for each call to the server.
-        clock: tells seconds since the epoch.
-        options: of the client, such as ``api_key``, where a URL is given.
+        server: a URL such as ``http://host:6333``, or a client (``AsyncQdrantClient``), which is not closed.
+        fingerprint: fingerprint of the embedder; each embedder has a separate collection.
+        dimension: number of components of its vectors.
+        collection: prefix of the collection's name.
+        expansion: size of the candidate list of an HNSW search; larger values raise the recall and the latency.
+        deadline: time limit of each call to the server, in seconds.
+        clock: returns seconds since the epoch.
+        options: options of the client that is created for a URL, such as ``api_key``.
     """
 
     name = "qdrant"
@@ -81,30 +81,30 @@ class QdrantIndex(SimilarityIndex):
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedder whose vectors it takes."""
+        """Fingerprint of the embedder whose vectors are accepted."""
         return self._fingerprint
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self._dimension
 
     async def open(self) -> None:
-        """Make the collection and its payload indexes, if they are not there; a second call does nothing."""
+        """Create the collection and its payload indexes if they do not exist; a second call does nothing."""
         if not await self._link.run(self._client.collection_exists(self._collection)):
             await self._create()
         there = (await self._link.run(self._client.get_collection(self._collection))).payload_schema
         for field, schema in self._schemas().items():
-            if field not in there:  # who made the collection may have been interrupted
+            if field not in there:  # a previous ``open`` may have been interrupted
                 await self._link.run(
                     self._client.create_payload_index(self._collection, field, field_schema=schema)
                 )
 
     async def _create(self) -> None:
         models = self._link.models
-        # Inner products leave vectors as they came; of vectors of length 1 they are cosines.
+        # With inner products Qdrant stores vectors unchanged. For vectors of length 1 they equal cosines.
         params = models.VectorParams(size=self._dimension, distance=models.Distance.DOT)
-        with suppress(Conflicting):  # somebody else was first
+        with suppress(Conflicting):  # another client created it first
             await self._link.run(self._client.create_collection(self._collection, vectors_config=params))
 
     def _schemas(self) -> dict[str, Any]:
@@ -116,11 +116,11 @@ class QdrantIndex(SimilarityIndex):
         return schemas | {field: models.FloatIndexParams(type="float") for field in NUMBERS}
 
     async def close(self) -> None:
-        """Close the client, if it is our own; a second call does nothing."""
+        """Close the client, unless the caller owns it; a second call does nothing."""
         await self._link.close()
 
     async def add(self, entries: Sequence[IndexEntry]) -> None:
-        """See ``SimilarityIndex.add``; now and then it also removes what has ended."""
+        """See ``SimilarityIndex.add``; at most every ``SWEEP_SECONDS`` it also removes expired entries."""
         checked = await check_entries(entries, self._dimension)
         latest = list({(entry.partition.scope, entry.id): entry for entry in checked}.values())
         for start in range(0, len(latest), BATCH):
@@ -170,7 +170,7 @@ class QdrantIndex(SimilarityIndex):
                 yield entry
 
     async def stats(self) -> IndexStats:
-        """Entries that have not ended."""
+        """Return the number of entries that have not expired."""
         alive = self._conditions.selection(EVERYTHING, self._clock())
         found = await self._asked(self._client.count, count_filter=alive)
         return IndexStats(found.count, None)
@@ -179,7 +179,7 @@ class QdrantIndex(SimilarityIndex):
         return [as_point(self._link.models, entry) for entry in entries]
 
     def _entries(self, points: Sequence[Any]) -> list[IndexEntry]:
-        """Entries of points, but for those that have ended."""
+        """Decode points into entries, without expired ones."""
         found = (as_entry(point) for point in points)
         now = self._clock()
         return [entry for entry in found if entry.expires_at is None or entry.expires_at > now]
@@ -194,7 +194,7 @@ class QdrantIndex(SimilarityIndex):
         return len(entries)
 
     async def _batches(self, selection: Selection) -> AsyncIterator[list[IndexEntry]]:
-        """Entries that are selected: Qdrant looks at all but the pattern."""
+        """Yield batches of the selected entries. Qdrant evaluates every condition except the pattern."""
         condition, offset = self._conditions.selection(selection, self._clock()), None
         while True:
             points, offset = await self._asked(
@@ -213,7 +213,7 @@ class QdrantIndex(SimilarityIndex):
         await self._asked(self._client.delete, selector, wait=False)
 
     async def _asked(self, method: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
-        """The answer; where the server has lost the collection it is made first."""
+        """Call the client. If the server has lost the collection, create it and try again."""
         try:
             return await self._link.run(method(self._collection, *arguments, **options))
         except Missing:

@@ -1,4 +1,4 @@
-"""The one place of this package that speaks to Qdrant: each call within a deadline, with errors of ours."""
+"""Calls to Qdrant with deadlines and translated errors."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _DAY = 86_400.0
 
 
 class Missing(Unavailable):
-    """The collection is not there."""
+    """The collection does not exist."""
 
 
 class Conflicting(Unavailable):
-    """It is there already."""
+    """The collection exists already."""
 
 
 class QdrantLink:
-    """A client and a deadline.
+    """A Qdrant client with a deadline.
 
     Args:
-        server: its URL, or a client (``AsyncQdrantClient``), which stays the caller's to close.
-        deadline: seconds for each call.
-        options: of the client that is made for a URL.
+        server: a URL, or a client (``AsyncQdrantClient``), which the caller closes.
+        deadline: time limit of each call, in seconds.
+        options: options of the client that is created for a URL.
     """
 
     def __init__(self, server: str | Any, deadline: float, options: dict[str, Any]) -> None:
         if not deadline > 0:
-            raise InvalidInput("deadline", deadline, "more than 0 seconds")
+            raise InvalidInput("deadline", deadline, "a number of seconds greater than 0")
         qdrant = require("qdrant_client", "qdrant")
         self._errors = _errors()
         self._deadline = deadline
@@ -42,18 +42,18 @@ class QdrantLink:
         self.models = qdrant.models
         self.client: Any = server
         if self._own:
-            # The client's own limit, 5 s by default, must not end a call before its deadline.
+            # The client's timeout, 5 s by default, must not end a call before the deadline.
             longer = math.ceil(min(deadline, _DAY)) + 1
             settings = {"check_compatibility": False, "timeout": longer, **options}
             self.client = qdrant.AsyncQdrantClient(url=server, **settings)
 
     async def run(self, call: Awaitable[T]) -> T:
-        """Wait for a call of the client.
+        """Await a call of the client within the deadline.
 
         Raises:
-            Missing: the collection is not there.
-            Conflicting: what was to be made is there.
-            Unavailable: not done within the deadline, or the server is away or refused.
+            Missing: the collection does not exist.
+            Conflicting: the object to be created exists already.
+            Unavailable: the deadline passed, or the server is unreachable or rejected the call.
         """
         try:
             async with asyncio.timeout(self._deadline):
@@ -64,7 +64,7 @@ class QdrantLink:
             raise _kind(error)(f"Qdrant: {error}") from error
 
     async def close(self) -> None:
-        """Close the client, if it is our own; a second call does nothing."""
+        """Close the client, unless the caller owns it; a second call does nothing."""
         if self._own:
             await self.client.close()
 

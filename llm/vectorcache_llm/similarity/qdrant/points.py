@@ -1,4 +1,4 @@
-"""Entries as points of Qdrant, and what is asked of points."""
+"""Conversion of entries to Qdrant points, and filters on points."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from vectorcache_llm.similarity.base import IndexEntry, Partition
 from vectorcache_llm.similarity.codec import decode_entry, encode_rest, identity_digest, partition_digest
 
 KEYWORDS = ("partition", "tenant", "user", "scope", "tags")
-"""Payload fields that are indexed by value ..."""
+"""Payload fields with a keyword index."""
 NUMBERS = ("created_at", "ends_at")
-"""... and by size."""
-_NAMESPACE = uuid.UUID("6f0f5c52-9d0d-5b0e-8a55-2f2b6a0a5a52")  # any, but always the same
+"""Payload fields with a numeric index."""
+_NAMESPACE = uuid.UUID("6f0f5c52-9d0d-5b0e-8a55-2f2b6a0a5a52")  # an arbitrary constant
 _NEVER = 1e300
 REQUEST_BYTES = 8 << 20
-"""Of JSON in one request, about. Qdrant takes 32 MiB by default; a character may need more bytes than we reckon."""
+"""Approximate maximum of JSON per request. Qdrant accepts 32 MiB by default, but the estimate may be too low."""
 
 
 def point_id(scope: Scope, id: str) -> str:  # noqa: A002 - the field's name
-    """A UUID (version 5) of an entry's identity."""
+    """Return a UUID (version 5) of an entry's identity."""
     return str(uuid.uuid5(_NAMESPACE, identity_digest(scope, id)))
 
 
 def as_point(models: Any, entry: IndexEntry) -> Any:
-    """An entry as a point. Zeros get no partition, so that no search finds them."""
+    """Convert an entry to a point. A zero vector gets no partition, so that no search finds it."""
     scope = entry.partition.scope
     payload = {
         "tenant": scope.tenant,
@@ -50,7 +50,7 @@ def as_point(models: Any, entry: IndexEntry) -> Any:
 
 
 def in_requests(points: Iterable[Any]) -> Iterator[list[Any]]:
-    """Points in their order, as many together as one request should carry, or one that is larger."""
+    """Yield points in order, in batches of at most ``REQUEST_BYTES``. A larger point forms a batch alone."""
     part: list[Any] = []
     size = 0
     for point in points:
@@ -65,39 +65,39 @@ def in_requests(points: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _json_bytes(point: Any) -> int:
-    """About: 24 for a number, 6 for a character that is escaped."""
+    """Estimate the JSON size of a point: 24 bytes per number, and 6 per character, which may be escaped."""
     return len(point.payload["entry"]) + 6 * len(point.payload["text"]) + 24 * len(point.vector)
 
 
 def as_entry(point: Any) -> IndexEntry:
-    """The entry that a point is.
+    """Convert a point to its entry.
 
     Raises:
-        CorruptData: it is none.
+        CorruptData: the point is not a valid entry.
     """
     try:
         rest = base64.b64decode(point.payload["entry"], validate=True)
         vector = np.asarray(point.vector, dtype="<f4").tobytes()
         return decode_entry(rest, point.payload["text"], vector)
     except (KeyError, TypeError, binascii.Error) as error:
-        raise CorruptData(f"point {point.id} is no entry: {error!r}") from error
+        raise CorruptData(f"point {point.id} is not a valid entry: {error!r}") from error
 
 
 class Conditions:
-    """Filters of Qdrant."""
+    """Builder of Qdrant filters."""
 
     def __init__(self, models: Any) -> None:
         self._models = models
 
     def partition(self, partition: Partition, now: float) -> Any:
-        """What lives in a partition."""
+        """Return the filter for unexpired entries of a partition."""
         tenant = self._is("tenant", partition.scope.tenant)
         return self._models.Filter(
             must=[tenant, self._is("partition", partition_digest(partition)), self._ends(gt=now)]
         )
 
     def selection(self, selection: Selection, now: float) -> Any:
-        """What lives and is selected, but for the pattern."""
+        """Return the filter for unexpired selected entries, without the pattern."""
         parts = (("tenant", selection.tenant), ("user", selection.user), ("scope", selection.name))
         must = [self._ends(gt=now), *(self._is(field, value) for field, value in parts if value is not None)]
         if selection.tags:
@@ -107,7 +107,7 @@ class Conditions:
         return self._models.Filter(must=must)
 
     def ended(self, now: float) -> Any:
-        """What has ended."""
+        """Return the filter for expired entries."""
         return self._models.Filter(must=[self._ends(lte=now)])
 
     def _is(self, field: str, value: str) -> Any:

@@ -1,1 +1,1 @@
-"""Similarity indexes on a Redis server: by RediSearch, and by the vector sets of Redis 8."""
+"""Similarity indexes on a Redis server, with RediSearch or with the vector sets of Redis 8."""

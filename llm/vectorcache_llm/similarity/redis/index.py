@@ -1,4 +1,4 @@
-"""What both indexes on Redis do alike: a hash for each entry, by its identity."""
+"""The common base of both Redis indexes: one hash per entry."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from vectorcache_llm.similarity.redis.names import Names, encode_name
 DEADLINE = 1.0
 MAX_CONNECTIONS = 16
 BATCH = 32
-"""Entries in one round trip: Redis does nothing else meanwhile."""
-MOST_CANDIDATES = 4096
-"""Entries that a search looks at when those it finds have ended or are gone."""
+"""Entries per round trip. Redis executes nothing else during a transaction."""
+MAX_CANDIDATES = 4096
+"""Maximum number of candidates of a search, which requests more when some have expired or been deleted."""
 FIELDS = ("entry", "text", "embedding")
-"""Of a hash: what an entry is read from. The others are for the server's own filters and for people."""
-_LONGEST = 1 << 52
-"""Milliseconds that Redis can add to its clock; longer lives end by the entry's own end only."""
+"""Fields of a hash from which an entry is decoded. The other fields serve filters and inspection."""
+_MAX_TTL = 1 << 52
+"""Maximum lifetime that Redis can handle, in milliseconds. Longer ones are enforced by ``expires_at`` only."""
 
 
 class RedisIndex(SimilarityIndex):
-    """A hash for each entry, which Redis removes at its end of life.
+    """Base class of indexes with one hash per entry, which Redis removes when the entry expires.
 
     Args:
-        server: a URL such as ``redis://host:6379/0``, or a client of ``redis.asyncio``; which stays open.
-        fingerprint: of the embedder; entries of others are kept apart by their keys.
-        dimension: of its vectors.
-        prefix: of all keys.
-        deadline: seconds for each call to the server.
-        max_connections: how many calls may be under way at once; more wait.
-        clock: tells seconds since the epoch.
+        server: a URL such as ``redis://host:6379/0``, or a client of ``redis.asyncio``, which is not closed.
+        fingerprint: fingerprint of the embedder; keys separate the entries of different embedders.
+        dimension: number of components of its vectors.
+        prefix: prefix of all keys.
+        deadline: time limit of each call to the server, in seconds.
+        max_connections: maximum number of concurrent calls; further calls wait.
+        clock: returns seconds since the epoch.
     """
 
     name = "redis"
@@ -62,20 +62,20 @@ class RedisIndex(SimilarityIndex):
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedder whose vectors it takes."""
+        """Fingerprint of the embedder whose vectors are accepted."""
         return self._fingerprint
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self._dimension
 
     async def close(self) -> None:
-        """Close the connections, if they are our own; a second call does nothing."""
+        """Close the connections, unless the caller owns the client; a second call does nothing."""
         await self._link.close()
 
     async def add(self, entries: Sequence[IndexEntry]) -> None:
-        """See ``SimilarityIndex.add``; each batch of ``BATCH`` is kept as a whole or not at all."""
+        """See ``SimilarityIndex.add``; each batch of ``BATCH`` entries is atomic."""
         checked = await check_entries(entries, self._dimension)
         for start in range(0, len(checked), BATCH):
             batch = checked[start : start + BATCH]
@@ -95,31 +95,31 @@ class RedisIndex(SimilarityIndex):
         return deleted
 
     async def delete_where(self, selection: Selection) -> int:
-        """See ``SimilarityIndex.delete_where``; walks over all keys of the server, and asks no search index."""
+        """See ``SimilarityIndex.delete_where``; iterates over all keys of the server instead of the search index."""
         deleted = 0
         async for batch in self._batches(selection):
             deleted += await self._remove(batch)
         return deleted
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
-        """See ``SimilarityIndex.scan``; walks over all keys of the server."""
+        """See ``SimilarityIndex.scan``; iterates over all keys of the server."""
         async for batch in self._batches(selection):
             for entry in batch:
                 yield entry
 
     @abstractmethod
     def _storing(self, entry: IndexEntry) -> Iterable[Command]:
-        """What keeps an entry, in one transaction."""
+        """Return the commands of the transaction that stores an entry."""
 
     @abstractmethod
     def _removing(self, entry: IndexEntry) -> Iterable[Command]:
-        """What removes an entry, in one transaction; the first says 1 if it was there."""
+        """Return the commands of the transaction that removes an entry. The first returns 1 if the entry existed."""
 
     def _key(self, entry: IndexEntry) -> str:
         return self._names.entry(entry.partition.scope, entry.id)
 
     def _hash(self, entry: IndexEntry) -> list[Command]:
-        """The commands that write an entry's hash."""
+        """Return the commands that write the hash of an entry."""
         key, scope = self._key(entry), entry.partition.scope
         fields: dict[str, str | bytes | float] = {
             "entry": encode_rest(entry),
@@ -142,18 +142,18 @@ class RedisIndex(SimilarityIndex):
         ]
 
     def _expiring(self, key: str, entry: IndexEntry) -> list[Command]:
-        """Redis is told how long an entry has to live, which does not depend on its clock being right."""
+        """Return the expiry command. It sends a remaining lifetime, which does not depend on the server's clock."""
         if entry.expires_at is None:
             return []
         milliseconds = math.ceil((entry.expires_at - self._clock()) * 1000)
-        return [("PEXPIRE", key, milliseconds)] if milliseconds < _LONGEST else []
+        return [("PEXPIRE", key, milliseconds)] if milliseconds < _MAX_TTL else []
 
     @staticmethod
     def _reading(key: str) -> Command:
         return ("HMGET", key, *FIELDS)
 
     async def _read(self, keys: Sequence[str | bytes]) -> list[IndexEntry]:
-        """Those of the keys that are there, in one round trip."""
+        """Return the entries that exist among the keys, in one round trip."""
         return [entry for entry in await self._read_each(keys) if entry is not None]
 
     async def _read_each(self, keys: Sequence[str | bytes]) -> list[IndexEntry | None]:
@@ -163,7 +163,7 @@ class RedisIndex(SimilarityIndex):
         return [self._entry(fields) for fields in found]
 
     def _entry(self, fields: Sequence[bytes | None]) -> IndexEntry | None:
-        """The entry that a hash's fields are, unless it is gone or has ended."""
+        """Decode the fields of a hash. Return None if the entry does not exist or has expired."""
         rest, text, embedding = fields
         if rest is None:
             return None
@@ -194,4 +194,4 @@ class RedisIndex(SimilarityIndex):
         if not commands:
             return 0
         answers = iter(await self._link.calls([one for each in commands for one in each], atomic=True))
-        return sum([next(answers) for _ in each][0] for each in commands)  # noqa: RUF015 - takes them all
+        return sum([next(answers) for _ in each][0] for each in commands)  # noqa: RUF015 - consumes all answers

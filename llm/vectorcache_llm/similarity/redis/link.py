@@ -1,4 +1,4 @@
-"""Commands to Redis, one or many in a round trip: each call within a deadline, with errors of ours."""
+"""Redis commands, one or many per round trip, with deadlines and translated errors."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Command: TypeAlias = tuple[Argument, ...]
 
 
 class CommandLink(RedisLink):
-    """A client and a deadline; see ``RedisLink``."""
+    """A ``RedisLink`` that runs raw commands."""
 
     async def call(self, *command: Argument) -> Any:
         """Run one command.
 
         Raises:
-            Unavailable: not done within the deadline, or the server is away, full or loading.
+            Unavailable: the deadline passed, or the server is unreachable, full or loading.
             Unsupported: the server does not know the command.
         """
-        return await self._known(self.client.execute_command(*command))
+        return await self._translated(self.client.execute_command(*command))
 
     async def calls(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
-        """Run commands in one round trip; errors as of ``call``, the first one's after all have been run."""
-        return await self._known(self._transaction(commands) if atomic else self._together(commands))
+        """Run commands in one round trip. All are run, and then the first error is raised, as by ``call``."""
+        return await self._translated(self._transaction(commands) if atomic else self._pipeline(commands))
 
     async def _transaction(self, commands: Sequence[Command]) -> list[Any]:
         pipeline = self.client.pipeline(transaction=True)
@@ -38,8 +38,8 @@ class CommandLink(RedisLink):
         answers: list[Any] = await pipeline.execute()
         return answers
 
-    async def _together(self, commands: Sequence[Command]) -> list[Any]:
-        """Without the client's pipeline, which takes about a third of the time that the server takes."""
+    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """Send all commands at once. The client's pipeline would add about a third to the server's time."""
         pool = self.client.connection_pool
         connection = await pool.get_connection()
         try:
@@ -53,13 +53,13 @@ class CommandLink(RedisLink):
         return answers
 
     async def _answer(self, connection: Any) -> Any:
-        """One answer, or the error that the server answered: the others are to be read all the same."""
+        """Read one reply. An error reply is returned, because the remaining replies must still be read."""
         try:
             return await connection.read_response()
         except self._errors.ResponseError as error:
             return error
 
-    async def _known(self, call: Coroutine[Any, Any, T]) -> T:
+    async def _translated(self, call: Coroutine[Any, Any, T]) -> T:
         try:
             return await self.run(call)
         except Unavailable as error:
@@ -69,6 +69,6 @@ class CommandLink(RedisLink):
 
 
 def _packed(command: Command) -> bytes:
-    """As the Redis protocol sends it: an array of strings with their lengths."""
+    """Encode a command in the Redis protocol, as an array of bulk strings."""
     parts = [one if isinstance(one, bytes) else str(one).encode() for one in command]
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])

@@ -1,4 +1,4 @@
-"""How entries are named on a server, so that no name of a tenant, a user or a tag can mean anything else there."""
+"""Key names on a server. Tenants, users and tags are encoded, so their characters have no special meaning there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EMPTY = "_"
 
 
 def encode_name(name: str) -> str:
-    """A name in letters, digits and underscores; different names differ, and stay readable where they can.
+    """Encode a name in letters, digits and underscores. The encoding is injective, and readable for plain names.
 
     Other characters become ``_`` and two hexadecimal digits for each of their bytes in UTF-8.
     """
@@ -26,7 +26,7 @@ def encode_name(name: str) -> str:
 
 
 class Names:
-    """The keys of one embedder's entries: ``{prefix}:{tenant}:{embedder}{identity}``."""
+    """The keys of the entries of one embedder: ``{prefix}:{tenant}:{embedder}{identity}``."""
 
     def __init__(self, prefix: str, fingerprint: str, dimension: int) -> None:
         if not _PREFIX.fullmatch(prefix):
@@ -36,27 +36,27 @@ class Names:
 
     @property
     def index(self) -> str:
-        """Of the search index."""
+        """Name of the search index."""
         return f"{self.prefix}-index:{self.embedder}"
 
     @property
     def ends(self) -> str:
-        """Of the sorted set of ends of life."""
+        """Key of the sorted set of expiry times."""
         return f"{self.prefix}-ends:{self.embedder}"
 
     def vector_set(self, partition: str) -> str:
-        """Of a partition's vectors, by the partition's digest."""
+        """Return the key of the vector set of a partition, given by its digest."""
         return f"{self.prefix}-vectors:{self.embedder}:{partition}"
 
     def entry(self, scope: Scope, id: str) -> str:  # noqa: A002 - the field's name
-        """Of an entry."""
+        """Return the key of an entry."""
         return self.entry_of(scope, identity_digest(scope, id))
 
     def entry_of(self, scope: Scope, identity: str) -> str:
-        """Of an entry, by the digest of its identity."""
+        """Return the key of an entry, given by the digest of its identity."""
         return f"{self.prefix}:{encode_name(scope.tenant)}:{self.embedder}{identity}"
 
     def pattern(self, tenant: str | None) -> str:
-        """The glob that all keys of a tenant, or of all, match; and few others."""
+        """Return a glob for the keys of a tenant, or of all tenants. It may match a few other keys."""
         part = "*" if tenant is None else encode_name(tenant)
         return f"{self.prefix}:{part}:{self.embedder}{'?' * len(digest())}"

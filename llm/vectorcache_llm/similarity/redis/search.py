@@ -1,4 +1,4 @@
-"""The index by RediSearch: one search index over all hashes of an embedder."""
+"""The index with RediSearch: one search index over all hashes of an embedder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vectorcache_llm.similarity.codec import partition_digest
 from vectorcache_llm.similarity.redis.index import (
     DEADLINE,
     FIELDS,
+    MAX_CANDIDATES,
     MAX_CONNECTIONS,
-    MOST_CANDIDATES,
     RedisIndex,
 )
 from vectorcache_llm.similarity.redis.link import Argument, Command
@@ -25,7 +25,7 @@ from vectorcache_llm.similarity.redis.sizes import Sizes
 
 ALGORITHMS = ("hnsw", "flat")
 SPARE = 8
-"""Candidates beyond four times as many, when some of the first k have ended and Redis has not removed them yet."""
+"""Candidates added when a search is repeated with four times as many, because some had expired already."""
 MAX_WORDS = 32
 _FIELDS = [name.encode() for name in FIELDS]
 _WORD = re.compile(r"_*[^\W_]\w*")
@@ -36,21 +36,21 @@ Fields: TypeAlias = dict[bytes, Any]
 
 
 class RedisSearchIndex(RedisIndex):
-    """Entries on a Redis server with RediSearch: nearest neighbours and full-text search within a partition.
+    """Index on a Redis server with RediSearch: nearest neighbours and full-text search within a partition.
 
-    The partition is a tag, applied before neighbours are searched for. The search index is made anew where the
-    server has lost it. What it holds of a server's own configuration, such as ``maxmemory``, is the server's.
+    The partition is a tag filter that is applied during the vector search. If the server has lost the search index, it
+    is created again. The server's configuration, such as ``maxmemory``, is not changed.
 
     Args:
-        server: a URL such as ``redis://host:6379/0``, or a client of ``redis.asyncio`` that gives bytes.
-        fingerprint: of the embedder; entries of others are kept apart by their keys.
-        dimension: of its vectors.
+        server: a URL such as ``redis://host:6379/0``, or a client of ``redis.asyncio`` without ``decode_responses``.
+        fingerprint: fingerprint of the embedder; keys separate the entries of different embedders.
+        dimension: number of components of its vectors.
         algorithm: "hnsw", or "flat", which compares all vectors of a partition.
-        expansion: how many nodes of the graph HNSW keeps in sight; more finds more and takes longer.
-        prefix: of all keys.
-        deadline: seconds for each call to the server.
-        max_connections: how many calls may be under way at once; more wait.
-        clock: tells seconds since the epoch.
+        expansion: size of the candidate list of an HNSW search; larger values raise the recall and the latency.
+        prefix: prefix of all keys.
+        deadline: time limit of each call to the server, in seconds.
+        max_connections: maximum number of concurrent calls; further calls wait.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class RedisSearchIndex(RedisIndex):
         self._schema = self._create(algorithm, check_k(expansion, "expansion"))
 
     async def open(self) -> None:
-        """Make the search index, if it is not there; a second call does nothing."""
+        """Create the search index if it does not exist; a second call does nothing."""
         try:
             await self._link.call(*self._schema)
         except Unavailable as error:
@@ -105,7 +105,7 @@ class RedisSearchIndex(RedisIndex):
         k: int = 1,
         min_similarity: float = 0.0,
     ) -> Lookup:
-        """See ``SimilarityIndex.lookup``; in one round trip."""
+        """See ``SimilarityIndex.lookup``; uses one round trip."""
         query = unit_query(vector, self._dimension, k)
         reading = self._reading(self._names.entry(partition.scope, id))
         if query is None:
@@ -118,13 +118,13 @@ class RedisSearchIndex(RedisIndex):
         return Lookup(None, await self._search(partition, query, k, min_similarity, answers))
 
     async def search_text(self, partition: Partition, words: str, limit: int = 10) -> list[IndexEntry]:
-        """The entries of a partition whose text has all of these words, the most relevant first.
+        """Return the entries of a partition whose text contains all given words, most relevant first.
 
         Args:
-            partition: where to search.
-            words: anything; what is no letter, digit or underscore parts them, and some of them needs to be letter
-                or digit. At most ``MAX_WORDS`` count.
-            limit: how many at most.
+            partition: partition to search.
+            words: any text. A word consists of letters, digits and underscores, with at least one letter or digit. Only
+                the first ``MAX_WORDS`` words are used.
+            limit: maximum number of results.
 
         Raises:
             InvalidInput: ``limit`` is less than 1.
@@ -138,7 +138,7 @@ class RedisSearchIndex(RedisIndex):
         return [entry for entry in self._entries(_hits(answer)) if entry.partition == partition]
 
     async def stats(self) -> IndexStats:
-        """Entries, those included that have ended and that Redis has not removed yet."""
+        """Return the number of entries, including expired ones that Redis has not removed yet."""
         [answer] = await self._asked([("FT.INFO", self._names.index)])
         return IndexStats(int(_as_dict(answer)[b"num_docs"]), None)
 
@@ -151,25 +151,25 @@ class RedisSearchIndex(RedisIndex):
     async def _search(
         self, partition: Partition, query: Floats, k: int, min_similarity: float, answers: Sequence[Any] = ()
     ) -> list[Match]:
-        """Ask, unless there are answers already; ask for more for as long as too many of those found have ended."""
+        """Search, starting with ``answers`` if given. Repeat with more candidates while too many have expired."""
         count = k
         while True:
             hits = self._found(
                 partition, answers or await self._asked(self._nearest(partition, query, count))
             )
             entries = self._entries(hits)
-            if len(entries) >= k or len(hits) < count or count >= MOST_CANDIDATES:
+            if len(entries) >= k or len(hits) < count or count >= MAX_CANDIDATES:
                 return best(entries, partition, query, k, min_similarity)
-            count, answers = min(4 * count + SPARE, MOST_CANDIDATES), ()
+            count, answers = min(4 * count + SPARE, MAX_CANDIDATES), ()
 
     def _found(self, partition: Partition, answers: Sequence[Any]) -> list[Fields]:
-        """What ``_nearest`` asked for: the neighbours, and now and then how many entries there are."""
+        """Return the neighbours in the answers to ``_nearest``, and record the entry counts if they were requested."""
         if len(answers) > 1:
-            self._sizes.learn(partition_digest(partition), _total(answers[1]), _total(answers[2]))
+            self._sizes.record(partition_digest(partition), _total(answers[1]), _total(answers[2]))
         return _hits(answers[0])
 
     async def _asked(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers; where the server has lost the search index it is made first."""
+        """Run commands. If the server has lost the search index, create it and try again."""
         try:
             return await self._link.calls(commands)
         except Unavailable as error:
@@ -215,7 +215,7 @@ class RedisSearchIndex(RedisIndex):
 
 
 def _hits(answer: Any) -> list[Fields]:
-    """The fields of each hash that was found, as RESP2 (a list) or RESP3 (a map) tell them; none of one just gone."""
+    """Return the fields of each hit, from a RESP2 list or a RESP3 map. They are empty if the hash was just deleted."""
     if isinstance(answer, dict):
         return [hit.get(b"extra_attributes") or {} for hit in answer[b"results"]]
     return [_as_dict(fields or []) for fields in answer[2::2]]

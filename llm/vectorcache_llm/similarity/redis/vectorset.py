@@ -1,4 +1,4 @@
-"""The index by the vector sets of Redis 8: one set for each partition."""
+"""The index with the vector sets of Redis 8: one set per partition."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vectorcache.vectors.metric import Floats
 from vectorcache_llm.similarity.base import IndexEntry, IndexStats, Match, Partition
 from vectorcache_llm.similarity.checks import best, unit_query
 from vectorcache_llm.similarity.codec import identity_digest, partition_digest, vector_bytes
-from vectorcache_llm.similarity.redis.index import DEADLINE, MAX_CONNECTIONS, MOST_CANDIDATES, RedisIndex
+from vectorcache_llm.similarity.redis.index import DEADLINE, MAX_CANDIDATES, MAX_CONNECTIONS, RedisIndex
 from vectorcache_llm.similarity.redis.link import Command
 
 SPARE = 4
-"""Candidates beyond k: the server compares in 8 bits, and some may have ended."""
+"""Candidates beyond k, because the server compares in 8 bits and some candidates may have expired."""
 SWEEP = 64
-"""Vectors whose entries have ended, removed by each call of ``add``."""
+"""Maximum number of vectors of expired entries that a call of ``add`` removes."""
 
-# What was read may have been written again meanwhile, so the server looks once more before it removes a vector.
+# An entry may be written again after it was read, so these scripts check it again before they remove a vector.
 _REMOVE_STRAY = """
 if redis.call('HGET', KEYS[2], 'partition') == ARGV[2] then return 0 end
 return redis.call('VREM', KEYS[1], ARGV[1])
@@ -33,19 +33,19 @@ return redis.call('VREM', KEYS[1], ARGV[1])
 
 
 class RedisVectorSetIndex(RedisIndex):
-    """Entries on a Redis 8 server, without any module. A search looks into its partition's vector set, nowhere else.
+    """Index on a Redis 8 server without modules. A search reads only the vector set of its partition.
 
-    Vectors do not end by themselves as their entries do: what has ended is removed by later writes and searches.
+    Redis expires entries but not their vectors, so later writes and searches remove the vectors of expired entries.
 
     Args:
-        server: a URL such as ``redis://host:6379/0``, or a client of ``redis.asyncio`` that gives bytes.
-        fingerprint: of the embedder; entries of others are kept apart by their keys.
-        dimension: of its vectors.
-        expansion: how many nodes of its graph a search keeps in sight; more finds more and takes longer.
-        prefix: of all keys; another one than that of a ``RedisSearchIndex`` on the same server.
-        deadline: seconds for each call to the server.
-        max_connections: how many calls may be under way at once; more wait.
-        clock: tells seconds since the epoch.
+        server: a URL such as ``redis://host:6379/0``, or a client of ``redis.asyncio`` without ``decode_responses``.
+        fingerprint: fingerprint of the embedder; keys separate the entries of different embedders.
+        dimension: number of components of its vectors.
+        expansion: size of the candidate list of a search; larger values raise the recall and the latency.
+        prefix: prefix of all keys; must differ from that of a ``RedisSearchIndex`` on the same server.
+        deadline: time limit of each call to the server, in seconds.
+        max_connections: maximum number of concurrent calls; further calls wait.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class RedisVectorSetIndex(RedisIndex):
         self._expansion = check_k(expansion, "expansion")
 
     async def open(self) -> None:
-        """Ask whether the server is there; there is nothing to make."""
+        """Check that the server is reachable. There is nothing to create."""
         await self._link.call("PING")
 
     async def add(self, entries: Sequence[IndexEntry]) -> None:
-        """See ``SimilarityIndex.add``; also removes vectors whose entries have ended."""
+        """See ``SimilarityIndex.add``; also removes vectors of expired entries."""
         await super().add(entries)
         await self._sweep()
 
@@ -90,13 +90,13 @@ class RedisVectorSetIndex(RedisIndex):
         count = k + SPARE
         while True:
             identities = await self._nearest(partition, query, count)
-            entries = await self._living(partition, identities)
-            if len(entries) >= k or len(identities) < count or count >= MOST_CANDIDATES:
+            entries = await self._live_entries(partition, identities)
+            if len(entries) >= k or len(identities) < count or count >= MAX_CANDIDATES:
                 return best(entries, partition, query, k, min_similarity)
-            count = min(4 * count, MOST_CANDIDATES)
+            count = min(4 * count, MAX_CANDIDATES)
 
     async def stats(self) -> IndexStats:
-        """Unknown: the server counts no entries."""
+        """Return unknown values, because the server does not count entries."""
         return IndexStats(None, None)
 
     async def _nearest(self, partition: Partition, query: Floats, count: int) -> list[bytes]:
@@ -106,12 +106,12 @@ class RedisVectorSetIndex(RedisIndex):
         found: list[bytes] = await self._link.call("VSIM", key, "FP32", blob, "COUNT", count, "EF", effort)
         return found
 
-    async def _living(self, partition: Partition, identities: Sequence[bytes]) -> list[IndexEntry]:
-        """The partition's entries; vectors of those that are gone or went elsewhere are removed."""
+    async def _live_entries(self, partition: Partition, identities: Sequence[bytes]) -> list[IndexEntry]:
+        """Return the entries of the partition, and remove the vectors of entries that were deleted or moved."""
         keys = [self._names.entry_of(partition.scope, one.decode()) for one in identities]
         entries = await self._read_each(keys)
-        living = [entry for entry in entries if entry is not None and entry.partition == partition]
-        if len(living) < len(entries):
+        live = [entry for entry in entries if entry is not None and entry.partition == partition]
+        if len(live) < len(entries):
             name = partition_digest(partition)
             vectors = self._names.vector_set(name)
             strays: list[Command] = [
@@ -120,7 +120,7 @@ class RedisVectorSetIndex(RedisIndex):
                 if entry is None or entry.partition != partition
             ]
             await self._link.calls(strays)
-        return living
+        return live
 
     def _storing(self, entry: IndexEntry) -> Iterable[Command]:
         partition, identity = self._place(entry)
@@ -149,7 +149,7 @@ class RedisVectorSetIndex(RedisIndex):
         return partition_digest(entry.partition), identity_digest(entry.partition.scope, entry.id)
 
     async def _sweep(self) -> None:
-        """Remove some of the vectors whose entries have ended."""
+        """Remove up to ``SWEEP`` vectors of expired entries."""
         ends, now = self._names.ends, self._clock()
         ended = await self._link.call("ZRANGE", ends, "-inf", now, "BYSCORE", "LIMIT", 0, SWEEP)
         commands: list[Command] = []

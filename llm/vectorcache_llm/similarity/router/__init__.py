@@ -1,6 +1,6 @@
-"""The index that is a collection behind a VectorCache router.
+"""The index over a collection behind a VectorCache router.
 
-What lives here: entries as rows of a collection (``rows``), and the index, which only reads (``index``).
+This package contains the conversion of entries to rows (``rows``), and the read-only index (``index``).
 """
 
 from vectorcache_llm.similarity.router.index import RouterIndex

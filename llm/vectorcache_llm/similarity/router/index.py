@@ -1,4 +1,4 @@
-"""The index that is a collection behind a VectorCache router: read-only, and as large as blob storage."""
+"""The read-only index over a collection behind a VectorCache router."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEADLINE = 1.0
-READ_ONLY = "a collection behind a router is built, not written to"
-MOST_NEIGHBOURS = 1000
-AT_FIRST = 16
-"""Neighbours asked for at least; four times as many each time that too few are the partition's."""
+READ_ONLY = "a collection behind a router is read-only"
+MAX_NEIGHBOURS = 1000
+MIN_NEIGHBOURS = 16
+"""Minimum number of neighbours to request. It is quadrupled while too few of them belong to the partition."""
 
 _SIMILARITY: dict[str, Callable[[float], float]] = {
     "cosine": lambda distance: 1 - distance,
     "dot": lambda distance: -distance,
-    "euclidean": lambda distance: 1 - distance**2 / 2,  # of vectors of length 1
+    "euclidean": lambda distance: 1 - distance**2 / 2,  # for vectors of length 1
 }
 
 
 class RouterIndex(SimilarityIndex):
-    """Entries of a collection that was built from ``collection_table``; writing is ``Unsupported``.
+    """Index over a collection that was built from ``collection_table``. Writing raises ``Unsupported``.
 
-    The router knows no partitions: neighbours are asked for until enough of them are the partition's, or none that is
-    left can be similar enough, ``most`` at most. So a collection serves one partition well, or a few: an entry behind
-    more than ``most`` nearer ones of others is not seen.
+    A router has no partitions. The index requests more and more neighbours, up to ``most``, until enough of them belong
+    to the partition or the remaining ones cannot be similar enough. An entry behind more than ``most`` nearer entries
+    of other partitions is not found, so a collection should hold one or a few partitions.
 
     Args:
-        server: the router's URL, or a client (``vectorcache_client.AsyncClient``), which stays open.
-        collection: its name.
-        fingerprint: of the embedder; the collection's own is compared with it.
-        dimension: of its vectors.
-        recall: the recall@10 to search with; None for as much as the collection was measured to give.
-        most: neighbours to ask for at most, and the largest ``k``; no more than the router's own limit.
-        deadline: seconds for each call.
-        clock: tells seconds since the epoch.
+        server: URL of the router, or a client (``vectorcache_client.AsyncClient``), which is not closed.
+        collection: name of the collection.
+        fingerprint: fingerprint of the embedder; must equal that of the collection.
+        dimension: number of components of its vectors.
+        recall: target recall@10 of searches; None for the recall measured for the collection.
+        most: maximum number of neighbours to request, and maximum ``k``; must not exceed the router's limit.
+        deadline: time limit of each call, in seconds.
+        clock: returns seconds since the epoch.
     """
 
     name = "router"
@@ -68,7 +68,7 @@ class RouterIndex(SimilarityIndex):
         dimension: int,
         *,
         recall: float | None = None,
-        most: int = MOST_NEIGHBOURS,
+        most: int = MAX_NEIGHBOURS,
         deadline: float = DEADLINE,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,39 +86,43 @@ class RouterIndex(SimilarityIndex):
 
     @property
     def fingerprint(self) -> str:
-        """Of the embedder whose vectors it takes."""
+        """Fingerprint of the embedder whose vectors are accepted."""
         return self._fingerprint
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self._dimension
 
     async def open(self) -> None:
         """Compare the collection's dimension and fingerprint with the embedder's.
 
         Raises:
-            InvalidInput: it is of another dimension, or not built from ``collection_table``.
-            FingerprintMismatch: it is of another embedder.
+            InvalidInput: the collection has another dimension, or was not built from ``collection_table``.
+            FingerprintMismatch: the collection belongs to another embedder.
         """
         info = await self._asked(self._client.collection(self._collection))
         if info.dimension != self._dimension:
-            raise InvalidInput("dimension", self._dimension, f"{info.dimension}, the collection's")
+            raise InvalidInput(
+                "dimension", self._dimension, f"{info.dimension}, the dimension of the collection"
+            )
         hits = await self._hits(np.ones(self._dimension, dtype=np.float32), 1)
         if not hits:
-            raise Unavailable("router: the collection's fingerprint cannot be read: nothing was found in it")
+            raise Unavailable(
+                "router: the collection's fingerprint cannot be read, because a search found nothing"
+            )
         found = as_row(hits[0].payload).fingerprint
         if found != self._fingerprint:
             raise FingerprintMismatch(self._fingerprint, found)
         self._metric = info.metric
 
     async def close(self) -> None:
-        """Close the client, if it is our own; a second call does nothing."""
+        """Close the client, unless the caller owns it; a second call does nothing."""
         if self._own:
             await self._client.close()
 
     async def add(self, entries: Sequence[IndexEntry]) -> None:
-        """Unsupported."""
+        """Raise ``Unsupported``."""
         raise Unsupported(READ_ONLY)
 
     async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name
@@ -129,13 +133,13 @@ class RouterIndex(SimilarityIndex):
     async def search(
         self, partition: Partition, vector: Floats, k: int = 1, min_similarity: float = 0.0
     ) -> list[Match]:
-        """See ``SimilarityIndex.search``; approximate as the collection is."""
+        """See ``SimilarityIndex.search``; the search of the collection is approximate."""
         query = unit_query(vector, self._dimension, k)
         if query is None:
             return []
         if not self._metric:
             await self.open()
-        count = min(max(4 * k, AT_FIRST), self._most)
+        count = min(max(4 * k, MIN_NEIGHBOURS), self._most)
         while True:
             hits = await self._hits(query, count)
             ours = [hit.id for hit in hits if self._serves(as_row(hit.payload), partition)][:k]
@@ -145,20 +149,20 @@ class RouterIndex(SimilarityIndex):
             count = min(4 * count, self._most)
 
     async def delete(self, scope: Scope, *ids: str) -> int:
-        """Unsupported."""
+        """Raise ``Unsupported``."""
         raise Unsupported(READ_ONLY)
 
     async def delete_where(self, selection: Selection) -> int:
-        """Unsupported."""
+        """Raise ``Unsupported``."""
         raise Unsupported(READ_ONLY)
 
     async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
-        """Unsupported: a router lists no vectors."""
+        """Raise ``Unsupported``: a router does not list vectors."""
         for entry in _unlisted():
             yield entry
 
     async def stats(self) -> IndexStats:
-        """Vectors of the collection, those included that have ended, and bytes of its chunks."""
+        """Return the number of vectors of the collection, including expired ones, and the bytes of its chunks."""
         info = await self._asked(self._client.collection(self._collection))
         return IndexStats(info.vectors, info.bytes)
 
@@ -172,7 +176,7 @@ class RouterIndex(SimilarityIndex):
         return list(found.results[0].hits)
 
     async def _entries(self, ids: Sequence[int | str]) -> list[IndexEntry]:
-        """With their vectors, which neighbours come without."""
+        """Fetch entries with their vectors, which search results do not contain."""
         if not ids:
             return []
         found: list[IndexEntry] = []
@@ -185,7 +189,7 @@ class RouterIndex(SimilarityIndex):
         return [entry for entry in found if entry.expires_at is None or entry.expires_at > now]
 
     async def _asked(self, call: Awaitable[T]) -> T:
-        """The answer of the client, whose errors are ours already; only what a search cannot help is made to pass."""
+        """Await a call of the client. A missing collection raises ``Unavailable``, since it may appear later."""
         try:
             async with asyncio.timeout(self._deadline):
                 return await call
@@ -196,4 +200,4 @@ class RouterIndex(SimilarityIndex):
 
 
 def _unlisted() -> list[IndexEntry]:
-    raise Unsupported("a router does not list what a collection holds")
+    raise Unsupported("a router does not list the vectors of a collection")

@@ -1,4 +1,4 @@
-"""Entries as rows of a collection, and back."""
+"""Conversion between entries and rows of a collection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLUMNS = pa.schema(
 
 
 class Row(msgspec.Struct):
-    """The payload of a collection's vector."""
+    """The payload of a vector in a collection."""
 
     entry_id: str
     fingerprint: str
@@ -50,9 +50,9 @@ class Row(msgspec.Struct):
 
 
 def collection_table(entries: Iterable[IndexEntry], fingerprint: str) -> pa.Table:
-    """Entries as a table that ``vectorcache build`` (``build_collection``) takes, for a ``RouterIndex`` to search.
+    """Convert entries to a table from which ``vectorcache build`` builds a collection for ``RouterIndex``.
 
-    Zeros are left out: they are similar to nothing.
+    Zero vectors are omitted, because they are similar to nothing.
     """
     rows = [_columns(entry, fingerprint) for entry in entries if entry.vector.any()]
     vectors = pa.array([row.pop("vector") for row in rows], type=pa.list_(pa.float32()))
@@ -80,7 +80,7 @@ def _columns(entry: IndexEntry, fingerprint: str) -> dict[str, Any]:
 
 
 def as_row(payload: Mapping[str, Any] | None) -> Row:
-    """The payload of a vector.
+    """Decode the payload of a vector.
 
     Raises:
         InvalidInput: the collection was not built from ``collection_table``.
@@ -88,25 +88,27 @@ def as_row(payload: Mapping[str, Any] | None) -> Row:
     try:
         return msgspec.convert(payload or {}, Row)
     except msgspec.ValidationError as error:
-        raise InvalidInput("collection", "one of other columns", "one built from collection_table") from error
+        raise InvalidInput(
+            "collection", "one with other columns", "one built from collection_table"
+        ) from error
 
 
 def partition_of(row: Row) -> Partition:
-    """Where the entry is found."""
+    """Return the partition of a row."""
     return Partition(Scope(row.tenant, row.user, row.scope), row.context)
 
 
 def as_entry(item: types.VectorItem) -> IndexEntry:
-    """The entry that a vector with its payload is.
+    """Convert a vector with its payload to an entry.
 
     Raises:
-        CorruptData: it is none.
+        CorruptData: the vector is not a valid entry.
     """
     row = as_row(item.payload)
     try:
         payload, metadata = base64.b64decode(row.payload, validate=True), json.loads(row.metadata)
     except ValueError as error:
-        raise CorruptData(f"vector {item.id} is no entry: {error}") from error
+        raise CorruptData(f"vector {item.id} is not a valid entry: {error}") from error
     return IndexEntry(
         row.entry_id,
         partition_of(row),

@@ -156,8 +156,8 @@ async def test_the_end_of_an_invalidated_flight_does_not_end_the_next_one() -> N
     await loads.end()
 
 
-def test_overtaking_nothing_is_nothing() -> None:
-    SingleFlight[int](lambda key, size, flight: asyncio.sleep(0), Tasks()).invalidate("a")
+def test_invalidating_an_unknown_key_does_nothing() -> None:
+    SingleFlight[str, int](lambda key, size, flight: asyncio.sleep(0), Tasks()).invalidate("a")
 
 
 async def test_a_load_that_is_cancelled_leaves_nobody_waiting() -> None:
@@ -169,3 +169,48 @@ async def test_a_load_that_is_cancelled_leaves_nobody_waiting() -> None:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+async def test_a_load_that_returns_without_an_answer_fails_its_callers() -> None:
+    tasks = Tasks()
+    flights = SingleFlight[str, int](lambda key, size, flight: asyncio.sleep(0), tasks)
+    answers = [flights.join("a", 8), flights.join("a", 8)]
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*map(asyncio.shield, answers), return_exceptions=True)
+    assert [type(result) for result in results] == [RuntimeError] * 2
+    assert str(results[0]) == "the load of 'a' returned without an answer"
+    await tasks.drain()
+    assert flights.join("a", 8) is not answers[0], "the error is not remembered"
+    await tasks.drain()
+
+
+async def test_an_invalidated_load_that_returns_without_an_answer_fails_its_callers() -> None:
+    tasks = Tasks()
+    flights = SingleFlight[str, int](lambda key, size, flight: asyncio.sleep(0), tasks)
+    answer = flights.join("a", 8)
+    flights.invalidate("a")
+    await tasks.drain()
+    with pytest.raises(RuntimeError, match="'a' returned without an answer"):
+        answer.result()
+
+
+async def test_concurrent_calls_share_a_result_and_an_error() -> None:
+    gate, calls = asyncio.Event(), 0
+
+    async def call(key: int) -> str:
+        nonlocal calls
+        calls += 1
+        await gate.wait()
+        if key < 0:
+            raise ValueError("negative")
+        return f"answer {key}"
+
+    flights = SingleFlight.of(call, Tasks())
+    waiting = [flights.join(key) for key in (1, 1, -1, -1)]
+    gate.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert results[:2] == ["answer 1"] * 2
+    assert [str(error) for error in results[2:]] == ["negative"] * 2
+    assert calls == 2
+    assert await flights.join(1) == "answer 1"
+    assert calls == 3

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.collections import NAME, SMALL, assert_answers, build, clustered, opened, table_of
-from tests.support.control import ControlledBlobs
-from tests.support.flaky_blob_store import Fault, FlakyBlobStore
+from tests.support.core.collections import NAME, SMALL, assert_answers, build, clustered, opened, table_of
+from tests.support.core.control import ControlledBlobs
+from tests.support.core.flaky_blob_store import Fault, FlakyBlobStore
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.build import build_collection
@@ -348,7 +348,7 @@ async def test_recall_is_measured_on_the_queries_that_are_given(
         (np.ones((3, 7), dtype=np.float32), "euclidean", "queries", "dimension 8"),
         (np.ones((0, 8), dtype=np.float32), "euclidean", "queries: vectors", "at least one"),
         (np.full((2, 8), np.nan, dtype=np.float32), "euclidean", r"queries: vectors\[0\]\[0\]", "finite"),
-        (np.eye(2, 8, dtype=np.float32) * [[1], [0]], "cosine", r"queries\[1\]", "a direction"),
+        (np.eye(2, 8, dtype=np.float32) * [[1], [0]], "cosine", r"queries\[1\]", "a non-zero vector"),
         ("nowhere.npy", "euclidean", "queries: source", "an existing file"),
     ],
 )

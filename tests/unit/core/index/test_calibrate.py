@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.brute_force import distances
-from tests.support.collections import SMALL, clustered
-from tests.support.vector_search_contract import METRICS
+from tests.support.core.brute_force import distances
+from tests.support.core.collections import SMALL, clustered
+from tests.support.core.vector_search_contract import METRICS
 
 from vectorcache.index.build import _measure, _sample
 from vectorcache.index.calibrate import _grid, _recall_curve, exact_neighbours

@@ -4,9 +4,9 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.support.collections import NAME, build, clustered
-from tests.support.flaky_blob_store import Fault, FlakyBlobStore
-from tests.support.manifests import make_manifest
+from tests.support.core.collections import NAME, build, clustered
+from tests.support.core.flaky_blob_store import Fault, FlakyBlobStore
+from tests.support.core.manifests import make_manifest
 
 from vectorcache.errors import Conflict, CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog, VersionInfo

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.support.chunks import make_chunk
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.chunks import make_chunk
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.errors import CorruptData
 from vectorcache.index.chunk import Chunk, ChunkCodec, Header, encode_chunk

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.collections import NAME, assert_answers, build, clustered, opened, storage, table_of
-from tests.support.control import ControlledBlobs
-from tests.support.vector_search_contract import METRICS
+from tests.support.core.collections import NAME, assert_answers, build, clustered, opened, storage, table_of
+from tests.support.core.control import ControlledBlobs
+from tests.support.core.vector_search_contract import METRICS
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog

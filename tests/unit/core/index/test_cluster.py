@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.collections import clustered
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.collections import clustered
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.index import cluster
 from vectorcache.index.cluster import (

@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.support.brute_force import distances
-from tests.support.collections import build, clustered
-from tests.support.vector_search_contract import METRICS, random_vectors
+from tests.support.core.brute_force import distances
+from tests.support.core.collections import build, clustered
+from tests.support.core.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound
 from vectorcache.index.coarse import (
@@ -82,7 +82,7 @@ async def test_centroids_that_were_damaged_are_corrupt() -> None:
 
 async def test_centroids_of_another_shape_are_corrupt() -> None:
     coarse, _ = await make()
-    with pytest.raises(CorruptData, match="not cells x dimension"):
+    with pytest.raises(CorruptData, match="has shape .24, 8., not .24, 9."):
         CoarseQuantizer(msgspec.structs.replace(coarse.manifest, dimension=9), random_vectors(24, 8))
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.brute_force import assert_nearest, distances
-from tests.support.collections import clustered
-from tests.support.vector_search_contract import METRICS, random_vectors
+from tests.support.core.brute_force import assert_nearest, distances
+from tests.support.core.collections import clustered
+from tests.support.core.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.coded import CodedSearch

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from tests.support.collections import SMALL, clustered
-from tests.support.vector_search_contract import METRICS, random_vectors
+from tests.support.core.collections import SMALL, clustered
+from tests.support.core.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.cluster import Assigner, Copies, split_cell

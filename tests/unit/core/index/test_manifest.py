@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.support.manifests import make_manifest
+from tests.support.core.manifests import make_manifest
 
 from vectorcache.errors import CorruptData, InvalidInput
 from vectorcache.index.manifest import (
@@ -56,7 +56,7 @@ def test_other_bytes_are_corrupt(data: bytes) -> None:
 def test_a_changed_value_is_corrupt(written: bytes, damaged: bytes) -> None:
     data = encode_manifest(make_manifest())
     assert data.count(written) >= 1
-    with pytest.raises(CorruptData, match=f"{KEY}' is not what the build wrote"):
+    with pytest.raises(CorruptData, match=f"{KEY}' is damaged"):
         decode_manifest(data.replace(written, damaged), KEY)
 
 

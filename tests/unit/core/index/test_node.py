@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from tests.support.chunks import make_table
-from tests.support.collections import NAME, build, clustered, storage, table_of
-from tests.support.control import ControlledBlobs
-from tests.support.queries import cell_query
+from tests.support.core.chunks import make_table
+from tests.support.core.collections import NAME, build, clustered, storage, table_of
+from tests.support.core.control import ControlledBlobs
+from tests.support.core.queries import cell_query
 
 from vectorcache.concurrency import Offload
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
@@ -143,7 +143,7 @@ async def test_a_flipped_bit_is_told_and_the_chunk_is_read_again(world: World) -
         await world.blobs.put(key, bytes(damaged))
         answer = await world.node.search(query([0]))
         assert (answer.failed, answer.hits[0].rows) == ([0], [])
-        assert f"{key}' is not what the build wrote" in answer.reason
+        assert f"{key}' is damaged" in answer.reason
     assert world.cache.layer_stats()[-1].corrupt == 8
     await world.blobs.put(key, written)
     answer = await world.node.search(query([0]))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.collections import build, clustered
+from tests.support.core.collections import build, clustered
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.manifest import Manifest
@@ -65,7 +65,7 @@ def test_a_search_of_all_cells_is_exact(manifest: Manifest, more: int, exact: bo
         ({"nprobe": 10}, "^nprobe: 10 .* 1 to 9"),
         ({"nprobe": 9}, "^nprobe: '9 for each of 3 queries' .*at most 24 cells over all queries"),
         ({"recall": 0.0}, "^recall: 0.0 .*at most 1"),
-        ({"recall": 0.9, "nprobe": 3}, "^recall: 0.9 .*without nprobe"),
+        ({"recall": 0.9, "nprobe": 3}, "^recall: 0.9 .*together with nprobe"),
         ({"version": 9}, "^version: 9 .*1, the version that is open"),
         ({"timeout": 0.0}, "^timeout: 0.0 .*more than 0 and at most 600 seconds"),
         ({"timeout": 601.0}, "^timeout: 601.0 "),

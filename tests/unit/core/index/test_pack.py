@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.index.pack import offsets_of, pack_cells
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.collections import clustered
+from tests.support.core.collections import clustered
 
 from vectorcache.index.build import build_collection
 from vectorcache.index.layout import BuildSettings

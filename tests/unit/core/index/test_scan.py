@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.support import chunks as chunks_support
-from tests.support.brute_force import assert_nearest
-from tests.support.vector_search_contract import METRICS, random_vectors
+from tests.support.core import chunks as chunks_support
+from tests.support.core.brute_force import assert_nearest
+from tests.support.core.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.index.chunk import Chunk
 from vectorcache.index.scan import CellScan, CellTable, Found, NativeScan, NumpyScan, best_scan, runs_of
@@ -262,7 +262,10 @@ def compiled(request: pytest.FixtureRequest) -> native.Kernel:
 
 @EACH
 @pytest.mark.parametrize("bits", LEVELS)
-@pytest.mark.parametrize("dimension", [1, 3, 7, 8, 50, 96, 256, 1025, 4096])
+@pytest.mark.parametrize(
+    "dimension",
+    [1, 3, 7, 8, 50, 96, 256, *(pytest.param(size, marks=pytest.mark.exhaustive) for size in (1025, 4096))],
+)
 def test_codes_find_what_vectors_find(
     compiled: native.Kernel, metric: str, bits: int, dimension: int
 ) -> None:

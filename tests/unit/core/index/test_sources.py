@@ -11,7 +11,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index import sources
@@ -203,13 +203,13 @@ def test_ids_are_integers_or_strings(spool: Path, ids: pa.Array, expected: list[
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([*IDS[:9], IDS[2]], "^ids: 'id-2' .*stands 2 times"),
-        ([*range(9), 2], "^ids: 2 .*stands 2 times"),
+        ([*IDS[:9], IDS[2]], "^ids: 'id-2' .*occurs 2 times"),
+        ([*range(9), 2], "^ids: 2 .*occurs 2 times"),
         ([*range(9), None], "^ids: None .*an id for every vector"),
         ([*IDS[:9], None], "^ids: None .*an id for every vector"),
         ([1.5] * 10, "^column id: 'double'.* integers or strings"),
         ([b"a"] * 10, "^column id: 'binary'"),
-        (pa.array([2**63 + row for row in range(10)], type=pa.uint64()), "^column id: .*64 bits"),
+        (pa.array([2**63 + row for row in range(10)], type=pa.uint64()), "^column id: .*64-bit"),
     ],
 )
 def test_other_ids_are_refused(spool: Path, ids: object, message: str) -> None:
@@ -231,7 +231,7 @@ def test_attributes_come_from_a_table_or_a_file(tmp_path: Path, spool: Path) -> 
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        (pa.table({"id": IDS[:9]}), "^attributes: '9 rows' .*10, one a vector"),
+        (pa.table({"id": IDS[:9]}), "^attributes: '9 rows' .*10, one per vector"),
         ("missing.parquet", "^source: 'missing.parquet'"),
         ("missing.arrow", "^source: 'missing.arrow'"),
     ],
@@ -242,7 +242,7 @@ def test_attributes_that_do_not_fit_are_refused(spool: Path, attributes: object,
 
 
 def test_batches_of_which_some_have_no_columns_are_refused(spool: Path) -> None:
-    with pytest.raises(InvalidInput, match="^payload: '10 rows' .*20, one a vector"):
+    with pytest.raises(InvalidInput, match="^payload: '10 rows' .*20, one per vector"):
         open_source([VECTORS, *table(id=None).to_batches()], spool)
 
 
@@ -306,7 +306,7 @@ def test_data_that_is_no_set_of_vectors_is_refused(spool: Path, data: object, me
         ("v.fvecs", b"", "^source: .*fvecs"),
         ("v.fvecs", b"\1\0\0", "^source: .*fvecs"),
         ("v.fvecs", np.array([2, 0, 0, 2, 0], dtype="<i4").tobytes(), "^source: .*one dimension"),
-        ("v.fvecs", np.array([1, 0, 7, 0], dtype="<i4").tobytes(), "^source: .*dimension 1, as the first"),
+        ("v.fvecs", np.array([1, 0, 7, 0], dtype="<i4").tobytes(), "^source: .*dimension 1, like the first"),
         ("v.fvecs", np.array([-5, 0], dtype="<i4").tobytes(), "^source: .*fvecs"),
         ("v.parquet", b"PAR1 and no more", "^source: .*Parquet or Arrow"),
         ("v.parquet", b"", "^source: .*Parquet or Arrow"),
@@ -383,5 +383,5 @@ def test_payload_must_not_have_a_chunks_own_names(name: str) -> None:
 
 def test_payload_must_not_have_a_name_twice() -> None:
     twice = pa.table({"a": [1]}).append_column("a", pa.array([2]))
-    with pytest.raises(InvalidInput, match="^payload column: 'a' .*each name once"):
+    with pytest.raises(InvalidInput, match="^payload column: 'a' .*unique names"):
         check_payload(twice)

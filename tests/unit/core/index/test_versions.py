@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.collections import NAME, build, clustered
-from tests.support.control import ControlledBlobs
+from tests.support.core.collections import NAME, build, clustered
+from tests.support.core.control import ControlledBlobs
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache.index.catalog import Catalog

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.control import ControlledBlobs
-from tests.support.layer_contract import LayerContract, opened
+from tests.support.core.control import ControlledBlobs
+from tests.support.core.layer_contract import LayerContract, opened
 
 from vectorcache.errors import CorruptData, Unavailable
 from vectorcache.layers import BlobLayer, BytesCodec, Codec

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.control import ControlledFiles, Mapped, MappingCodec
-from tests.support.layer_contract import LayerContract, opened
+from tests.support.core.control import ControlledFiles, Mapped, MappingCodec
+from tests.support.core.layer_contract import LayerContract, opened
 
 from vectorcache.errors import CorruptData, Unavailable
 from vectorcache.layers import BytesCodec, Codec, DiskLayer

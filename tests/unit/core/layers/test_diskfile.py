@@ -30,7 +30,7 @@ def test_a_truncated_file_is_told(length: int) -> None:
 
 
 def test_a_file_with_something_behind_it_is_told() -> None:
-    with pytest.raises(CorruptData, match="8 bytes of 7"):
+    with pytest.raises(CorruptData, match="8 bytes of payload, not 7"):
         unpack("collection/a", FILE + b"x")
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.control import ControlledBlobs
-from tests.support.fake_nodes import FakeClock
+from tests.support.core.control import ControlledBlobs
+from tests.support.core.fake_nodes import FakeClock
 
 from vectorcache.errors import CorruptData, NotFound, Unavailable
 from vectorcache.layers.codec import BytesCodec

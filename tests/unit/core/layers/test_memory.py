@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.layer_contract import LayerContract, opened
+from tests.support.core.layer_contract import LayerContract, opened
 
 from vectorcache.layers import MemoryLayer
 from vectorcache.lru import LRU

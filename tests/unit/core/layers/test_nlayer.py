@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.control import ControlledLayer
-from tests.support.layer_contract import LayerContract, opened
+from tests.support.core.control import ControlledLayer
+from tests.support.core.layer_contract import LayerContract, opened
 
 from vectorcache.errors import CorruptData, InvalidInput, Unavailable
 from vectorcache.layers import (
@@ -306,7 +306,7 @@ class TestGetMany:
             await three.cache.get_many(["a"])
 
     async def test_sizes_belong_to_keys(self, three: Three) -> None:
-        with pytest.raises(InvalidInput, match="as many as keys, 1"):
+        with pytest.raises(InvalidInput, match="1 sizes, one per key"):
             await three.cache.get_many(["a"], [1, 2])
 
     async def test_nothing_asked_nothing_found(self, three: Three) -> None:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.control import ControlledBlobs, ControlledFiles, Mapped, MappingCodec
-from tests.support.layer_contract import LayerContract, opened
+from tests.support.core.control import ControlledBlobs, ControlledFiles, Mapped, MappingCodec
+from tests.support.core.layer_contract import LayerContract, opened
 
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache.layers import BytesCodec, EfficientVectorStorage

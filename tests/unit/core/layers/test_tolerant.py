@@ -5,8 +5,8 @@ import errno
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.control import ControlledLayer
-from tests.support.layer_contract import LayerContract, opened
+from tests.support.core.control import ControlledLayer
+from tests.support.core.layer_contract import LayerContract, opened
 
 from vectorcache.errors import Unavailable
 from vectorcache.layers import MemoryLayer

@@ -134,7 +134,7 @@ async def test_the_line_is_bounded(
 ) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     tasks = [await start(together, number) for number in range(3)]
-    with pytest.raises(Overloaded, match="2 searches wait"):
+    with pytest.raises(Overloaded, match="2 searches are already queued"):
         await together.search("a", np.zeros((1, 2), dtype=np.float32))
     searches.gates[0].set()
     await searches.came(2)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.fake_nodes import FakeClock
+from tests.support.core.fake_nodes import FakeClock
 
 from vectorcache.routing.health import NodeHealth
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.fake_nodes import FakeClock
+from tests.support.core.fake_nodes import FakeClock
 
 from vectorcache.routing.load import FRESH, NodeLoads
 
@@ -29,18 +29,18 @@ def test_what_is_asked_counts_until_it_is_done(loads: NodeLoads) -> None:
 
 def test_what_a_node_tells_counts_where_it_is_more(loads: NodeLoads) -> None:
     loads.asked("a", 30)
-    loads.told("a", 20)
-    loads.told("b", 7)
+    loads.reported("a", 20)
+    loads.reported("b", 7)
     assert loads.now() == {"a": 30, "b": 7}
-    loads.told("a", 90)
-    loads.told("b", 0)
+    loads.reported("a", 90)
+    loads.reported("b", 0)
     assert loads.now() == {"a": 90}
 
 
 def test_what_a_node_told_is_forgotten_in_time(loads: NodeLoads, clock: FakeClock) -> None:
-    loads.told("a", 20)
+    loads.reported("a", 20)
     clock.now += 0.9 * FRESH
-    loads.told("b", 7)
+    loads.reported("b", 7)
     clock.now += 0.2 * FRESH
     assert loads.now() == {"b": 7}
     loads.asked("a", 3)

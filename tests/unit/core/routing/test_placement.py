@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.collections import build, clustered
+from tests.support.core.collections import build, clustered
 
 from vectorcache.index.coarse import CoarseQuantizer, load_coarse
 from vectorcache.index.manifest import Manifest
@@ -103,7 +103,7 @@ class Nodes:
         for name, cells in asked.items():
             self.in_hand[name] -= cells
             loads.done(name, cells)
-            loads.told(name, self.in_hand[name])
+            loads.reported(name, self.in_hand[name])
 
     def spread(self) -> float:
         """The most queries that a node got, relative to the mean."""

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from tests.support.collections import assert_answers, build, clustered, storage, table_of
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.collections import assert_answers, build, clustered, storage, table_of
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.chunk import Chunk

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from tests.support.collections import NAME, assert_answers, build, clustered, storage
-from tests.support.control import Gate
-from tests.support.fake_nodes import FakeClock, FakeNode
-from tests.support.queries import search_options
-from tests.support.vector_search_contract import METRICS
+from tests.support.core.collections import NAME, assert_answers, build, clustered, storage
+from tests.support.core.control import Gate
+from tests.support.core.fake_nodes import FakeClock, FakeNode
+from tests.support.core.queries import search_options
+from tests.support.core.vector_search_contract import METRICS
 from tests.support.waiting import until
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Overloaded, Unavailable
@@ -180,7 +180,7 @@ async def test_where_all_fail_it_is_unavailable() -> None:
     async with world_of(5) as world:
         for node in world.nodes.values():
             node.error = Unavailable("down")
-        with pytest.raises(Unavailable, match="no node could search anything in time"):
+        with pytest.raises(Unavailable, match="no node could search any cell in time"):
             await world.search()
         for cell in range(world.coarse.manifest.cells):
             asked = sum(node.cells.count(cell) for node in world.nodes.values())
@@ -272,6 +272,21 @@ async def test_a_late_node_that_fails_leaves_it_to_the_others(world: World) -> N
         node.gate = Gate(None)
     await until(lambda: sum(len(node.queries) for node in others) > 2)
     late.gate.open()
+    for node in others:
+        node.gate.open()
+    world.check(await search)
+
+
+async def test_a_node_that_answered_is_not_suspected_while_others_are_asked_for_what_it_lacks(
+    world: World,
+) -> None:
+    first, others = world.nodes["node-1"], [world.nodes["node-0"], world.nodes["node-2"]]
+    first.lost = {next(cell for cell in range(world.coarse.manifest.cells) if world.owner(cell) == "node-1")}
+    for node in others:
+        node.gate = Gate(None)
+    search = asyncio.create_task(world.search(hedge_after=0.01))
+    await until(lambda: {"node-0", "node-2"} <= world.health.suspects())
+    assert world.health.suspects() == {"node-0", "node-2"}
     for node in others:
         node.gate.open()
     world.check(await search)

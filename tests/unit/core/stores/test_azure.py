@@ -14,7 +14,7 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from azure.storage.blob.aio import ContainerClient
-from tests.support.blob_store_contract import BlobStoreContract
+from tests.support.core.blob_store_contract import BlobStoreContract
 
 from vectorcache.errors import Conflict, NotFound, Unavailable, VectorCacheError
 from vectorcache.stores import BlobStore, RetryingBlobStore

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.file_store_contract import FileStoreContract
+from tests.support.core.file_store_contract import FileStoreContract
 
 from vectorcache.errors import Unavailable
 from vectorcache.stores import DiskFileStore

@@ -9,8 +9,8 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
-from tests.support.blob_store_contract import BlobStoreContract
-from tests.support.increment import KEY, increment
+from tests.support.core.blob_store_contract import BlobStoreContract
+from tests.support.core.increment import KEY, increment
 
 from vectorcache.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache.stores import BlobStore, FolderBlobStore, RetryingBlobStore
@@ -140,7 +140,7 @@ async def test_concurrent_increments_lose_nothing(store: FolderBlobStore) -> Non
 
 async def test_increments_of_several_processes_lose_nothing(store: FolderBlobStore, tmp_path: Path) -> None:
     await store.put(KEY, b"0")
-    program = [sys.executable, "-m", "tests.support.increment", str(tmp_path / "blobs"), "25"]
+    program = [sys.executable, "-m", "tests.support.core.increment", str(tmp_path / "blobs"), "25"]
     processes = [await asyncio.create_subprocess_exec(*program, cwd=ROOT) for _ in range(4)]
     async with asyncio.timeout(60):
         assert [await process.wait() for process in processes] == [0, 0, 0, 0]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.support.blob_store_contract import BlobStoreContract
-from tests.support.file_store_contract import FileStoreContract
+from tests.support.core.blob_store_contract import BlobStoreContract
+from tests.support.core.file_store_contract import FileStoreContract
 
 from vectorcache.stores import BlobStore, FileStore, MemoryBlobStore, MemoryFileStore, RetryingBlobStore
 

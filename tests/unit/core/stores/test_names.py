@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.file_store_contract import BAD_NAMES
+from tests.support.core.file_store_contract import BAD_NAMES
 
 from vectorcache.errors import InvalidInput
 from vectorcache.stores.names import (

@@ -4,8 +4,8 @@ import asyncio
 import random
 
 import pytest
-from tests.support.blob_store_contract import BlobStoreContract
-from tests.support.flaky_blob_store import Fault, FlakyBlobStore
+from tests.support.core.blob_store_contract import BlobStoreContract
+from tests.support.core.flaky_blob_store import Fault, FlakyBlobStore
 
 from vectorcache.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Unavailable
 from vectorcache.stores import BlobStore, RetryCounts, RetryingBlobStore, RetryPolicy, retrying
@@ -116,7 +116,7 @@ async def test_an_attempt_without_an_answer_is_ended_and_tried_again() -> None:
 
 async def test_the_last_attempt_without_an_answer_exceeds_the_deadline() -> None:
     store = retried(FlakyBlobStore(*[Fault.SILENCE] * 3), QUICK)
-    with pytest.raises(DeadlineExceeded, match=r"get a/b: not done within 0.02 s"):
+    with pytest.raises(DeadlineExceeded, match=r"get a/b: not finished within 0.02 s"):
         await store.get("a/b")
     assert store.counts == RetryCounts(calls=1, retries=2, timeouts=3, failures=1)
 
@@ -129,7 +129,7 @@ async def test_the_deadline_bounds_attempts_and_waits() -> None:
         await asyncio.Event().wait()
 
     store = RetryingBlobStore(inner, policy, sleep=forever)
-    with pytest.raises(DeadlineExceeded, match=r"head a: not done within 0.05 s"):
+    with pytest.raises(DeadlineExceeded, match=r"head a: not finished within 0.05 s"):
         await store.head("a")
     assert inner.calls == ["head"]
     assert store.counts == RetryCounts(calls=1, retries=1, timeouts=1, failures=1)

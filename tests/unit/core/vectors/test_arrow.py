@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.errors import CorruptData
 from vectorcache.vectors.arrow import from_vectors, read_ipc, to_vectors, whole, write_ipc

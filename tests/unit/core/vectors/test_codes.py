@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from tests.support.vector_search_contract import METRICS, random_vectors
+from tests.support.core.vector_search_contract import METRICS, random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.vectors.codes import (

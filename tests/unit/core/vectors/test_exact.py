@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
-from tests.support.brute_force import assert_nearest
-from tests.support.vector_search_contract import VectorSearchContract, random_vectors
+from tests.support.core.brute_force import assert_nearest
+from tests.support.core.vector_search_contract import VectorSearchContract, random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.vectors import exact as module

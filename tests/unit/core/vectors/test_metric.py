@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.support.brute_force import distances
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.brute_force import distances
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.vectors.metric import (

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.support.queries import cell_query, search_options
-from tests.support.vector_search_contract import random_vectors
+from tests.support.core.queries import cell_query, search_options
+from tests.support.core.vector_search_contract import random_vectors
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.query import CellAnswer, Hits, StoredVector

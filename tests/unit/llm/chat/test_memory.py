@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
 from tests.support.waiting import until
 
 from vectorcache.errors import InvalidInput, Unavailable
@@ -21,14 +21,14 @@ from vectorcache_llm.similarity.local.memory import MemoryIndex
 
 ADA, BOB = Scope("acme", "ada"), Scope("acme", "bob")
 WORDS = Tokenizer("words", lambda text: len(text.split()), per_message=0, per_request=0)
-"""A token a word, and nothing for anything else."""
+"""Counts one token per word, without overhead."""
 
 
 @pytest.fixture
 def memory(
     store: FlakyStore, embedder: FlakyEmbedder, index: FlakyIndex, ears: Ears, clock: FakeClock
 ) -> Any:
-    """Makes a memory of all parts; settings as given."""
+    """A function that makes a memory with all parts and the given settings."""
 
     def make(limit: int = 10, tokenizer: Tokenizer = WORDS, **settings: Any) -> ChatMemory:
         return ChatMemory(store, tokenizer, limit, embedder, index, observer=ears, clock=clock, **settings)
@@ -43,7 +43,7 @@ async def chat(memory: Any) -> AsyncIterator[ChatMemory]:
 
 
 def said(*contents: str) -> list[Turn]:
-    """Turns of a user and an assistant in turn."""
+    """Alternating turns of a user and an assistant."""
     return [
         Turn("user" if place % 2 == 0 else "assistant", content) for place, content in enumerate(contents)
     ]
@@ -54,7 +54,7 @@ def texts(context: Context) -> list[str]:
 
 
 class TestRecent:
-    async def test_the_last_turns_that_fit_in_order_behind_the_system_prompt(self, chat: ChatMemory) -> None:
+    async def test_the_last_turns_that_fit_follow_the_system_prompt(self, chat: ChatMemory) -> None:
         await chat.append("s", *said("one two three", "four five six", "seven eight", "nine"))
         context = await chat.context("s", system="be brief", query="")
         assert context.messages == [
@@ -69,22 +69,22 @@ class TestRecent:
         assert texts(await chat.context("new", system="be brief")) == ["be brief"]
         assert ears.outcomes == [Outcome.MISS]
 
-    async def test_a_turn_that_alone_is_too_long_is_left_out(self, chat: ChatMemory) -> None:
+    async def test_a_turn_longer_than_the_limit_is_left_out(self, chat: ChatMemory) -> None:
         await chat.append("s", *said("short", "x " * 11))
         assert texts(await chat.context("s", query="")) == []
 
-    async def test_what_messages_cost_besides_their_text_counts(self, memory: Any) -> None:
+    async def test_the_overhead_of_messages_counts(self, memory: Any) -> None:
         tokenizer = Tokenizer("words", WORDS.count, per_message=2, per_request=1)
         async with memory(7, tokenizer) as chat:
             await chat.append("s", *said("a", "b", "c"))
             context = await chat.context("s", query="")
             assert (texts(context), context.tokens) == (["b", "c"], 7)
 
-    async def test_a_system_prompt_beyond_the_limit_is_refused(self, chat: ChatMemory) -> None:
+    async def test_a_system_prompt_beyond_the_limit_is_rejected(self, chat: ChatMemory) -> None:
         with pytest.raises(InvalidInput, match="system"):
             await chat.context("s", system="x " * 11)
 
-    async def test_many_turns_are_read_in_pages_up_to_the_most(self, memory: Any) -> None:
+    async def test_many_turns_are_read_in_pages_up_to_max_turns(self, memory: Any) -> None:
         async with memory(1000, max_turns=150) as chat:
             await chat.append("s", *said(*map(str, range(300))))
             assert texts(await chat.context("s", query="")) == [str(n) for n in range(150, 300)]
@@ -92,7 +92,7 @@ class TestRecent:
                 str(n) for n in range(100, 300)
             ]
 
-    async def test_another_tokenizer_counts_anew(self, memory: Any) -> None:
+    async def test_another_tokenizer_counts_again(self, memory: Any) -> None:
         async with memory() as chat:
             await chat.append("s", *said("one two three"))
         async with memory(20, byte_tokenizer()) as chat:
@@ -106,7 +106,7 @@ class TestRecent:
         system=st.text(max_size=10),
         query=st.none() | st.text(max_size=10),
     )
-    async def test_whatever_is_said_the_limit_holds(
+    async def test_a_context_never_exceeds_the_limit(
         self, contents: list[str], limit: int, system: str, query: str | None
     ) -> None:
         letters = Tokenizer("letters", len, per_message=1, per_request=1)
@@ -125,13 +125,11 @@ class TestRecent:
         spoken = texts(context)[1 if system else 0 :]
         assert len(spoken) == context.recent + context.relevant
         places = iter(contents)
-        assert all(content in places for content in spoken)  # in the order in which it was said
+        assert all(content in places for content in spoken)  # in the order of the turns
 
 
 class TestRelevant:
-    async def test_older_turns_that_are_about_the_query_come_before_the_recent_ones(
-        self, memory: Any
-    ) -> None:
+    async def test_older_relevant_turns_precede_the_recent_ones(self, memory: Any) -> None:
         async with memory(16, relevant_share=0.5) as chat:
             await chat.append("s", *said("my sister is called Maria", "noted"))
             await chat.append("s", *said(*(f"filler number {n} here" for n in range(8))))
@@ -140,7 +138,7 @@ class TestRelevant:
             assert (context.relevant, context.recent) == (1, 2)
             assert context.tokens <= 16
 
-    async def test_they_get_their_share_at_most(self, memory: Any) -> None:
+    async def test_they_get_at_most_their_share(self, memory: Any) -> None:
         async with memory(16, relevant_share=0.2) as chat:
             await chat.append(
                 "s", *said("my sister is called Maria", *(f"filler number {n} here" for n in range(8)))
@@ -148,7 +146,7 @@ class TestRelevant:
             context = await chat.context("s", "what is my sister called")
             assert (context.relevant, context.recent) == (0, 4)
 
-    async def test_the_last_turn_is_the_query_where_there_is_none(self, memory: Any) -> None:
+    async def test_the_last_turn_is_the_default_query(self, memory: Any) -> None:
         async with memory(16, relevant_share=0.5) as chat:
             filler = [f"filler number {n} here" for n in range(8)]
             await chat.append("s", *said("my sister is called Maria", *filler, "what is my sister called"))
@@ -163,7 +161,7 @@ class TestRelevant:
             context = await chat.context("s", "what is my sister called", scope=ADA)
             assert context.relevant == 0
 
-    async def test_without_the_index_or_the_embedder_the_recent_turns_are_left(
+    async def test_without_the_index_or_the_embedder_only_recent_turns_are_used(
         self, memory: Any, index: FlakyIndex, embedder: FlakyEmbedder, ears: Ears
     ) -> None:
         async with memory(8, relevant_share=0.5) as chat:
@@ -183,7 +181,7 @@ class TestAppend:
         contents = [turn.content for turn in await chat.history("s", last=1000)]
         assert sorted(contents) == sorted(f"{n} {letter}" for n in range(100) for letter in "ab")
 
-    async def test_nor_do_those_of_several_processes(self, store: FlakyStore) -> None:
+    async def test_concurrent_appends_of_several_processes_lose_nothing(self, store: FlakyStore) -> None:
         memories = [ChatMemory(store, WORDS, 10) for _ in range(4)]
         for one in memories:
             await one.open()
@@ -193,7 +191,7 @@ class TestAppend:
         )
 
     @pytest.mark.parametrize("lost", ["head", "lags"])
-    async def test_a_head_that_is_lost_or_lags_behind_costs_no_turn(
+    async def test_a_lost_or_outdated_head_loses_no_turn(
         self, chat: ChatMemory, store: FlakyStore, lost: str
     ) -> None:
         await chat.append("s", *said("a", "b"))
@@ -208,7 +206,7 @@ class TestAppend:
         contents = [turn.content for turn in await chat.history("s")]
         assert contents == (["a", "b", "last"] if lost == "head" else [*"abcdefg", "last"])
 
-    async def test_a_store_that_is_down_is_said(self, chat: ChatMemory, store: FlakyStore) -> None:
+    async def test_a_failing_store_raises(self, chat: ChatMemory, store: FlakyStore) -> None:
         store.down = True
         with pytest.raises(Unavailable):
             await chat.append("s", Turn("user", "hello"))
@@ -216,11 +214,11 @@ class TestAppend:
             await chat.context("s")
 
     @pytest.mark.parametrize("session", ["", "x" * 201, "a\nb"])
-    async def test_a_session_has_a_proper_name(self, chat: ChatMemory, session: str) -> None:
+    async def test_session_names_are_checked(self, chat: ChatMemory, session: str) -> None:
         with pytest.raises(InvalidInput, match="session"):
             await chat.append(session, Turn("user", "hello"))
 
-    async def test_names_that_look_like_keys_do_not_mix(self, chat: ChatMemory) -> None:
+    async def test_session_names_that_look_like_keys_are_separate(self, chat: ChatMemory) -> None:
         for name in ("a", "a/000000000", "a/head", "a*", "a/summary"):
             await chat.append(name, Turn("user", name))
         assert await chat.sessions() == sorted(("a", "a/000000000", "a/head", "a*", "a/summary"))
@@ -232,13 +230,11 @@ class TestAppend:
     @pytest.mark.parametrize(
         ("role", "content", "field"), [("system", "x", "role"), ("user", "\ud800", "content")]
     )
-    def test_a_turn_that_is_not_allowed(self, role: str, content: str, field: str) -> None:
+    def test_invalid_turns_are_rejected(self, role: str, content: str, field: str) -> None:
         with pytest.raises(InvalidInput, match=field):
             Turn(role, content)
 
-    async def test_turns_end_after_their_life_the_session_goes_on(
-        self, memory: Any, clock: FakeClock
-    ) -> None:
+    async def test_turns_expire_and_the_session_continues(self, memory: Any, clock: FakeClock) -> None:
         async with memory(ttl=100) as chat:
             await chat.append("s", *said("old"))
             clock.now += 60
@@ -263,7 +259,7 @@ class TestSummaries:
 
         return asked, summarise
 
-    async def test_it_stands_for_the_turns_it_was_made_of(self, memory: Any) -> None:
+    async def test_it_replaces_its_turns(self, memory: Any) -> None:
         asked, summarise = self.recorder(["first", "second"])
         async with memory(20, summarise=summarise, summarise_every=4, keep_recent=2) as chat:
             await chat.append("s", *said("a", "b", "c", "d"))
@@ -290,7 +286,7 @@ class TestSummaries:
         async with memory(20) as chat:
             assert texts(await chat.context("s"))[0].endswith("plain")
 
-    async def test_one_that_does_not_fit_leaves_the_turns(self, memory: Any) -> None:
+    async def test_one_that_does_not_fit_is_replaced_by_its_turns(self, memory: Any) -> None:
         _, summarise = self.recorder(["much too long " * 10])
         async with memory(20, summarise=summarise, summarise_every=4, keep_recent=2) as chat:
             await chat.append("s", *said("a", "b", "c", "d"))
@@ -298,9 +294,7 @@ class TestSummaries:
             context = await chat.context("s", query="")
             assert (texts(context), context.summarised) == (["a", "b", "c", "d"], False)
 
-    async def test_turns_that_are_gone_do_not_hold_up_those_after_them(
-        self, memory: Any, clock: FakeClock
-    ) -> None:
+    async def test_expired_turns_do_not_block_later_summaries(self, memory: Any, clock: FakeClock) -> None:
         async with memory(20, ttl=100) as chat:
             await chat.append("s", *said(*"abcdefgh"))
             clock.now += 60
@@ -313,7 +307,7 @@ class TestSummaries:
             await until(lambda: not chat._running._tasks)
         assert asked == [("", ["i", "j"])]
 
-    async def test_a_failure_keeps_the_turns_and_is_tried_again(self, memory: Any, ears: Ears) -> None:
+    async def test_a_failure_is_retried_with_all_turns(self, memory: Any, ears: Ears) -> None:
         asked, summarise = self.recorder([RuntimeError("model away"), "both"])
         async with memory(20, summarise=summarise, summarise_every=2, keep_recent=0) as chat:
             await chat.append("s", *said("a", "b"))
@@ -324,7 +318,7 @@ class TestSummaries:
             assert texts(await chat.context("s", query="")) == ["Summary of the conversation so far: both"]
         assert asked[1] == ("", ["a", "b", "c", "d"])
 
-    async def test_a_late_one_is_given_up(self, memory: Any, ears: Ears) -> None:
+    async def test_a_late_one_is_cancelled(self, memory: Any, ears: Ears) -> None:
         async def summarise(before: str, turns: Sequence[Turn]) -> str:
             await asyncio.Event().wait()
             return ""
@@ -351,9 +345,7 @@ class TestSummaries:
             go.set()
         assert len(under_way) == 2
 
-    async def test_one_that_ends_after_its_user_was_deleted_leaves_nothing(
-        self, memory: Any, store: FlakyStore
-    ) -> None:
+    async def test_one_that_ends_after_a_deletion_is_not_stored(self, memory: Any, store: FlakyStore) -> None:
         begun = asyncio.Event()
 
         async def summarise(before: str, turns: Sequence[Turn]) -> str:
@@ -368,7 +360,9 @@ class TestSummaries:
             assert not chat._running._tasks
         assert [entry.key async for entry in store.scan()] == []
 
-    async def test_nor_does_one_of_another_process(self, memory: Any, store: FlakyStore) -> None:
+    async def test_one_of_another_process_that_ends_after_a_deletion_is_not_stored(
+        self, memory: Any, store: FlakyStore
+    ) -> None:
         begun, go = asyncio.Event(), asyncio.Event()
 
         async def summarise(before: str, turns: Sequence[Turn]) -> str:
@@ -389,7 +383,7 @@ class TestSummaries:
             assert texts(await chat.context("s", scope=ADA)) == ["a new session"]
             assert await store.get(ADA, summary_key("s")) is None
 
-    async def test_nor_does_one_of_another_process_when_a_single_turn_goes(
+    async def test_one_of_another_process_is_not_stored_after_deleting_a_turn(
         self, memory: Any, store: FlakyStore
     ) -> None:
         begun, go = asyncio.Event(), asyncio.Event()
@@ -425,7 +419,7 @@ class TestDeletion:
             await chat.append("t", *said("later"), scope=ADA)
             yield chat
 
-    async def test_all_of_a_user_goes_from_everywhere(
+    async def test_deleting_a_user_deletes_everywhere(
         self, filled: ChatMemory, store: FlakyStore, index: FlakyIndex
     ) -> None:
         assert await filled.delete_user("acme", "ada") == 6
@@ -442,7 +436,7 @@ class TestDeletion:
             Selection(created_before=1050.0),
         ],
     )
-    async def test_a_summary_goes_with_a_turn_of_its_session(
+    async def test_deleting_a_turn_deletes_the_summary(
         self, filled: ChatMemory, store: FlakyStore, selection: Selection
     ) -> None:
         assert await store.get(ADA, summary_key("s")) is not None
@@ -451,7 +445,7 @@ class TestDeletion:
         assert "my fish is red" not in [turn.content for turn in await filled.history("s", scope=ADA)]
         assert [turn.content for turn in await filled.history("t", scope=ADA)] == ["later"]
 
-    async def test_a_summary_goes_even_where_the_index_fails(
+    async def test_the_summary_is_deleted_even_if_the_index_fails(
         self, filled: ChatMemory, store: FlakyStore, index: FlakyIndex
     ) -> None:
         index.down = True
@@ -465,7 +459,7 @@ class TestDeletion:
         assert sorted([entry.text async for entry in index.scan(Selection.of(ADA))]) == ["later"]
         assert await filled.delete_session("s", ADA) == 0
 
-    async def test_what_is_similar_with_the_summary(self, filled: ChatMemory, store: FlakyStore) -> None:
+    async def test_similar_turns_and_the_summary(self, filled: ChatMemory, store: FlakyStore) -> None:
         assert await filled.delete_similar(ADA, "my fish is blue", 0.5) == 1
         assert await store.get(ADA, summary_key("s")) is None
         assert [turn.content for turn in await filled.history("s", scope=ADA)] == ["nice"]
@@ -506,6 +500,6 @@ class TestDeletion:
         {"relevant_share": float("nan")},
     ],
 )
-def test_a_setting_that_is_not_allowed(memory: Any, setting: dict[str, Any]) -> None:
+def test_invalid_settings_are_rejected(memory: Any, setting: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(setting))):
         memory(**setting)

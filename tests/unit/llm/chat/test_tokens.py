@@ -18,21 +18,21 @@ VOCABULARY = (
 
 
 def pairs() -> tiktoken.Encoding:
-    """A real encoding of bytes and two merges."""
+    """A real encoding with all bytes and two merges."""
     ranks = {bytes([n]): n for n in range(256)} | {b"ab": 256, b"abab": 257}
     return tiktoken.Encoding(
         "pairs", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={"<end>": 258}
     )
 
 
-def test_tiktoken_counts_as_it_encodes() -> None:
+def test_tiktoken_counts_encoded_tokens() -> None:
     tokenizer = tiktoken_tokenizer(pairs())
     assert tokenizer.name == "tiktoken:pairs"
     assert [tokenizer.count(text) for text in ("", "ab", "abab", "ab ab", "abc")] == [0, 1, 1, 3, 2]
-    assert tokenizer.count("<end>") == 5  # in a text it is text
+    assert tokenizer.count("<end>") == 5  # not a special token
 
 
-def test_an_encoding_whose_file_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoding_whose_file_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> Any:
         raise ConnectionError("no network")
 
@@ -41,7 +41,7 @@ def test_an_encoding_whose_file_cannot_be_fetched(monkeypatch: pytest.MonkeyPatc
         tiktoken_tokenizer("cl100k_base")
 
 
-def test_an_encoding_of_no_name() -> None:
+def test_an_unknown_encoding() -> None:
     with pytest.raises(InvalidInput, match="cl100k_base"):
         tiktoken_tokenizer("gpt-99")
 
@@ -57,7 +57,7 @@ def test_an_encoding_from_a_folder_needs_no_network(tmp_path: Path, monkeypatch:
     assert tiktoken_tokenizer(encoding).count("naïve") == 6
 
 
-def test_a_tokenizer_of_a_file_counts_beyond_what_its_model_would_cut(tmp_path: Path) -> None:
+def test_a_tokenizer_of_a_file_does_not_truncate(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(VOCABULARY)
     tokenizer = file_tokenizer(tmp_path / "tokenizer.json")
     assert tokenizer.count("hello world hello") == 3
@@ -73,7 +73,7 @@ def test_a_real_vocabulary() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{}", b"\xff"])
-def test_a_file_that_is_no_tokenizer(tmp_path: Path, content: str | bytes | None) -> None:
+def test_invalid_tokenizer_files_are_rejected(tmp_path: Path, content: str | bytes | None) -> None:
     path = tmp_path / "tokenizer.json"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -81,12 +81,12 @@ def test_a_file_that_is_no_tokenizer(tmp_path: Path, content: str | bytes | None
         file_tokenizer(path)
 
 
-def test_the_estimate_is_rather_too_high() -> None:
+def test_the_estimate_is_not_too_low() -> None:
     count = byte_tokenizer().count
     assert [count(text) for text in ("", "a", "four words of English", "数据库")] == [0, 1, 7, 3]
 
 
-async def test_a_long_text_is_counted_beside_the_event_loop() -> None:
+async def test_a_long_text_is_counted_in_a_thread() -> None:
     import threading
 
     threads = []

@@ -1,4 +1,4 @@
-"""The command as a function, on a data folder of its own, with an embedder that is made at once."""
+"""The command as a function, with a separate data folder and a fast embedder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with its files, which a disk takes longer to make than to copy."""
+    """A data folder with its files, which are faster to copy than to create."""
     folder = tmp_path_factory.mktemp("empty") / "data"
 
     async def make() -> None:

@@ -30,7 +30,7 @@ TREE = {
 
 
 def answer(run: Run, *arguments: object, code: int = 0) -> Any:
-    """What a command prints with --json."""
+    """Return the JSON output of a command."""
     result = run(*arguments, "--json")
     assert result.exit_code == code, result.output
     return json.loads(result.stdout)
@@ -43,7 +43,7 @@ def test_every_command_has_help_with_an_example_and_json(run: Run, name: str) ->
     assert "--json" in shown
 
 
-def test_what_is_set_is_there_for_the_next_command(run: Run) -> None:
+def test_a_reply_persists_between_commands(run: Run) -> None:
     assert run("set", *FRANCE).stdout == "kept\n"
     assert run("get", FRANCE[0]).stdout == "Paris.\n"
     found = answer(run, "get", FRANCE[0])
@@ -60,7 +60,7 @@ def test_a_similar_question_is_served_and_a_trap_is_not(run: Run) -> None:
     assert trap["reason"]
 
 
-def test_a_miss_is_said_on_standard_error(run: Run) -> None:
+def test_a_miss_is_reported_on_standard_error(run: Run) -> None:
     result = run("get", "nobody asked that")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("miss")
@@ -76,7 +76,7 @@ def test_a_miss_is_said_on_standard_error(run: Run) -> None:
         ("--system", "Be brief."),
     ],
 )
-def test_what_is_another_ones_or_another_context_is_not_found(run: Run, other: tuple[str, str]) -> None:
+def test_replies_of_other_scopes_and_contexts_are_not_found(run: Run, other: tuple[str, str]) -> None:
     run("set", *FRANCE)
     assert run("get", FRANCE[0], *other).exit_code == 1
     run("set", FRANCE[0], "Paris, of course.", *other)
@@ -120,7 +120,7 @@ def test_reasoning_whole_and_in_parts(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "{}", '{"kind": "chain", "problem": ""}', '{"kind": "tree", "problem": "p", "nodes": []}']
 )
-def test_what_is_no_reasoning_is_refused(run: Run, content: str) -> None:
+def test_invalid_reasoning_is_refused(run: Run, content: str) -> None:
     result = run("set-reasoning", "-", text=content)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: FILE: '-' is not allowed")
@@ -162,7 +162,7 @@ class TestInvalidate:
             ["--all", "--cache", "none"],
         ],
     )
-    def test_conditions_that_make_no_sense(self, run: Run, conditions: list[str]) -> None:
+    def test_contradictory_conditions_are_refused(self, run: Run, conditions: list[str]) -> None:
         result = run("invalidate", *conditions)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
         assert answer(run, "invalidate", "--all")["total"] == 3
@@ -176,7 +176,7 @@ def test_stats_and_health(run: Run) -> None:
     assert "tiers.disk.entries" in run("stats").stdout
 
 
-def test_a_server_that_is_away_is_said(run: Run, environ: dict[str, str]) -> None:
+def test_an_unreachable_server_is_reported(run: Run, environ: dict[str, str]) -> None:
     environ["VECTORCACHE_LLM_CHAT_STORE"] = "redis"
     environ["VECTORCACHE_LLM_REDIS_URL"] = "redis://me:s3cret@127.0.0.1:1/0"
     found = answer(run, "stats", code=1)
@@ -190,7 +190,7 @@ def test_a_server_that_is_away_is_said(run: Run, environ: dict[str, str]) -> Non
 
 
 def test_metrics_add_up_over_commands(run: Run) -> None:
-    assert "nothing was counted yet" in run("metrics").stderr
+    assert "no metrics yet" in run("metrics").stderr
     run("set", *FRANCE)
     for question in (FRANCE[0], FRANCE[0], "something else entirely"):
         run("get", question)
@@ -204,7 +204,7 @@ def test_metrics_add_up_over_commands(run: Run) -> None:
     )
 
 
-def test_commands_that_end_together_lose_no_counts(tmp_path: Path) -> None:
+def test_commands_that_end_at_the_same_time_lose_no_counts(tmp_path: Path) -> None:
     def one(number: int) -> None:
         metrics = Metrics(tenants=1000)
         metrics.looked_up("response", f"tenant {number}", Outcome.EXACT, 0.001)
@@ -218,22 +218,22 @@ def test_commands_that_end_together_lose_no_counts(tmp_path: Path) -> None:
     assert "other" not in whole.as_dict()["caches"]["response"]["tenants"]
 
 
-def test_a_data_folder_that_is_none_is_a_miss(run: Run, tmp_path: Path) -> None:
+def test_an_unusable_data_folder_is_a_miss(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run("get", FRANCE[0], "--data", tmp_path / "file")
     assert result.exit_code == 1
-    assert "what was counted is not kept" in result.stderr
+    assert "the metrics were not saved" in result.stderr
 
 
 @pytest.mark.parametrize("content", ['{"counters": ', '{"counters": []}', "[]"])
-def test_counts_that_cannot_be_read_are_none(run: Run, environ: dict[str, str], content: str) -> None:
+def test_unreadable_counts_are_ignored(run: Run, environ: dict[str, str], content: str) -> None:
     run("set", *FRANCE)
     Path(environ["VECTORCACHE_LLM_DATA"], "metrics.json").write_text(content)
     assert run("get", FRANCE[0]).exit_code == 0
     assert answer(run, "metrics")["caches"]["response"]["hits"] == 1
 
 
-def test_config_says_where_each_setting_is_from(run: Run, tmp_path: Path) -> None:
+def test_config_shows_the_source_of_each_setting(run: Run, tmp_path: Path) -> None:
     (tmp_path / "caches.yaml").write_text("chat:\n  limit: 123\nqdrant:\n  api_key: s3cret\n")
     result = run("config", "--config", tmp_path / "caches.yaml", "--data", tmp_path / "elsewhere", "--json")
     found = json.loads(result.stdout)
@@ -244,7 +244,7 @@ def test_config_says_where_each_setting_is_from(run: Run, tmp_path: Path) -> Non
     assert "s3cret" not in run("config", "--config", tmp_path / "caches.yaml").output
 
 
-def test_a_setting_that_is_not_allowed_is_one_line(run: Run, environ: dict[str, str]) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(run: Run, environ: dict[str, str]) -> None:
     environ["VECTORCACHE_LLM_CHAT_LIMIT"] = "many"
     result = run("get", "anything")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -280,7 +280,7 @@ class TestWarm:
         (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
         found = answer(run, "warm", tmp_path / "prompts.jsonl", code=1)
         assert found["counts"] == {"response": 2}
-        assert found["errors"]["response"].startswith("1 replies were not kept")
+        assert found["errors"]["response"].startswith("1 replies were not stored")
         assert run("get", FRANCE[0], "--tenant", "acme").stdout == "Paris.\n"
         assert run("get", "2 + 2?", "--model", "small").stdout == "4\n"
         assert answer(run, "invalidate", "--tag", "geo")["total"] == 1
@@ -314,12 +314,12 @@ class TestWarm:
         assert "prompts.jsonl" in result.stderr
         assert "Traceback" not in result.output
 
-    def test_csv_that_begins_with_a_byte_order_mark(self, run: Run, tmp_path: Path) -> None:
+    def test_csv_with_a_byte_order_mark_is_read(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "prompts.csv").write_text("prompt,reply\na,b\n", encoding="utf-8-sig")
         assert run("warm", tmp_path / "prompts.csv").exit_code == 0
         assert run("get", "a").stdout == "b\n"
 
-    def test_csv_that_the_reader_refuses(self, run: Run, tmp_path: Path) -> None:
+    def test_invalid_csv_is_refused(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "prompts.csv").write_text(f"prompt,reply\na,{'b' * 200_000}\n")
         result = run("warm", tmp_path / "prompts.csv")
         assert result.exit_code == 2
@@ -327,7 +327,7 @@ class TestWarm:
 
 
 @pytest.mark.parametrize(("prompts", "code"), [(5, 0), (6, 1)])
-def test_the_demo_prints_its_report_and_ends_by_its_faults(
+def test_the_demo_prints_its_report_and_fails_if_a_check_failed(
     run: Run, monkeypatch: pytest.MonkeyPatch, prompts: int, code: int
 ) -> None:
     warm = Pass(asked=prompts, exact=5, tiers={"memory": 5})

@@ -24,7 +24,7 @@ def settings(folder: Path, **more: Any) -> Any:
     return load(code={**code, **{key.replace("__", "."): value for key, value in more.items()}})
 
 
-async def test_all_caches_out_of_defaults_live_on(tmp_path: Path) -> None:
+async def test_caches_with_default_settings_persist(tmp_path: Path) -> None:
     for _ in range(2):
         async with await open_caches(settings(tmp_path)) as caches:
             assert list(caches.caches) == ["response", "reasoning", "chat"]
@@ -38,7 +38,7 @@ async def test_all_caches_out_of_defaults_live_on(tmp_path: Path) -> None:
         assert caches.metrics.as_dict()["caches"]["response"]["hits"] == 1
 
 
-async def test_caches_that_are_not_wanted_are_not_there(tmp_path: Path) -> None:
+async def test_disabled_caches_are_not_constructed(tmp_path: Path) -> None:
     nothing = {"response__tiers": [], "reasoning__store": None, "chat__index": None, "chat__store": "memory"}
     async with await open_caches(settings(tmp_path, **nothing)) as caches:
         assert list(caches.caches) == ["chat"]
@@ -69,7 +69,7 @@ async def test_the_threshold_is_measured_once_for_an_embedder(tmp_path: Path) ->
         assert (await caches.response.stats())["min_similarity"] == first
 
 
-async def test_an_embedder_that_is_away_when_it_opens_costs_similar_hits_only(
+async def test_an_unavailable_embedder_disables_similar_hits_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(self: HashingEmbedder, texts: object) -> Any:
@@ -84,14 +84,14 @@ async def test_an_embedder_that_is_away_when_it_opens_costs_similar_hits_only(
     assert list(tmp_path.glob("threshold-*.json")) == []
 
 
-async def test_similar_requests_may_be_left_to_the_model(tmp_path: Path) -> None:
+async def test_semantic_hits_can_be_disabled(tmp_path: Path) -> None:
     async with await open_caches(settings(tmp_path, response__semantic=False)) as caches:
         await caches.response.put(ASKED, Reply("Paris."))
         assert (await caches.response.get(ASKED)).outcome is Outcome.EXACT
         assert (await caches.response.get(Request("What is the capital city of France?"))).reply is None
 
 
-async def test_what_cannot_be_built_leaves_no_embedder_open(
+async def test_a_failed_construction_closes_the_embedder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = []
@@ -105,7 +105,7 @@ async def test_what_cannot_be_built_leaves_no_embedder_open(
     assert len(closed) == 1
 
 
-async def test_removals_are_told_of_the_tier_that_holds_the_entries(tmp_path: Path) -> None:
+async def test_removals_are_reported_for_the_right_tier(tmp_path: Path) -> None:
     small = settings(tmp_path, limits__entries=1, response__tiers=["disk"])
     async with await open_caches(small) as caches:
         for question in ("What is the capital of France?", "How do I boil an egg?"):
@@ -114,14 +114,14 @@ async def test_removals_are_told_of_the_tier_that_holds_the_entries(tmp_path: Pa
         assert {name: one["removals"] for name, one in tiers.items()} == {"disk": {"evicted": 1}}
 
 
-async def test_an_embedder_that_is_not_known(tmp_path: Path) -> None:
+async def test_an_unknown_embedder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="static"):
         await open_caches(settings(tmp_path, embedder__name="word2vec"))
     with pytest.raises(InvalidInput, match="dimensoin"):
         await open_caches(settings(tmp_path, embedder__options={"dimensoin": 5}))
 
 
-def test_every_name_of_a_store_and_an_index_makes_one(tmp_path: Path) -> None:
+def test_every_store_and_index_is_constructed_by_name(tmp_path: Path) -> None:
     assert set(_STORES) == set(get_args(StoreName))
     assert set(_INDEXES) == set(get_args(TierName)) == {*get_args(IndexName), "router"}
     parts = Parts(settings(tmp_path).settings, tmp_path, HashingEmbedder(), Metrics(), lambda: 0.0)
@@ -141,7 +141,9 @@ def test_every_name_of_a_store_and_an_index_makes_one(tmp_path: Path) -> None:
         ("win32", {}, "home/AppData/Local/vectorcache"),
     ],
 )
-def test_where_files_are_when_nobody_says(platform: str, environ: dict[str, str], folder: str) -> None:
+def test_the_default_data_folder_depends_on_the_platform(
+    platform: str, environ: dict[str, str], folder: str
+) -> None:
     assert data_folder("", environ, platform=platform, home=Path("home")) == Path(folder)
     assert data_folder("given", environ, platform=platform) == Path("given")
 

@@ -20,13 +20,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_defaults_are_there_and_said() -> None:
+def test_defaults_apply_and_are_named_as_the_source() -> None:
     found = load()
     assert found.settings.response.ttl == 86_400
     assert set(found.sources.values()) == {"default"}
 
 
-def test_each_layer_is_over_the_one_before(file: Path) -> None:
+def test_each_layer_overrides_the_one_before(file: Path) -> None:
     environ = {"VECTORCACHE_LLM_RESPONSE_TTL": "70", "VECTORCACHE_LLM_CHAT_LIMIT": "600", "PATH": "/bin"}
     found = load(file, environ, {"chat": {"limit": 700}, "response.ttl_jitter": 0.2})
     response = found.settings.response
@@ -65,7 +65,7 @@ def test_the_environment_may_name_the_file(file: Path) -> None:
         ("REDIS_URL", "redis://there", "redis://there"),
     ],
 )
-def test_texts_of_the_environment(variable: str, text: str, value: object) -> None:
+def test_environment_variables_are_parsed(variable: str, text: str, value: object) -> None:
     found = load(environ={f"VECTORCACHE_LLM_{variable}": text}).settings
     section, _, name = variable.lower().partition("_")
     assert getattr(getattr(found, section), name) == value
@@ -76,26 +76,26 @@ def test_texts_of_the_environment(variable: str, text: str, value: object) -> No
     [
         (
             {"response.ttl": "soon"},
-            r"response\.ttl \(from code\): 'soon' is not allowed; allowed: a number, more than 0 or none",
+            r"response\.ttl \(from code\): 'soon' is not allowed; allowed: a number, greater than 0, or none",
         ),
         ({"response.ttl": 0}, "response.ttl .*: 0 is not allowed"),
-        ({"response": {"ttl_jitter": 1.5}}, "response.ttl_jitter .* a number, 0 or more, 1 or less"),
-        ({"response": {"tiers": ["disk", "disk"]}}, "a list, of each one of memory, disk, redis"),
-        ({"response": {"tiers": ["disk", "tape"]}}, "a list, of each one of memory, disk, redis"),
+        ({"response": {"ttl_jitter": 1.5}}, "response.ttl_jitter .* a number, at least 0, at most 1"),
+        ({"response": {"tiers": ["disk", "disk"]}}, "a list, each item one of .*, without duplicates"),
+        ({"response": {"tiers": ["disk", "tape"]}}, "a list, each item one of memory, disk, redis"),
         ({"response": {"semantic": "yes"}}, "true or false"),
-        ({"chat": {"limit": 0}}, "a whole number, 1 or more"),
+        ({"chat": {"limit": 0}}, "an integer, at least 1"),
         ({"metrics": {"prices": {"m": {"prompt": -1, "completion": 0}}}}, "prices"),
         ({"response": 5}, "'response' is not allowed"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_told_with_its_key_and_source(
+def test_the_error_for_an_invalid_value_names_the_key_and_the_source(
     code: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidSetting, match=message):
         load(code=code)
 
 
-def test_a_value_of_the_environment_is_told_with_its_variable() -> None:
+def test_the_error_for_an_invalid_value_of_the_environment_names_the_variable() -> None:
     with pytest.raises(InvalidSetting, match=r"chat\.limit \(from VECTORCACHE_LLM_CHAT_LIMIT\): 'many'"):
         load(environ={"VECTORCACHE_LLM_CHAT_LIMIT": "many"})
 
@@ -122,20 +122,20 @@ def test_an_unknown_key_of_the_file_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "a: [", "\x00"])
-def test_a_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_rejected(tmp_path: Path, content: str) -> None:
     path = tmp_path / "caches.yaml"
     path.write_text(content)
     with pytest.raises(InvalidInput, match="caches.yaml"):
         load(path)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"nowhere\.yaml"):
         load(tmp_path / "nowhere.yaml")
 
 
 @pytest.mark.parametrize("content", ["", "response:\n", "# nothing\n"])
-def test_an_empty_file_or_section_says_nothing(tmp_path: Path, content: str) -> None:
+def test_an_empty_file_or_section_changes_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "caches.yaml"
     path.write_text(content)
     assert load(path).settings == load().settings
@@ -166,7 +166,7 @@ def test_secrets_are_never_shown() -> None:
         {"code": {"embedder.options": "api_key=s3cret"}},
     ],
 )
-def test_errors_do_not_tell_secrets(given: dict[str, Any]) -> None:
+def test_errors_do_not_contain_secrets(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting) as caught:
         load(**given)
     assert "s3cret" not in str(caught.value)
@@ -178,5 +178,5 @@ def test_shown_has_every_setting_as_json() -> None:
     assert shown["response.tiers"] == {"value": ["disk"], "source": "default"}
 
 
-def test_every_setting_says_what_it_is_for_and_what_is_allowed() -> None:
+def test_every_setting_has_a_description_and_allowed_values() -> None:
     assert all(setting.about and setting.allowed for setting in SETTINGS.values())

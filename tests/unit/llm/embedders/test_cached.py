@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_embedder_contract import EmbedderContract
-from tests.support.llm_store_contract import entry
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.embedder_contract import EmbedderContract
+from tests.support.llm.store_contract import entry
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache.vectors.metric import Floats
@@ -21,7 +21,7 @@ from vectorcache_llm.scope import EVERYBODY, EVERYTHING, Scope, Selection
 
 
 class Counting(Embedder):
-    """Notes what it is asked for; may be held up, or be broken."""
+    """Records the texts it is called with. It can be blocked or made to fail."""
 
     def __init__(self, dimension: int = 64) -> None:
         self._inner = HashingEmbedder(dimension)
@@ -51,7 +51,7 @@ class Counting(Embedder):
 
 
 class Broken(MemoryStore):
-    """A store that raises, or hangs, while it is told to."""
+    """A store that can be made to raise or hang."""
 
     name = "broken"
     trouble: str | None = None
@@ -151,7 +151,7 @@ class TestContract(EmbedderContract):
         return CachedEmbedder(HashingEmbedder(128), [MemoryStore()])
 
 
-async def test_what_was_embedded_once_is_not_embedded_again(inner: Counting, cached: CachedEmbedder) -> None:
+async def test_a_text_is_embedded_only_once(inner: Counting, cached: CachedEmbedder) -> None:
     first = await cached.embed(["a", "b", "a"])
     again = await cached.embed(["b", "a"])
     assert inner.asked == [["a", "b"]]
@@ -159,7 +159,7 @@ async def test_what_was_embedded_once_is_not_embedded_again(inner: Counting, cac
     assert np.array_equal(first[0], first[2])
 
 
-async def test_what_is_missing_is_embedded_in_one_call_and_order_is_kept(
+async def test_missing_texts_are_embedded_in_one_call_and_order_is_kept(
     inner: Counting, cached: CachedEmbedder
 ) -> None:
     await cached.embed(["b", "d"])
@@ -169,12 +169,12 @@ async def test_what_is_missing_is_embedded_in_one_call_and_order_is_kept(
     assert np.array_equal(vectors, expected)
 
 
-async def test_callers_who_want_the_same_text_share_a_call(inner: Counting, cached: CachedEmbedder) -> None:
+async def test_callers_of_the_same_text_share_a_call(inner: Counting, cached: CachedEmbedder) -> None:
     inner.go.clear()
     callers = [asyncio.create_task(cached.embed(["same", str(number)])) for number in range(100)]
     for _ in range(20):
         await asyncio.sleep(0)
-    callers[0].cancel()  # the one who began it
+    callers[0].cancel()  # the caller that started the load
     inner.go.set()
     answers = await asyncio.gather(*callers[1:])
     asked = [text for texts in inner.asked for text in texts]
@@ -183,7 +183,7 @@ async def test_callers_who_want_the_same_text_share_a_call(inner: Counting, cach
     assert ((await cached.stats())["hits"], (await cached.stats())["misses"]) == (99, 101)
 
 
-async def test_an_error_goes_to_all_who_wait_and_is_not_remembered(
+async def test_an_error_reaches_all_waiting_callers_and_is_not_cached(
     inner: Counting, cached: CachedEmbedder
 ) -> None:
     inner.error = Unavailable("the model is away")
@@ -199,7 +199,7 @@ async def test_an_error_goes_to_all_who_wait_and_is_not_remembered(
     assert inner.asked == [["a"], ["a"]]
 
 
-async def test_a_lower_store_fills_the_upper_one_and_lives_are_not_lengthened(
+async def test_a_lower_store_fills_the_upper_one_without_extending_lifetimes(
     inner: Counting, cached: CachedEmbedder, upper: MemoryStore, lower: Broken, clock: FakeClock
 ) -> None:
     await cached.embed(["a", "b"])
@@ -252,7 +252,7 @@ async def test_a_scope_keeps_entries_apart(inner: Counting, cached: CachedEmbedd
 
 
 @pytest.mark.parametrize("trouble", ["is away", "hangs"])
-async def test_a_store_that_fails_is_passed_over_and_taken_up_again(
+async def test_a_failing_store_is_skipped_and_used_again_later(
     inner: Counting, cached: CachedEmbedder, lower: Broken, observer: Noting, trouble: str
 ) -> None:
     lower.trouble = trouble
@@ -268,14 +268,14 @@ async def test_a_store_that_fails_is_passed_over_and_taken_up_again(
     assert len(await held(lower)) == 1
 
 
-async def test_a_store_that_is_away_does_not_keep_it_from_opening(lower: Broken, observer: Noting) -> None:
+async def test_an_unavailable_store_does_not_prevent_opening(lower: Broken, observer: Noting) -> None:
     lower.trouble = "is away"
     async with CachedEmbedder(Counting(), [lower], observer=observer) as cached:
         assert (await cached.embed(["a"])).any()
     assert observer.failures[0] == ("embedding", "broken", "open", Unavailable)
 
 
-async def test_what_is_no_vector_is_embedded_anew(
+async def test_an_invalid_vector_is_embedded_again(
     inner: Counting, cached: CachedEmbedder, upper: MemoryStore, observer: Noting
 ) -> None:
     await upper.put(entry(cached._key("a"), b"torn"))
@@ -286,7 +286,7 @@ async def test_what_is_no_vector_is_embedded_anew(
     assert [failure[:3] for failure in observer.failures] == [("embedding", "memory", "get")]
 
 
-async def test_the_observer_hears_of_every_look_up(
+async def test_every_look_up_is_reported_to_the_observer(
     cached: CachedEmbedder, upper: MemoryStore, lower: Broken, observer: Noting
 ) -> None:
     async def heard(texts: list[str]) -> list[tuple[str, str]]:
@@ -307,7 +307,7 @@ async def test_the_observer_hears_of_every_look_up(
     assert observer.kept[:2] == [("embedding", "default", tier, 256) for tier in ("memory", "broken")]
 
 
-async def test_deleting_counts_what_several_stores_have_once(
+async def test_deleting_counts_entries_of_several_stores_once(
     cached: CachedEmbedder, upper: MemoryStore, lower: Broken
 ) -> None:
     texts = [str(number) for number in range(1200)]
@@ -333,7 +333,7 @@ async def test_deleting_by_pattern_and_age(cached: CachedEmbedder, clock: FakeCl
     assert await cached.delete_where(Selection(pattern=f"{cached.fingerprint}:*")) == 1
 
 
-async def test_deleting_in_the_others_goes_on_when_a_store_is_away(
+async def test_deleting_continues_in_the_other_stores_when_one_is_unavailable(
     cached: CachedEmbedder, upper: MemoryStore, lower: Broken
 ) -> None:
     await cached.embed([str(number) for number in range(3 * DELETE_BATCH)])
@@ -344,7 +344,7 @@ async def test_deleting_in_the_others_goes_on_when_a_store_is_away(
     assert await held(upper) == []
 
 
-async def test_what_was_asked_for_before_a_deletion_is_not_stored_after_it(
+async def test_a_look_up_from_before_a_deletion_stores_nothing_after_it(
     inner: Counting, cached: CachedEmbedder, upper: MemoryStore, observer: Noting
 ) -> None:
     inner.go.clear()
@@ -362,7 +362,7 @@ async def test_what_was_asked_for_before_a_deletion_is_not_stored_after_it(
     assert len(await held(upper)) == 1
 
 
-async def test_what_is_being_stored_during_a_deletion_does_not_stay(inner: Counting) -> None:
+async def test_entries_written_during_a_deletion_are_removed(inner: Counting) -> None:
     class Slow(MemoryStore):
         def __init__(self) -> None:
             super().__init__()
@@ -383,7 +383,7 @@ async def test_what_is_being_stored_during_a_deletion_does_not_stay(inner: Count
         assert await held(store) == []
 
 
-async def test_an_export_restores_all_of_it(
+async def test_an_export_restores_all_entries(
     inner: Counting, cached: CachedEmbedder, upper: MemoryStore, lower: Broken, clock: FakeClock
 ) -> None:
     await cached.embed(["a", "b"])
@@ -403,7 +403,7 @@ async def test_an_export_restores_all_of_it(
         await cached.restore([{**records[0], "key": "something else"}])
 
 
-async def test_health_asks_every_part(inner: Counting, cached: CachedEmbedder, lower: Broken) -> None:
+async def test_health_checks_every_part(inner: Counting, cached: CachedEmbedder, lower: Broken) -> None:
     assert [(part.name, part.ok) for part in await cached.health()] == [
         ("memory", True),
         ("broken", True),
@@ -423,9 +423,7 @@ async def test_stats_are_json(cached: CachedEmbedder) -> None:
     assert [(tier["name"], tier["entries"]) for tier in stats["tiers"]] == [("memory", 2), ("broken", 2)]
 
 
-async def test_closing_waits_for_what_is_stored_and_closes_the_embedder(
-    inner: Counting, tmp_path: Path
-) -> None:
+async def test_closing_waits_for_writes_and_closes_the_embedder(inner: Counting, tmp_path: Path) -> None:
     path = tmp_path / "embeddings.db"
     cached = CachedEmbedder(inner, [SQLiteStore(path)])
     await cached.open()
@@ -437,7 +435,7 @@ async def test_closing_waits_for_what_is_stored_and_closes_the_embedder(
     assert inner.asked == [["a", "b"]]
 
 
-async def test_loads_under_way_are_bounded(inner: Counting, upper: MemoryStore) -> None:
+async def test_concurrent_loads_are_limited(inner: Counting, upper: MemoryStore) -> None:
     inner.go.clear()
     async with CachedEmbedder(inner, [upper], max_loads=2) as cached:
         callers = [asyncio.create_task(cached.embed([str(number)])) for number in range(10)]

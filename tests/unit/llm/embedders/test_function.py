@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from tests.support.llm_embedder_contract import EmbedderContract
+from tests.support.llm.embedder_contract import EmbedderContract
 
 from vectorcache.errors import CorruptData, DeadlineExceeded, InvalidInput, NotFound, Unavailable
 from vectorcache_llm.embedders import FunctionEmbedder, HashingEmbedder
@@ -14,7 +14,7 @@ DIMENSION = 64
 
 
 def vectors(texts: list[str]) -> list[list[float]]:
-    """Not of length 1, and no array."""
+    """Returns lists that are not of length 1."""
     rows = asyncio.run(HashingEmbedder(DIMENSION).embed(texts))
     return (rows * 7).tolist()
 
@@ -48,7 +48,7 @@ def test_settings_are_checked(arguments: dict[str, object]) -> None:
         FunctionEmbedder(**{"function": vectors, "dimension": 2, "fingerprint": "v1", **arguments})
 
 
-async def test_a_synchronous_function_runs_beside_the_event_loop() -> None:
+async def test_a_synchronous_function_does_not_block_the_event_loop() -> None:
     threads = []
 
     def note(texts: list[str]) -> list[list[float]]:
@@ -60,7 +60,7 @@ async def test_a_synchronous_function_runs_beside_the_event_loop() -> None:
 
 
 @pytest.mark.parametrize(("texts", "beside"), [(1, False), (100, True)])
-async def test_many_numbers_are_read_beside_the_event_loop(texts: int, beside: bool) -> None:
+async def test_many_numbers_are_normalised_in_a_thread(texts: int, beside: bool) -> None:
     threads = []
 
     class Vectors:
@@ -76,12 +76,12 @@ async def test_many_numbers_are_read_beside_the_event_loop(texts: int, beside: b
     assert [one is not threading.main_thread() for one in threads] == [beside]
 
 
-async def test_what_returns_an_awaitable_is_awaited() -> None:
+async def test_a_returned_awaitable_is_awaited() -> None:
     embedder = FunctionEmbedder(lambda texts: asynchronous(texts), DIMENSION, "v1")
     assert (await embedder.embed(["a"])).shape == (1, DIMENSION)
 
 
-async def test_blank_texts_are_not_asked_for() -> None:
+async def test_blank_texts_are_not_passed_to_the_function() -> None:
     asked = []
 
     async def note(texts: list[str]) -> list[list[float]]:
@@ -109,7 +109,7 @@ async def test_blank_texts_are_not_asked_for() -> None:
         [[1.0, 10**400], [1.0, 2.0]],
     ],
 )
-async def test_an_answer_of_another_shape_is_corrupt(answer: object) -> None:
+async def test_a_result_of_the_wrong_shape_is_corrupt(answer: object) -> None:
     async def function(texts: list[str]) -> object:
         return answer
 
@@ -117,7 +117,7 @@ async def test_an_answer_of_another_shape_is_corrupt(answer: object) -> None:
         await FunctionEmbedder(function, 2, "v1").embed(["a", "b"])
 
 
-async def test_rows_without_direction_are_zeros_and_large_ones_are_no_trouble() -> None:
+async def test_rows_close_to_zero_become_zeros_and_large_ones_are_normalised() -> None:
     async def function(texts: list[str]) -> list[list[float]]:
         return [[0.0, 0.0], [3e38, 0.0], [1e-30, 0.0]]
 
@@ -125,7 +125,7 @@ async def test_rows_without_direction_are_zeros_and_large_ones_are_no_trouble() 
     assert (await embedder.embed(["a", "b", "c"])).tolist() == [[0, 0], [1, 0], [0, 0]]
 
 
-async def test_a_function_that_raises_is_unavailable_and_errors_of_ours_pass() -> None:
+async def test_a_function_that_raises_is_unavailable_and_library_errors_pass() -> None:
     async def broken(texts: list[str]) -> object:
         raise KeyError("model")
 
@@ -139,7 +139,7 @@ async def test_a_function_that_raises_is_unavailable_and_errors_of_ours_pass() -
         await FunctionEmbedder(missing, 2, "v1").embed(["a"])
 
 
-async def test_a_function_that_takes_too_long_is_given_up() -> None:
+async def test_a_function_that_takes_too_long_times_out() -> None:
     async def slow(texts: list[str]) -> object:
         await asyncio.Event().wait()
 

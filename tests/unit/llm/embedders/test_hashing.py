@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.support.llm_embedder_contract import EmbedderContract, fingerprint_elsewhere
+from tests.support.llm.embedder_contract import EmbedderContract, fingerprint_elsewhere
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.embedders import HashingEmbedder
@@ -23,7 +23,7 @@ def test_the_fingerprint_is_the_same_in_every_process() -> None:
     assert fingerprint_elsewhere("HashingEmbedder()") == HashingEmbedder().fingerprint
 
 
-async def test_its_vectors_are_the_same_for_ever() -> None:
+async def test_its_vectors_are_stable() -> None:
     (vector,) = await HashingEmbedder(8).embed(["Hello, world"])
     assert vector.tolist() == pytest.approx(
         [0.0, 0.2236, -0.4472, 0.0, -0.4472, 0.2236, -0.6708, 0.2236], abs=1e-4
@@ -38,7 +38,7 @@ async def test_words_count_more_than_pieces_and_case_does_not_count() -> None:
     assert one @ shared > one @ pieces > one @ other + 0.1
 
 
-async def test_long_texts_are_hashed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_texts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     embedder, threads = HashingEmbedder(), []
     vectors = embedder._vectors
     monkeypatch.setattr(

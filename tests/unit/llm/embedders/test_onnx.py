@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.support.llm_embedder_contract import EmbedderContract, fingerprint_elsewhere
+from tests.support.llm.embedder_contract import EmbedderContract, fingerprint_elsewhere
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm import extras
@@ -62,7 +62,7 @@ async def test_it_is_minilm(shared: OnnxEmbedder) -> None:
     assert one @ paraphrase > 0.4 > 0.2 > one @ other
 
 
-async def test_every_setting_changes_vectors_and_the_fingerprint(model: Path, tokenizer: Path) -> None:
+async def test_every_setting_affects_vectors_and_the_fingerprint(model: Path, tokenizer: Path) -> None:
     text = "a text of more than eight tokens, so that it is cut where there is room for eight only"
     seen = {}
     for settings in ({}, {"pooling": "cls"}, {"max_tokens": 8}):
@@ -90,7 +90,7 @@ def test_settings_are_checked(model: Path, tokenizer: Path, change: dict[str, ob
         OnnxEmbedder(**{"model_path": model, "tokenizer_path": tokenizer, **change})
 
 
-def test_a_model_of_something_else_is_refused(
+def test_a_model_with_other_inputs_is_refused(
     model: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="pixels")], run=None)
@@ -99,7 +99,7 @@ def test_a_model_of_something_else_is_refused(
         OnnxEmbedder(model, tokenizer)
 
 
-def test_missing_files_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_missing_files_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"vectorcache\[minilm\]"):
         minilm()

@@ -1,4 +1,4 @@
-"""Against a real server on loopback that does as it is told."""
+"""Tests against a real server on loopback with scripted responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from tests.support.llm_embedder_contract import EmbedderContract
+from tests.support.llm.embedder_contract import EmbedderContract
 
 from vectorcache.errors import CorruptData, DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache_llm.embedders import HashingEmbedder, OpenAIEmbedder
@@ -61,7 +61,7 @@ async def break_off(request: web.Request, question: dict[str, object]) -> web.St
 
 
 class Server:
-    """Behaves as ``behaviours`` say, one after the other, then well."""
+    """Follows ``behaviours`` one after the other, and then answers normally."""
 
     def __init__(self) -> None:
         self.behaviours: list[Behaviour] = []
@@ -88,7 +88,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 class Sleeps:
-    """Notes how long it was to sleep, and does not."""
+    """Records the requested delays without sleeping."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -120,7 +120,7 @@ class TestContract(EmbedderContract):
     def other_settings(self, server: Server) -> OpenAIEmbedder:
         return OpenAIEmbedder(server.url, "other", DIMENSION)
 
-    async def test_a_text_gives_the_same_in_batches_of_any_size(self, server: Server) -> None:
+    async def test_a_text_has_the_same_vector_in_batches_of_any_size(self, server: Server) -> None:
         texts = [f"text {number}" for number in range(10)]
         expected = await HashingEmbedder(DIMENSION).embed(texts)
         async with OpenAIEmbedder(server.url, "model", DIMENSION, batch_size=4) as embedder:
@@ -128,13 +128,13 @@ class TestContract(EmbedderContract):
         assert [len(question["input"]) for question in server.questions] == [4, 4, 2]
 
 
-async def test_it_asks_as_the_protocol_wants_it(server: Server, embedder: OpenAIEmbedder) -> None:
+async def test_requests_follow_the_protocol(server: Server, embedder: OpenAIEmbedder) -> None:
     await embedder.embed(["a", "", "b"])
     assert server.questions == [{"model": "model", "input": ["a", "b"], "encoding_format": "float"}]
     assert server.keys == [f"Bearer {KEY}"]
 
 
-async def test_without_a_key_none_is_sent_and_a_dimension_is_asked_for_on_request(server: Server) -> None:
+async def test_no_key_is_sent_without_one_and_the_dimension_only_on_request(server: Server) -> None:
     async with OpenAIEmbedder(server.url + "/", "model", DIMENSION, shorten=True) as embedder:
         await embedder.embed(["a"])
     assert server.keys == [None]
@@ -142,7 +142,7 @@ async def test_without_a_key_none_is_sent_and_a_dimension_is_asked_for_on_reques
 
 
 @pytest.mark.parametrize("trouble", [refuse(429), refuse(500), refuse(503), break_off])
-async def test_what_may_work_again_is_tried_again(
+async def test_temporary_failures_are_retried(
     server: Server, embedder: OpenAIEmbedder, sleeps: Sleeps, trouble: Behaviour
 ) -> None:
     server.behaviours = [trouble, trouble]
@@ -151,14 +151,14 @@ async def test_what_may_work_again_is_tried_again(
     assert len(sleeps.seconds) == 2
 
 
-async def test_tries_are_bounded(server: Server, embedder: OpenAIEmbedder) -> None:
+async def test_attempts_are_limited(server: Server, embedder: OpenAIEmbedder) -> None:
     server.behaviours = [refuse(503, "over capacity")] * 10
     with pytest.raises(Unavailable, match="503: over capacity"):
         await embedder.embed(["a"])
     assert len(server.questions) == 4
 
 
-async def test_it_waits_as_long_as_the_server_asks(
+async def test_it_waits_as_long_as_the_server_requests(
     server: Server, embedder: OpenAIEmbedder, sleeps: Sleeps
 ) -> None:
     server.behaviours = [
@@ -170,7 +170,7 @@ async def test_it_waits_as_long_as_the_server_asks(
     assert sleeps.seconds[1] < 1
 
 
-async def test_it_does_not_begin_a_wait_that_would_be_longer_than_the_deadline(
+async def test_it_does_not_start_a_wait_that_exceeds_the_deadline(
     server: Server, embedder: OpenAIEmbedder, sleeps: Sleeps
 ) -> None:
     server.behaviours = [refuse(429, Retry_After="60")]
@@ -180,14 +180,16 @@ async def test_it_does_not_begin_a_wait_that_would_be_longer_than_the_deadline(
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
-async def test_other_refusals_are_final(server: Server, embedder: OpenAIEmbedder, status: int) -> None:
+async def test_other_error_responses_are_not_retried(
+    server: Server, embedder: OpenAIEmbedder, status: int
+) -> None:
     server.behaviours = [refuse(status, "because", Location="/v1/elsewhere")]
     with pytest.raises(Unsupported, match=f"{status}: because"):
         await embedder.embed(["a"])
     assert len(server.questions) == 1
 
 
-async def test_a_server_that_hangs_costs_the_deadline_and_no_more(server: Server) -> None:
+async def test_a_server_that_hangs_times_out_at_the_deadline(server: Server) -> None:
     server.behaviours = [refuse(500), hang]
     async with OpenAIEmbedder(server.url, "model", DIMENSION, timeout=0.3) as embedder:
         start = time.monotonic()
@@ -197,7 +199,7 @@ async def test_a_server_that_hangs_costs_the_deadline_and_no_more(server: Server
         assert (await embedder.embed(["a"])).any()
 
 
-async def test_a_server_that_is_not_there_is_unavailable(server: Server, sleeps: Sleeps) -> None:
+async def test_an_unreachable_server_is_unavailable(server: Server, sleeps: Sleeps) -> None:
     async with OpenAIEmbedder("http://127.0.0.1:1/v1", "model", DIMENSION, sleep=sleeps) as embedder:
         with pytest.raises(Unavailable):
             await embedder.embed(["a"])
@@ -220,7 +222,7 @@ async def test_a_server_that_is_not_there_is_unavailable(server: Server, sleeps:
     ],
     ids=["no JSON", "no data", "too few", "wrong index", "dimension", "base64", "too many", "too long"],
 )
-async def test_an_answer_to_another_question_is_corrupt(
+async def test_a_response_that_does_not_match_the_request_is_corrupt(
     server: Server, embedder: OpenAIEmbedder, body: str
 ) -> None:
     server.behaviours = [answer(body)]

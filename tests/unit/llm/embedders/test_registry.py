@@ -12,7 +12,7 @@ from vectorcache_llm.embedders import (
 )
 
 
-def test_a_name_and_settings_make_an_embedder() -> None:
+def test_an_embedder_is_constructed_by_name_with_settings() -> None:
     assert isinstance(open_embedder("hashing"), HashingEmbedder)
     assert open_embedder("hashing", dimension=16).dimension == 16
     assert isinstance(open_embedder("static", dimension=64), StaticEmbedder)
@@ -20,7 +20,7 @@ def test_a_name_and_settings_make_an_embedder() -> None:
     assert isinstance(openai, OpenAIEmbedder)
 
 
-def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match="static, minilm, onnx, sentence-transformers, openai, hashing"):
         open_embedder("word2vec")
     assert len(EMBEDDERS) == 6
@@ -29,14 +29,12 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"), [({"dimensions": 3}, "dimensions"), ({"dimension": 0}, "dimension: 0")]
 )
-def test_settings_that_are_not_there_or_not_allowed_are_refused(
-    settings: dict[str, object], reason: str
-) -> None:
+def test_unknown_and_invalid_settings_are_refused(settings: dict[str, object], reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         open_embedder("hashing", **settings)
 
 
-def test_settings_that_are_missing_are_named_and_values_are_not() -> None:
+def test_missing_settings_are_named_and_values_are_not() -> None:
     with pytest.raises(InvalidInput, match="'model'") as caught:
         open_embedder("openai", base_url="http://127.0.0.1/v1", dimension=3, api_key="secret")
     assert "secret" not in str(caught.value)

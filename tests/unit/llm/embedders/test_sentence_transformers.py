@@ -1,4 +1,4 @@
-"""With a model that stands in: the library itself is large, and its models are downloads."""
+"""Tests with a fake model, since the library is large and downloads its models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from tests.support.llm_embedder_contract import EmbedderContract
+from tests.support.llm.embedder_contract import EmbedderContract
 
 from vectorcache.errors import InvalidInput, Unavailable
 from vectorcache_llm.embedders import HashingEmbedder, SentenceTransformerEmbedder
@@ -18,7 +18,7 @@ DIMENSION = 48
 
 
 class Model:
-    """What we use of a ``SentenceTransformer``."""
+    """The used subset of ``SentenceTransformer``."""
 
     def __init__(
         self, name: str = "ready", *, device: str | None = None, max_seq_length: int | None = 12
@@ -76,7 +76,7 @@ async def test_models_have_short_names(name: str, whole: str) -> None:
     assert (embedder._model.device, embedder._model.batches[-1]) == ("cpu", 7)
 
 
-async def test_a_model_without_a_limit_cuts_nothing() -> None:
+async def test_a_model_without_a_limit_truncates_nothing() -> None:
     embedder = SentenceTransformerEmbedder(Model(max_seq_length=None), name="static")
     await embedder.embed(["word " * 1000])
     assert (embedder.max_tokens, embedder.truncated) == (None, 0)
@@ -91,12 +91,12 @@ async def test_a_model_that_fails_is_unavailable() -> None:
     assert isinstance(caught.value.__cause__, TypeError)
 
 
-def test_a_ready_model_needs_a_name() -> None:
+def test_a_loaded_model_needs_a_name() -> None:
     with pytest.raises(InvalidInput, match="name"):
         SentenceTransformerEmbedder(Model())
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(module: str) -> ModuleType:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_store_contract import entry, keys_of
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.store_contract import entry, keys_of
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.kv import POLICIES, MemoryStore
@@ -13,7 +13,7 @@ from vectorcache_llm.scope import EVERYBODY
 
 
 async def left_of(policy: str) -> list[str]:
-    """``a`` is the oldest and used most, ``b`` was used last, ``c`` never; ``c`` ends last, ``b`` never."""
+    """``a`` is the oldest and most used, ``b`` was used last, ``c`` never. ``c`` expires last, ``b`` never expires."""
     clock = FakeClock()
     store = MemoryStore(max_entries=3, policy=policy, clock=clock)
     await store.put(entry("a", expires_at=clock() + 10), entry("b"), entry("c", expires_at=clock() + 20))
@@ -24,31 +24,31 @@ async def left_of(policy: str) -> list[str]:
     return await keys_of(store)
 
 
-async def test_lru_keeps_what_was_used_last() -> None:
+async def test_lru_keeps_the_most_recently_used() -> None:
     assert await left_of("lru") == ["b", "d", "e"]
 
 
-async def test_lfu_keeps_what_was_used_most() -> None:
+async def test_lfu_keeps_the_most_frequently_used() -> None:
     assert await left_of("lfu") == ["a", "b", "e"]
 
 
-async def test_ttl_keeps_what_ends_last() -> None:
+async def test_ttl_keeps_the_last_to_expire() -> None:
     assert await left_of("ttl") == ["b", "d", "e"]
 
 
-async def test_ttl_takes_the_oldest_of_those_that_never_end() -> None:
+async def test_ttl_evicts_the_oldest_of_those_without_expiry() -> None:
     store = MemoryStore(max_entries=2, policy="ttl")
     await store.put(entry("b"), entry("a"), entry("c"))
     assert await keys_of(store) == ["a", "c"]
 
 
-def test_a_policy_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_the_error_for_an_unknown_policy_names_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match="lru, lfu, ttl"):
         eviction_policy("fifo")
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_names_one_of_those_that_are_there(name: str) -> None:
+def test_a_policy_selects_an_existing_entry(name: str) -> None:
     policy: EvictionPolicy = eviction_policy(name)
     rng = random.Random(1)
     there: set[str] = set()
@@ -66,7 +66,7 @@ def test_a_policy_names_one_of_those_that_are_there(name: str) -> None:
             assert policy.victim()[1] in there
 
 
-def test_lfu_counts_as_a_naive_one_does() -> None:
+def test_lfu_agrees_with_a_naive_implementation() -> None:
     policy, rng = LeastFrequentlyUsed(), random.Random(2)
     uses: dict[str, tuple[int, int]] = {}
     for step in range(2000):

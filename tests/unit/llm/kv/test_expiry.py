@@ -6,7 +6,7 @@ from vectorcache_llm.kv.expiry import SLACK, Expiries
 from vectorcache_llm.scope import EVERYBODY
 
 
-def test_the_first_to_end_is_found_after_any_changes() -> None:
+def test_the_first_to_expire_is_found_after_any_changes() -> None:
     expiries, rng = Expiries(), random.Random(3)
     ends: dict[str, tuple[float, int]] = {}
     for step in range(3000):
@@ -22,7 +22,7 @@ def test_the_first_to_end_is_found_after_any_changes() -> None:
         assert expiries.first() == (None if first is None else (ends[first][0], (EVERYBODY, first)))
 
 
-def test_what_was_set_again_and_again_takes_no_more_room() -> None:
+def test_repeated_sets_do_not_take_more_memory() -> None:
     expiries = Expiries()
     for step in range(10_000):
         expiries.set((EVERYBODY, "a"), float(step))

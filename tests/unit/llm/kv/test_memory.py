@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_store_contract import StoreContract, entry, keys_of
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.store_contract import StoreContract, entry, keys_of
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.kv import EvictionPolicy, KeyValueStore, MemoryStore
@@ -27,12 +27,12 @@ class TestContract(StoreContract):
 
 
 @pytest.mark.parametrize("bounds", [{"max_entries": 0}, {"max_bytes": -1}])
-def test_a_bound_is_positive(bounds: dict[str, int]) -> None:
+def test_limits_are_positive(bounds: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(bounds))):
         MemoryStore(**bounds)
 
 
-async def test_the_number_of_entries_is_bounded() -> None:
+async def test_the_number_of_entries_is_limited() -> None:
     store = MemoryStore(max_entries=3)
     for key in "abcde":
         await store.put(entry(key))
@@ -40,7 +40,7 @@ async def test_the_number_of_entries_is_bounded() -> None:
     assert (await store.stats()).evicted == 2
 
 
-async def test_the_bytes_of_keys_values_tags_and_metadata_are_bounded() -> None:
+async def test_the_bytes_of_keys_values_tags_and_metadata_are_limited() -> None:
     store = MemoryStore(max_bytes=100)
     await store.put(entry("ab", b"x" * 30, tags=("é",), metadata={"k": "value"}))
     assert (await store.stats()).bytes == 2 + 30 + 2 + 1 + 5
@@ -51,7 +51,7 @@ async def test_the_bytes_of_keys_values_tags_and_metadata_are_bounded() -> None:
     assert (await store.stats()).bytes == 11
 
 
-async def test_replacing_needs_room_for_the_difference_only() -> None:
+async def test_replacing_needs_space_for_the_difference_only() -> None:
     store = MemoryStore(max_bytes=100)
     await store.put(entry("a", b"x" * 40), entry("b", b"x" * 40))
     await store.put(entry("b", b"x" * 55))
@@ -59,7 +59,7 @@ async def test_replacing_needs_room_for_the_difference_only() -> None:
     assert (await store.stats()).evicted == 0
 
 
-async def test_the_expired_leave_before_those_that_live() -> None:
+async def test_expired_entries_are_evicted_before_live_ones() -> None:
     clock = FakeClock()
     store = MemoryStore(max_entries=2 * PURGE_BATCH, clock=clock)
     await store.put(entry("oldest"))
@@ -71,7 +71,7 @@ async def test_the_expired_leave_before_those_that_live() -> None:
     assert (stats.entries, stats.evicted, stats.expired) == (2 * PURGE_BATCH, 0, 2 * PURGE_BATCH - 1)
 
 
-async def test_the_expired_leave_with_writes_though_nobody_asks_for_them() -> None:
+async def test_writes_remove_expired_entries_that_are_not_looked_up() -> None:
     clock = FakeClock()
     store = MemoryStore(clock=clock)
     await store.put(*(entry(str(n), expires_at=clock() + 1) for n in range(PURGE_BATCH)))
@@ -80,7 +80,7 @@ async def test_the_expired_leave_with_writes_though_nobody_asks_for_them() -> No
     assert (await store.stats()).entries == 1
 
 
-async def test_one_can_bring_a_policy_of_ones_own() -> None:
+async def test_a_custom_policy_is_used() -> None:
     class LargestFirst(EvictionPolicy):
         def __init__(self) -> None:
             self.sizes: dict[EntryId, int] = {}

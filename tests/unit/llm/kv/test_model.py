@@ -1,4 +1,4 @@
-"""Any sequence of operations means to a store what it means to a dictionary."""
+"""Any sequence of operations has the same results on a store as on a dictionary."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_store_contract import entry
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.store_contract import entry
 
 from vectorcache_llm.kv import Entry, KeyValueStore, MemoryStore, SQLiteStore
 from vectorcache_llm.scope import Scope, Selection
@@ -57,7 +57,7 @@ ALL = 10_000
 
 
 class Naive:
-    """A dictionary, and the definition of what is selected."""
+    """A dictionary with a reference implementation of selections."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.kept: dict[tuple[Scope, str], Entry] = {}
@@ -145,7 +145,7 @@ def test_any_operations(
 @given(sizes=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 60)), max_size=40))
 @settings(max_examples=100)
 @pytest.mark.parametrize("policy", ["lru", "lfu", "ttl"])
-def test_a_full_store_is_never_fuller_than_it_may_be(policy: str, sizes: list[tuple[str, int]]) -> None:
+def test_a_store_never_exceeds_its_limits(policy: str, sizes: list[tuple[str, int]]) -> None:
     async def fill() -> None:
         store = MemoryStore(max_entries=5, max_bytes=100, policy=policy)
         for key, size in sizes:

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.llm_store_contract import entry
+from tests.support.llm.store_contract import entry
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.kv.base import Entry
@@ -28,7 +28,7 @@ times = st.floats(allow_nan=False, allow_infinity=False)
         st.dictionaries(texts, texts, max_size=3),
     )
 )
-def test_an_entry_survives_json(one: Entry) -> None:
+def test_an_entry_round_trips_through_json(one: Entry) -> None:
     assert from_record(json.loads(json.dumps(to_record(one)))) == one
 
 
@@ -44,6 +44,6 @@ def test_an_entry_survives_json(one: Entry) -> None:
         ({"created_at": "yesterday"}, "record.created_at"),
     ],
 )
-def test_what_is_no_record_is_refused_by_field(change: dict[str, object], field: str) -> None:
+def test_the_error_for_an_invalid_record_names_the_field(change: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidInput, match=field):
         from_record({**to_record(entry("a")), **change})

@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_store_contract import NEIGHBOURS, StoreContract, entry, keys_of
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.store_contract import NEIGHBOURS, StoreContract, entry, keys_of
 
 from vectorcache.errors import DeadlineExceeded, InvalidInput, Unavailable
 from vectorcache_llm.kv import KeyValueStore, SQLiteStore
 from vectorcache_llm.kv.sqlite import table
 from vectorcache_llm.kv.sqlite.file import APPLICATION_ID
-from vectorcache_llm.kv.sqlite.table import BATCH, MARKS, NEXT_TO_LEAVE, PURGE_BATCH, SCAN_BYTES
+from vectorcache_llm.kv.sqlite.table import BATCH, EVICTION_QUERIES, MARKS, PURGE_BATCH, SCAN_BYTES
 from vectorcache_llm.scope import EVERYBODY, Scope, Selection
 
 
@@ -51,7 +51,7 @@ def test_settings_are_checked(path: Path, arguments: dict[str, object]) -> None:
     assert not path.parent.exists()
 
 
-async def test_what_was_put_is_there_after_reopening(path: Path) -> None:
+async def test_entries_persist_after_reopening(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.put(entry("a"), entry("b"))
     async with SQLiteStore(path) as store:
@@ -59,7 +59,7 @@ async def test_what_was_put_is_there_after_reopening(path: Path) -> None:
         assert (await store.stats()).entries == 2
 
 
-async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+async def test_the_file_is_readable_by_the_owner_only(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.put(entry("a"))
         modes = {stat.S_IMODE(found.stat().st_mode) for found in path.parent.iterdir()}
@@ -74,7 +74,7 @@ async def test_durable_waits_for_the_disk(path: Path, durable: bool, level: int)
 
 
 async def left_of(path: Path, policy: str) -> list[str]:
-    """As in the tests of the memory store's policies: both mean the same."""
+    """The same entries as in the tests of the memory store's policies, which must agree."""
     clock = FakeClock()
     async with SQLiteStore(path, max_entries=3, policy=policy, clock=clock) as store:
         for one in (entry("a", expires_at=clock() + 100), entry("b"), entry("c", expires_at=clock() + 200)):
@@ -91,13 +91,13 @@ async def left_of(path: Path, policy: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("policy", "left"), [("lru", "bde"), ("lfu", "abe"), ("ttl", "bde")])
-async def test_entries_leave_by_the_policy(path: Path, policy: str, left: str) -> None:
+async def test_entries_are_evicted_by_the_policy(path: Path, policy: str, left: str) -> None:
     assert await left_of(path, policy) == list(left)
 
 
-@pytest.mark.parametrize("policy", NEXT_TO_LEAVE)
-async def test_who_leaves_is_found_by_an_index(path: Path, policy: str) -> None:
-    query = f"EXPLAIN QUERY PLAN {NEXT_TO_LEAVE[policy]}"
+@pytest.mark.parametrize("policy", EVICTION_QUERIES)
+async def test_the_victim_is_found_by_an_index(path: Path, policy: str) -> None:
+    query = f"EXPLAIN QUERY PLAN {EVICTION_QUERIES[policy]}"
     async with SQLiteStore(path) as store:
         plan = await store._run(lambda table: table._connection.execute(query).fetchall())
     steps = [step for *_, step in plan]
@@ -105,8 +105,8 @@ async def test_who_leaves_is_found_by_an_index(path: Path, policy: str) -> None:
     assert all("INDEX" in step or "SEARCH" in step for step in steps if "entries" in step)
 
 
-async def test_of_what_never_ends_the_oldest_leaves_first_used_or_not(path: Path) -> None:
-    """As the memory store's policy."""
+async def test_the_oldest_entry_without_expiry_is_evicted_first_used_or_not(path: Path) -> None:
+    """The policy of the memory store does the same."""
     clock = FakeClock()
     async with SQLiteStore(path, max_entries=2, policy="ttl", clock=clock) as store:
         await store.put(entry("a"), entry("b"))
@@ -116,7 +116,7 @@ async def test_of_what_never_ends_the_oldest_leaves_first_used_or_not(path: Path
         assert await keys_of(store) == ["b", "c"]
 
 
-async def test_bytes_are_bounded(path: Path) -> None:
+async def test_bytes_are_limited(path: Path) -> None:
     async with SQLiteStore(path, max_bytes=100) as store:
         await store.put(*(entry(key, b"x" * 29) for key in "abc"))
         await store.put(entry("d", b"x" * 49))
@@ -124,7 +124,7 @@ async def test_bytes_are_bounded(path: Path) -> None:
         assert (await store.stats()).bytes == 80
 
 
-async def test_the_expired_leave_before_those_that_live(path: Path) -> None:
+async def test_expired_entries_are_evicted_before_live_ones(path: Path) -> None:
     clock, count = FakeClock(), 2 * PURGE_BATCH
     async with SQLiteStore(path, max_entries=count, clock=clock) as store:
         await store.put(entry("oldest"))
@@ -135,7 +135,7 @@ async def test_the_expired_leave_before_those_that_live(path: Path) -> None:
         assert (stats.entries, stats.evicted, stats.expired) == (count, 0, count - 1)
 
 
-async def test_uses_are_known_after_reopening(path: Path) -> None:
+async def test_uses_persist_after_reopening(path: Path) -> None:
     clock = FakeClock()
     async with SQLiteStore(path, clock=clock) as store:
         await store.put(entry("a"), entry("b"))
@@ -146,14 +146,14 @@ async def test_uses_are_known_after_reopening(path: Path) -> None:
         assert await keys_of(store) == ["a", "c"]
 
 
-async def test_uses_that_wait_to_be_written_are_bounded(path: Path) -> None:
+async def test_pending_uses_are_limited(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.put(*(entry(str(n)) for n in range(MARKS)))
         await store.get_many(EVERYBODY, map(str, range(MARKS)))
         assert await store._run(lambda table: len(table._marks)) == 0
 
 
-async def test_a_scan_reads_a_bounded_number_of_bytes_at_a_time(path: Path) -> None:
+async def test_a_step_of_a_scan_reads_a_limited_number_of_bytes(path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.put(*(entry(key, b"x" * (SCAN_BYTES // 2)) for key in "abcde"))
         page = await store._run(lambda table: table.page(Selection(), None, 0.0))
@@ -161,7 +161,7 @@ async def test_a_scan_reads_a_bounded_number_of_bytes_at_a_time(path: Path) -> N
         assert await keys_of(store) == list("abcde")
 
 
-async def test_a_step_looks_at_a_bounded_number_of_entries_selected_or_not(path: Path) -> None:
+async def test_a_step_of_a_scan_examines_a_limited_number_of_entries(path: Path) -> None:
     rare = Selection(tags=frozenset({"rare"}))
     async with SQLiteStore(path) as store:
         await store.put(*(entry(f"{n:04}") for n in range(2 * BATCH)), entry("last", tags=("rare",)))
@@ -175,7 +175,7 @@ async def test_a_step_looks_at_a_bounded_number_of_entries_selected_or_not(path:
         assert len(await keys_of(store)) == 2 * BATCH
 
 
-async def test_a_step_goes_no_further_than_the_tenant(path: Path) -> None:
+async def test_a_step_of_a_scan_stays_within_the_tenant(path: Path) -> None:
     async with SQLiteStore(path) as store:
         others = (entry(str(n), scope=Scope("z")) for n in range(2 * BATCH))
         await store.put(entry("a", scope=Scope("a", "u")), *others)
@@ -200,7 +200,7 @@ async def test_a_scan_in_small_steps_misses_nothing(
             )
 
 
-async def test_a_new_file_never_meets_the_logs_of_one_that_is_set_aside(
+async def test_a_new_file_never_finds_the_logs_of_one_that_is_set_aside(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.parent.mkdir()
@@ -233,7 +233,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-async def test_a_file_that_is_no_store_is_set_aside(
+async def test_a_file_that_is_not_a_store_is_set_aside(
     path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.parent.mkdir()
@@ -250,7 +250,7 @@ async def test_a_file_that_is_no_store_is_set_aside(
 @pytest.mark.parametrize(
     ("pragma", "reason"), [("application_id", "another application"), ("user_version", "format 99")]
 )
-async def test_databases_of_others_and_of_other_formats_are_set_aside_whole(
+async def test_databases_of_other_applications_and_formats_are_set_aside(
     path: Path, pragma: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with SQLiteStore(path) as store:
@@ -276,7 +276,9 @@ async def test_each_file_that_is_set_aside_is_kept(path: Path) -> None:
     assert path.with_name("store.db.aside-2").read_bytes() == b"second"
 
 
-async def test_damage_that_is_met_later_costs_one_call(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_damage_that_is_detected_later_fails_one_call(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with SQLiteStore(path) as store:
         await store.put(*(entry(str(n), b"x" * 3000) for n in range(200)))
     damaged = bytearray(path.read_bytes())
@@ -284,7 +286,7 @@ async def test_damage_that_is_met_later_costs_one_call(path: Path, caplog: pytes
     damaged[half:] = b"\xff" * (len(damaged) - half)
     path.write_bytes(damaged)
     async with SQLiteStore(path) as store:
-        assert caplog.text == ""  # what is read when it is opened is whole
+        assert caplog.text == ""  # the part that is checked on opening is intact
         with pytest.raises(Unavailable, match=r"store\.db"):
             await keys_of(store)
         await store.put(entry("a"))
@@ -307,7 +309,7 @@ async def test_an_entry_that_cannot_be_read_is_unavailable_until_it_is_put_again
         assert await keys_of(store) == ["a", "b"]
 
 
-async def test_a_folder_that_cannot_be_used_is_unavailable_until_it_can(path: Path) -> None:
+async def test_an_unusable_folder_is_unavailable_until_it_is_usable(path: Path) -> None:
     path.parent.write_text("a file where a folder should be")
     store = SQLiteStore(path)
     with pytest.raises(Unavailable):
@@ -318,14 +320,14 @@ async def test_a_folder_that_cannot_be_used_is_unavailable_until_it_can(path: Pa
     await store.close()
 
 
-async def test_a_file_that_another_holds_is_unavailable_within_the_deadline(path: Path) -> None:
+async def test_a_locked_file_is_unavailable_within_the_deadline(path: Path) -> None:
     async with SQLiteStore(path, deadline=0.5) as store:
         await store.put(entry("a"))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable):
             await store.put(entry("b"))
-        assert await store.get(EVERYBODY, "a") == entry("a")  # who reads does not wait for who writes
+        assert await store.get(EVERYBODY, "a") == entry("a")  # readers do not wait for writers
         other.execute("ROLLBACK")
         other.close()
         await store.put(entry("b"))
@@ -342,7 +344,7 @@ async def test_a_caller_does_not_wait_beyond_the_deadline_and_the_loop_stays_fre
     await store.close()
 
 
-async def test_a_cancelled_caller_does_no_harm(path: Path) -> None:
+async def test_a_cancelled_call_does_no_harm(path: Path) -> None:
     async with SQLiteStore(path) as store:
         tasks = [asyncio.create_task(store.put(entry(str(n)))) for n in range(50)]
         await asyncio.sleep(0)
@@ -373,7 +375,7 @@ def writer(path: Path, name: str, count: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
 
-async def test_a_process_that_is_killed_loses_nothing_that_it_acknowledged(path: Path) -> None:
+async def test_a_killed_process_loses_no_acknowledged_write(path: Path) -> None:
     process = writer(path, "w", 10**9)
     assert process.stdout is not None
     acknowledged = -1
@@ -399,7 +401,7 @@ async def test_a_process_that_is_killed_loses_nothing_that_it_acknowledged(path:
     connection.close()
 
 
-async def test_processes_share_a_file_from_its_making_on(path: Path) -> None:
+async def test_processes_share_a_file_from_its_creation_on(path: Path) -> None:
     processes = [writer(path, str(number), 60) for number in range(3)]
     for process in processes:
         out, _ = await asyncio.to_thread(process.communicate)

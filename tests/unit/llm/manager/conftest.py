@@ -1,4 +1,4 @@
-"""Caches of a few lines, which fail when they are told to."""
+"""Small fake caches that fail on request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vectorcache_llm.scope import EVERYTHING, Scope, Selection
 
 
 class FakeCache(ManagedCache):
-    """Texts of tenants, made at times."""
+    """A cache of texts by tenant, with creation times."""
 
     def __init__(self, name: str, *entries: tuple[str, str, float]) -> None:
         self.name = name  # type: ignore[misc]

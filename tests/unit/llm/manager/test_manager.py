@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.llm_flaky import FlakyEmbedder
+from tests.support.llm.flaky import FlakyEmbedder
 
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
 from vectorcache_llm.manager import Manager
@@ -30,7 +30,7 @@ async def test_caches_are_opened_and_closed_once_in_order(
     assert some.events == ["open", "open", "close", "close"]
 
 
-async def test_what_does_not_open_leaves_nothing_open(
+async def test_a_failure_to_open_closes_the_others(
     manager: Manager, some: FakeCache, more: FakeCache
 ) -> None:
     async def fail() -> None:
@@ -42,7 +42,7 @@ async def test_what_does_not_open_leaves_nothing_open(
     assert some.events == ["open", "close"]
 
 
-def test_caches_have_names_of_their_own(some: FakeCache) -> None:
+def test_caches_have_different_names(some: FakeCache) -> None:
     with pytest.raises(InvalidInput, match="names"):
         Manager([some, some])
 
@@ -72,14 +72,14 @@ class TestInvalidate:
         with pytest.raises(InvalidInput, match="older_than"):
             await manager.invalidate(EVERYTHING, older_than=-1)
 
-    async def test_what_fails_is_said_for_its_cache_and_stops_no_other(
+    async def test_a_failure_is_reported_for_its_cache_only(
         self, manager: Manager, some: FakeCache, more: FakeCache
     ) -> None:
         some.down = True
         report = await manager.invalidate(EVERYTHING)
         assert (report.counts, report.errors, report.ok) == ({"more": 1}, {"some": "some is down"}, False)
 
-    async def test_a_cache_that_compares_no_texts_says_so(self, manager: Manager) -> None:
+    async def test_a_cache_without_an_index_is_reported(self, manager: Manager) -> None:
         report = await manager.invalidate_similar(Scope(), "fish", 0.9, ["some"])
         assert "does not compare texts" in report.errors["some"]
         with pytest.raises(InvalidInput, match="min_similarity"):
@@ -96,7 +96,7 @@ async def test_stats_and_health_of_every_cache(manager: Manager, some: FakeCache
     }
 
 
-def test_a_cache_that_is_not_there(manager: Manager) -> None:
+def test_an_unknown_cache(manager: Manager) -> None:
     for name in ("response", "reasoning", "chat"):
         with pytest.raises(NotFound, match=name):
             getattr(manager, name)
@@ -115,7 +115,7 @@ class TestTransfer:
         assert (report.counts, report.ok) == ({"some": 2, "more": 1}, True)
         assert (some.entries, more.entries) == before
 
-    async def test_the_file_says_what_it_is(self, manager: Manager, tmp_path: Path) -> None:
+    async def test_the_file_has_a_header_and_a_footer(self, manager: Manager, tmp_path: Path) -> None:
         await manager.export(tmp_path / "all.jsonl", Selection(tenant="other"), ["some"])
         first, record, last = map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())
         assert manager.embedder is not None
@@ -169,14 +169,14 @@ class TestTransfer:
         assert (await manager.restore(tmp_path / "all.jsonl", ["more"])).counts == {"more": 1}
         assert some.entries == set()
 
-    async def test_a_file_that_ends_early_is_told(self, manager: Manager, tmp_path: Path) -> None:
+    async def test_a_file_that_ends_early_is_reported(self, manager: Manager, tmp_path: Path) -> None:
         path = tmp_path / "all.jsonl"
         await manager.export(path)
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
         report = await manager.restore(path)
         assert (report.total, report.complete, report.ok) == (3, False, False)
 
-    async def test_a_file_that_lacks_a_line_is_told(self, manager: Manager, tmp_path: Path) -> None:
+    async def test_a_file_that_lacks_a_line_is_reported(self, manager: Manager, tmp_path: Path) -> None:
         path = tmp_path / "all.jsonl"
         await manager.export(path)
         lines = path.read_text().splitlines(keepends=True)
@@ -202,7 +202,7 @@ class TestTransfer:
     @pytest.mark.parametrize(
         "header", ["", "{}", '{"format": "vectorcache-llm", "version": 2, "created_at": 1}', "[]"]
     )
-    async def test_a_file_that_is_no_export(self, manager: Manager, tmp_path: Path, header: str) -> None:
+    async def test_a_file_that_is_not_an_export(self, manager: Manager, tmp_path: Path, header: str) -> None:
         path = tmp_path / "all.jsonl"
         path.write_text(header + "\n")
         with pytest.raises(CorruptData, match=r"all\.jsonl"):
@@ -220,7 +220,7 @@ class TestTransfer:
             await manager.export(Path("/"))
         assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
-    async def test_an_export_that_is_interrupted_leaves_the_old_file(
+    async def test_an_interrupted_export_keeps_the_old_file(
         self, manager: Manager, some: FakeCache, tmp_path: Path
     ) -> None:
         path = tmp_path / "all.jsonl"
@@ -236,7 +236,9 @@ class TestTransfer:
         assert list(tmp_path.iterdir()) == [path]
 
     @given(texts=st.sets(st.text(st.characters(exclude_categories=["Cs"])), max_size=20))
-    async def test_any_text_survives(self, texts: set[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    async def test_any_text_round_trips(
+        self, texts: set[str], tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
         from tests.unit.llm.manager.conftest import FakeCache as Fake
 
         entries = [("t", text, 0.1) for text in texts]

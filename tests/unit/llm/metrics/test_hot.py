@@ -18,7 +18,7 @@ def counted(stream: list[str] | str, capacity: int = 4) -> HotKeys:
 
 
 @given(KEYS, st.integers(1, 6))
-def test_counts_are_never_too_low_and_too_high_by_their_error_at_most(
+def test_counts_are_never_too_low_and_too_high_by_at_most_their_error(
     stream: list[str], capacity: int
 ) -> None:
     found = counted(stream, capacity).top(capacity)
@@ -29,16 +29,16 @@ def test_counts_are_never_too_low_and_too_high_by_their_error_at_most(
 
 
 @given(KEYS, st.integers(1, 6))
-def test_a_frequent_key_is_always_there(stream: list[str], capacity: int) -> None:
+def test_a_frequent_key_is_always_included(stream: list[str], capacity: int) -> None:
     found = {one.key for one in counted(stream, capacity).top(capacity)}
     assert found >= {key for key, count in Counter(stream).items() if count > len(stream) / capacity}
 
 
-def test_the_hottest_come_first() -> None:
+def test_the_most_frequent_keys_come_first() -> None:
     assert counted("abbccc").top(2) == [HotKey("c", 3, 0), HotKey("b", 2, 0)]
 
 
-def test_the_least_counted_makes_room_the_one_that_came_first_before() -> None:
+def test_the_oldest_key_with_the_lowest_count_is_replaced() -> None:
     assert {one.key for one in counted("aabcd", 3).top(3)} == {"a", "c", "d"}
 
 
@@ -52,7 +52,7 @@ def test_merged_counts_are_never_too_low(some: list[str], others: list[str]) -> 
 
 
 @given(KEYS, KEYS)
-def test_merged_counts_hold_where_keys_had_to_leave(some: list[str], others: list[str]) -> None:
+def test_merged_counts_hold_after_replacements(some: list[str], others: list[str]) -> None:
     merged = counted(some, 3)
     merged.merge(counted(others, 3).top(3))
     true = Counter(some + others)
@@ -60,6 +60,6 @@ def test_merged_counts_hold_where_keys_had_to_leave(some: list[str], others: lis
         assert one.times - one.error <= true[one.key] <= one.times
 
 
-def test_room_for_none_is_refused() -> None:
+def test_a_capacity_of_zero_is_rejected() -> None:
     with pytest.raises(InvalidInput, match="capacity"):
         HotKeys(0)

@@ -10,7 +10,7 @@ from vectorcache_llm.observer import Outcome
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """A cache of two tiers: an exact hit in memory, a semantic one in Redis, a miss."""
+    """Metrics of a cache with two tiers: an exact hit in memory, a semantic one in Redis, and a miss."""
     metrics = Metrics({"small": Price(prompt=1.0, completion=4.0)})
     for outcome, seconds, tier in ((Outcome.EXACT, 0.001, "memory"), (Outcome.SEMANTIC, 0.003, "redis")):
         metrics.looked_up("response", "acme", outcome, seconds, key="k1")
@@ -33,7 +33,7 @@ def test_hits_and_misses_of_a_cache_are_those_of_the_whole(metrics: Metrics) -> 
     assert {name: one["hits"] for name, one in response["tenants"].items()} == {"acme": 2, "other-inc": 0}
 
 
-def test_tiers_have_their_own(metrics: Metrics) -> None:
+def test_tiers_are_counted_separately(metrics: Metrics) -> None:
     tiers = metrics.as_dict()["caches"]["response"]["tiers"]
     assert {name: one["hits"] for name, one in tiers.items()} == {"memory": 1, "redis": 1}
     assert (tiers["memory"]["stores"], tiers["memory"]["stored_bytes"]) == (2, 1500)
@@ -41,14 +41,14 @@ def test_tiers_have_their_own(metrics: Metrics) -> None:
     assert tiers["redis"]["failures"] == {"Unavailable": 1}
 
 
-def test_latencies_of_hits_and_misses_are_apart(metrics: Metrics) -> None:
+def test_latencies_of_hits_and_misses_are_separate(metrics: Metrics) -> None:
     latency = metrics.as_dict()["caches"]["response"]["latency"]
     assert latency["hits"]["p99_ms"] == pytest.approx(3, rel=0.02)
     assert latency["misses"]["p50_ms"] == pytest.approx(200, rel=0.02)
     assert latency["all"]["count"] == 3
 
 
-def test_money_is_counted_where_there_is_a_price(metrics: Metrics) -> None:
+def test_money_is_counted_for_models_with_a_price(metrics: Metrics) -> None:
     saved = metrics.as_dict()["saved"]
     assert (saved["calls"], saved["prompt_tokens"], saved["completion_tokens"]) == (2, 2_000_010, 500_020)
     assert saved["money"] == pytest.approx(2 + 2)
@@ -59,7 +59,7 @@ def test_hot_keys(metrics: Metrics) -> None:
     assert metrics.as_dict()["caches"]["response"]["hot_keys"][0] == {"key": "k1", "times": 2, "error": 0}
 
 
-def test_names_beyond_the_bound_count_together() -> None:
+def test_label_values_beyond_the_bound_count_together() -> None:
     metrics = Metrics({"priced": Price(1, 1)}, tenants=2, models=1)
     for number in range(10):
         metrics.looked_up("response", f"tenant-{number}", Outcome.EXACT, 0.001)
@@ -78,7 +78,7 @@ def test_names_beyond_the_bound_count_together() -> None:
     }
 
 
-def test_what_was_counted_goes_through_json_and_adds_up(metrics: Metrics) -> None:
+def test_counts_round_trip_in_json_and_add_up(metrics: Metrics) -> None:
     state = json.loads(json.dumps(metrics.dump()))
     again = Metrics(metrics.prices)
     again.load(state)
@@ -112,12 +112,12 @@ def test_threads_lose_nothing() -> None:
 
 
 @pytest.mark.parametrize("setting", [{"tenants": -1}, {"models": -1}, {"hot_keys": 0}])
-def test_a_bound_that_is_not_allowed(setting: dict[str, int]) -> None:
+def test_invalid_limits_are_rejected(setting: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(setting))):
         Metrics(**setting)
 
 
 @pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
-def test_a_price_that_is_not_allowed(price: float) -> None:
+def test_invalid_prices_are_rejected(price: float) -> None:
     with pytest.raises(InvalidInput, match="prompt"):
         Price(prompt=price, completion=0)

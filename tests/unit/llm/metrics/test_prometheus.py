@@ -45,7 +45,7 @@ def test_money_of_models_with_a_price(registry: CollectorRegistry) -> None:
     assert registry.get_sample_value("vectorcache_llm_saved_money_total", {"model": "unknown"}) is None
 
 
-def test_names_that_hold_anything_are_written_as_prometheus_reads_them() -> None:
+def test_label_values_are_escaped() -> None:
     metrics = Metrics()
     metrics.looked_up("response", 'a"b\\c', Outcome.MISS, 0.1)
     registry = CollectorRegistry()

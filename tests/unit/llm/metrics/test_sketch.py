@@ -26,21 +26,21 @@ def test_a_quantile_is_within_its_accuracy(values: list[float]) -> None:
     assert np.all(np.abs(found - exact) <= ACCURACY * exact * (1 + 1e-6))
 
 
-def test_memory_is_bounded_whatever_comes() -> None:
+def test_memory_is_bounded() -> None:
     spread = sketch_of([*np.geomspace(1e-12, 1e12, 100_000), 0.0, -1.0])
     assert len(spread.buckets) <= 1_267
     assert spread.count == 100_002
 
 
 @given(st.lists(SECONDS, max_size=50), st.lists(SECONDS, max_size=50))
-def test_merged_is_as_counted_together(some: list[float], others: list[float]) -> None:
+def test_merging_equals_counting_together(some: list[float], others: list[float]) -> None:
     merged, whole = sketch_of(some), sketch_of(some + others)
     merged.merge(sketch_of(others))
     assert (merged.buckets, merged.count) == (whole.buckets, whole.count)
     assert merged.total == pytest.approx(whole.total)
 
 
-def test_nothing_counted_gives_zeros() -> None:
+def test_an_empty_sketch_gives_zeros() -> None:
     assert Sketch().quantiles(0.5, 0.99) == [0.0, 0.0]
     assert Sketch().at_most(1.0) == [0]
 
@@ -49,7 +49,7 @@ def test_counts_below_bounds() -> None:
     assert sketch_of([0.001, 0.01, 0.1, 0.1]).at_most(0.0005, 0.05, 1.0) == [0, 2, 4]
 
 
-def test_made_again_from_its_buckets() -> None:
+def test_restored_from_its_buckets() -> None:
     sketch = sketch_of([0.001, 0.5, 0.5])
     rows = json.loads(json.dumps(list(sketch.buckets.items())))
     again = Sketch(dict(rows), sketch.total)

@@ -3,8 +3,8 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.flaky import Ears, FlakyEmbedder, FlakyIndex, FlakyStore, flaky_index
 
 from vectorcache.errors import InvalidInput, NotFound, Unavailable
 from vectorcache_llm.errors import FingerprintMismatch, Unsupported
@@ -48,7 +48,7 @@ async def test_by_problem_and_by_id(cache: ReasoningCache, ears: Ears) -> None:
     assert [tenant for tenant, _ in ears.kept] == ["acme", "acme"]
 
 
-async def test_scopes_are_apart(cache: ReasoningCache) -> None:
+async def test_scopes_are_isolated(cache: ReasoningCache) -> None:
     await cache.put(CHAIN, ADA)
     assert await cache.get(CHAIN.problem, BOB) is None
     assert await cache.similar(CHAIN.problem, BOB, min_similarity=0.0) == []
@@ -92,7 +92,7 @@ async def test_concurrent_steps_lose_nothing(cache: ReasoningCache) -> None:
     assert len(tree.nodes) == 51
 
 
-async def test_a_changed_entry_keeps_its_end_and_its_tags(cache: ReasoningCache, clock: FakeClock) -> None:
+async def test_a_changed_entry_keeps_its_expiry_and_tags(cache: ReasoningCache, clock: FakeClock) -> None:
     await cache.put(CHAIN, ttl=10, tags=["maths"])
     clock.now += 6
     await cache.put_step(CHAIN.problem, Step(number=2, thought="count them"))
@@ -126,15 +126,13 @@ async def test_the_guard_marks_or_leaves_out(store: FlakyStore, embedder: FlakyE
         assert marked.refused.check == "numbers"
 
 
-async def test_what_the_index_knows_longer_than_the_store_is_left_out(
-    cache: ReasoningCache, store: FlakyStore
-) -> None:
+async def test_entries_missing_in_the_store_are_left_out(cache: ReasoningCache, store: FlakyStore) -> None:
     await cache.put(CHAIN)
     await store.delete_where(EVERYTHING)
     assert await cache.similar(CHAIN.problem) == []
 
 
-async def test_a_store_that_is_down_is_a_miss(cache: ReasoningCache, store: FlakyStore, ears: Ears) -> None:
+async def test_a_failing_store_is_a_miss(cache: ReasoningCache, store: FlakyStore, ears: Ears) -> None:
     store.down = True
     assert await cache.get(CHAIN.problem) is None
     assert not await cache.put(CHAIN)
@@ -145,7 +143,7 @@ async def test_a_store_that_is_down_is_a_miss(cache: ReasoningCache, store: Flak
     assert await cache.put(CHAIN)
 
 
-async def test_a_value_that_is_none_is_a_miss(cache: ReasoningCache, store: FlakyStore, ears: Ears) -> None:
+async def test_a_damaged_value_is_a_miss(cache: ReasoningCache, store: FlakyStore, ears: Ears) -> None:
     await store.put(Entry(ADA, reasoning_id("p"), b'{"kind": "chain"}', 1000.0))
     assert await cache.get("p", ADA) is None
     assert ears.outcomes == [Outcome.FAILED]
@@ -153,7 +151,7 @@ async def test_a_value_that_is_none_is_a_miss(cache: ReasoningCache, store: Flak
     assert ears.failures == ["get", "get"]
 
 
-async def test_what_is_deleted_while_it_is_embedded_does_not_stay_in_the_index(
+async def test_entries_deleted_while_being_embedded_leave_the_index(
     cache: ReasoningCache, embedder: FlakyEmbedder, index: FlakyIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed = embedder.embed
@@ -168,7 +166,7 @@ async def test_what_is_deleted_while_it_is_embedded_does_not_stay_in_the_index(
 
 
 @pytest.mark.parametrize("error", [TypeError("odd"), None])
-async def test_health_never_raises_and_never_waits_for_ever(error: Exception | None) -> None:
+async def test_health_never_raises_and_has_a_deadline(error: Exception | None) -> None:
     async def ask() -> None:
         if error is not None:
             raise error
@@ -178,9 +176,7 @@ async def test_health_never_raises_and_never_waits_for_ever(error: Exception | N
     assert (health.ok, health.detail) == (False, "odd" if error else "no answer within 0.01 s")
 
 
-async def test_a_damaged_entry_does_not_stand_in_the_way_of_the_others(
-    cache: ReasoningCache, store: FlakyStore
-) -> None:
+async def test_a_damaged_entry_does_not_affect_the_others(cache: ReasoningCache, store: FlakyStore) -> None:
     await store.put(Entry(ADA, "damaged", b"{", 1000.0))
     await cache.put(CHAIN, ADA)
     assert [record["key"] async for record in cache.export()] == [reasoning_id(CHAIN.problem)]
@@ -201,7 +197,7 @@ async def test_without_the_index_all_is_found_by_problem(
     assert ears.outcomes == [Outcome.FAILED, Outcome.EXACT]
 
 
-async def test_parts_that_are_away_when_it_opens_are_taken_up_later(
+async def test_backends_unavailable_at_first_are_opened_later(
     store: FlakyStore, embedder: FlakyEmbedder, index: FlakyIndex, ears: Ears
 ) -> None:
     store.down = index.down = True
@@ -229,12 +225,12 @@ async def test_an_index_needs_its_embedder(store: FlakyStore, embedder: FlakyEmb
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan")])
-async def test_a_life_is_longer_than_nothing(cache: ReasoningCache, ttl: float) -> None:
+async def test_a_ttl_is_positive(cache: ReasoningCache, ttl: float) -> None:
     with pytest.raises(InvalidInput, match="ttl"):
         await cache.put(CHAIN, ttl=ttl)
 
 
-async def test_texts_that_are_no_unicode_are_refused(cache: ReasoningCache) -> None:
+async def test_invalid_unicode_is_rejected(cache: ReasoningCache) -> None:
     with pytest.raises(InvalidInput, match="surrogates"):
         await cache.get("\ud800")
     with pytest.raises(InvalidInput, match="surrogates"):
@@ -263,7 +259,7 @@ class TestManaged:
             (Selection(pattern="nothing"), ["acme", "acme", "other"]),
         ],
     )
-    async def test_deletion_leaves_nothing_anywhere(
+    async def test_deletion_removes_from_store_and_index(
         self, filled: ReasoningCache, index: FlakyIndex, ears: Ears, selection: Selection, left: list[str]
     ) -> None:
         gone = await filled.delete_where(selection)
@@ -279,7 +275,7 @@ class TestManaged:
         assert await filled.delete_similar(ADA, "make 24 of 4 6 8 2", 0.9) == 0
 
     @pytest.mark.parametrize("pattern", [None, "*24*"])
-    async def test_a_deletion_that_fails_in_one_place_is_done_in_the_other_and_said(
+    async def test_a_deletion_that_fails_in_one_backend_raises_and_is_done_in_the_other(
         self, filled: ReasoningCache, store: FlakyStore, index: FlakyIndex, pattern: str | None
     ) -> None:
         index.down = True
@@ -305,7 +301,7 @@ class TestManaged:
             assert await other.restore(records) == 2
 
     @pytest.mark.parametrize("change", [{"value": "e30="}, {"key": 5}, {"extra": 1}, {"tenant": ""}])
-    async def test_a_record_that_is_none_is_refused(
+    async def test_invalid_records_are_rejected(
         self, filled: ReasoningCache, change: dict[str, object]
     ) -> None:
         (record,) = [record async for record in filled.export(Selection(tenant="other"))]

@@ -28,14 +28,14 @@ def test_a_step_is_replaced_or_added_at_the_end() -> None:
     assert CHAIN.with_step(third).steps == (FIRST, SECOND, third)
 
 
-def test_a_gap_is_refused() -> None:
+def test_a_gap_is_rejected() -> None:
     with pytest.raises(InvalidInput, match=r"steps\[2\]\.number: 4"):
         CHAIN.with_step(Step(number=4, thought="?"))
 
 
 @pytest.mark.parametrize("numbers", [(2,), (1, 1), (2, 1), (1, 3)])
-def test_numbers_go_from_one_in_order(numbers: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidInput, match="numbered in order"):
+def test_numbers_are_consecutive_from_one(numbers: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match="numbered consecutively"):
         ChainOfThought(problem="?", steps=tuple(Step(number=number, thought="") for number in numbers))
 
 
@@ -46,6 +46,6 @@ def test_a_confidence_is_between_0_and_1(confidence: float) -> None:
 
 
 @pytest.mark.parametrize("problem", ["", " \n"])
-def test_a_problem_is_needed(problem: str) -> None:
+def test_a_problem_is_required(problem: str) -> None:
     with pytest.raises(InvalidInput, match="problem"):
         ChainOfThought(problem=problem)

@@ -36,7 +36,7 @@ def test_a_tree_as_text_with_its_best_path() -> None:
     ]
 
 
-def test_a_tree_for_a_console_shows_thoughts_as_they_are() -> None:
+def test_a_tree_for_a_console_does_not_interpret_markup() -> None:
     out = io.StringIO()
     Console(file=out, width=80, color_system=None).print(rich_tree(TREE))
     lines = [line.strip(" │├└─") for line in out.getvalue().splitlines()]

@@ -20,7 +20,7 @@ TREE = TreeOfThought.grow("24", THOUGHTS)
 
 @st.composite
 def grown(draw: st.DrawFn) -> TreeOfThought:
-    """A tree of up to 20 nodes, each below one that came before."""
+    """A tree of up to 20 nodes, each below an earlier one."""
     size = draw(st.integers(1, 20))
     scores = st.floats(-1, 1)
     thoughts = [Thought("0", None, "", draw(scores))]
@@ -30,7 +30,7 @@ def grown(draw: st.DrawFn) -> TreeOfThought:
 
 
 def changed(node: str, **fields: Any) -> tuple[Node, ...]:
-    """TREE's nodes, one of them with other fields."""
+    """The nodes of TREE, one of them with changed fields."""
     return tuple(msgspec.structs.replace(one, **fields) if one.id == node else one for one in TREE.nodes)
 
 
@@ -39,7 +39,7 @@ def test_children_and_depths_follow_from_parents() -> None:
     assert [node.depth for node in TREE.nodes] == [0, 1, 1, 2, 2]
 
 
-def test_a_single_node_and_the_way_to_it() -> None:
+def test_a_single_node_and_its_path() -> None:
     assert TREE.node("b2").score == 0.2
     assert [node.id for node in TREE.path("b2")] == ["root", "b", "b2"]
     for ask in (TREE.node, TREE.path):
@@ -53,7 +53,7 @@ def test_the_best_path_has_the_highest_mean_without_the_root() -> None:
     assert [node.id for node in better.best_path()] == ["root", "b", "b1"]
 
 
-def test_of_equal_paths_the_shorter_one_is_best() -> None:
+def test_the_shorter_of_equal_paths_is_best() -> None:
     tree = TreeOfThought.grow(
         "p",
         [
@@ -78,7 +78,7 @@ def test_the_best_path_beats_every_other(tree: TreeOfThought) -> None:
 
 
 @given(grown(), st.randoms(use_true_random=False))
-def test_a_tree_survives_json_and_any_order_of_its_nodes(tree: TreeOfThought, rng: Any) -> None:
+def test_a_tree_round_trips_in_json_with_any_order_of_nodes(tree: TreeOfThought, rng: Any) -> None:
     nodes = list(tree.nodes)
     rng.shuffle(nodes)
     shuffled = TreeOfThought(problem="p", nodes=tuple(nodes))
@@ -98,7 +98,7 @@ def test_a_node_is_added_or_replaced() -> None:
     assert (better.node("b").thought, better.node("b").children) == ("8 / 2", ("b1", "b2"))
     with pytest.raises(InvalidInput, match="parent"):
         TREE.with_node(Thought("c", "nowhere", ""))
-    with pytest.raises(InvalidInput, match="no other node"):
+    with pytest.raises(InvalidInput, match="a unique id"):
         TREE.with_node(Thought("b1", "a", ""))
 
 
@@ -118,12 +118,12 @@ def test_a_node_is_added_or_replaced() -> None:
         (changed("b", parent="b1"), "'root'.children"),
     ],
 )
-def test_what_is_no_tree_is_refused_by_name(nodes: tuple[Node, ...], field: str) -> None:
+def test_invalid_trees_are_rejected_with_the_node(nodes: tuple[Node, ...], field: str) -> None:
     with pytest.raises(InvalidInput, match=field):
         TreeOfThought(problem="24", nodes=nodes)
 
 
-def test_a_cycle_beside_the_tree_is_refused() -> None:
+def test_an_unconnected_cycle_is_rejected() -> None:
     cycle = (
         Node(id="x", thought="", parent="y", children=("y",), depth=1),
         Node(id="y", thought="", parent="x", children=("x",), depth=2),
@@ -141,12 +141,12 @@ def test_a_cycle_beside_the_tree_is_refused() -> None:
         ({"depth": -1}, "depth"),
     ],
 )
-def test_a_field_that_is_not_allowed(fields: dict[str, Any], name: str) -> None:
+def test_invalid_fields_are_rejected(fields: dict[str, Any], name: str) -> None:
     with pytest.raises(InvalidInput, match=name):
         Node(**{"id": "a", "thought": "", **fields})
 
 
-def test_a_tree_of_many_levels_needs_no_deep_stack() -> None:
+def test_a_deep_tree_does_not_recurse() -> None:
     thoughts = [Thought("0", None, "")] + [Thought(str(n), str(n - 1), "", 0.5) for n in range(1, 3000)]
     tree = TreeOfThought.grow("deep", thoughts)
     assert len(tree.best_path()) == 3000

@@ -1,4 +1,4 @@
-"""What the manager does with the response cache: deletion, export and restore, health, statistics."""
+"""Administration of the response cache: deletion, export and restore, health, statistics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_fakes import HangingIndex, Hears, Model, cache_of, hanging_index
-from tests.support.llm_flaky import FlakyEmbedder
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.fakes import HangingIndex, Hears, Model, cache_of, hanging_index
+from tests.support.llm.flaky import FlakyEmbedder
 from tests.support.waiting import until
 
 from vectorcache.errors import InvalidInput, Unavailable
@@ -52,7 +52,7 @@ async def questions_of(tier: HangingIndex) -> set[str]:
         (Selection(tenant="nobody"), {"one", "two", "three"}),
     ],
 )
-async def test_the_selected_leave_every_tier(
+async def test_selected_entries_are_deleted_from_every_tier(
     embedder: FlakyEmbedder, tiers: list[HangingIndex], selection: Selection, left: set[str]
 ) -> None:
     async with cache_of(embedder, *tiers) as cache:
@@ -63,7 +63,7 @@ async def test_the_selected_leave_every_tier(
             assert await questions_of(tier) == left
 
 
-async def test_an_entry_of_several_tiers_counts_once(
+async def test_an_entry_in_several_tiers_counts_once(
     embedder: FlakyEmbedder, tiers: list[HangingIndex]
 ) -> None:
     ears = Hears()
@@ -76,7 +76,7 @@ async def test_an_entry_of_several_tiers_counts_once(
     assert ears.gone == [(1, "invalidated"), (2, "invalidated"), (0, "invalidated")]
 
 
-async def test_a_tier_that_fails_is_named_and_the_others_do_it(
+async def test_a_failing_tier_is_named_and_the_others_delete(
     embedder: FlakyEmbedder, tiers: list[HangingIndex]
 ) -> None:
     async with cache_of(embedder, *tiers) as cache:
@@ -88,7 +88,7 @@ async def test_a_tier_that_fails_is_named_and_the_others_do_it(
         assert [await questions_of(tier) for tier in tiers] == [set(), {"one"}, set()]
 
 
-async def test_what_was_asked_before_a_deletion_is_not_stored_after(embedder: FlakyEmbedder) -> None:
+async def test_replies_requested_before_a_deletion_are_not_stored(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Event()
     async with cache_of(embedder) as cache:
         for selection, kept in ((Selection(tenant="acme"), False), (Selection(tenant="else"), True)):
@@ -147,7 +147,7 @@ async def test_export_and_restore_are_exact(embedder: FlakyEmbedder) -> None:
         assert sorted(map(str, [record async for record in cache.export()])) == sorted(map(str, records))
 
 
-async def test_the_expired_are_not_restored_and_foreign_vectors_are_made_anew(
+async def test_expired_entries_are_not_restored_and_foreign_vectors_embedded_again(
     embedder: FlakyEmbedder,
 ) -> None:
     clock = FakeClock()
@@ -175,7 +175,7 @@ async def test_records_are_checked(embedder: FlakyEmbedder, change: dict[str, An
             await cache.restore([records[0] | change])
 
 
-async def test_restore_says_when_nobody_keeps_it(embedder: FlakyEmbedder, tiers: list[HangingIndex]) -> None:
+async def test_restore_raises_if_no_tier_stores(embedder: FlakyEmbedder, tiers: list[HangingIndex]) -> None:
     async with cache_of(embedder, *tiers) as cache:
         await fill(cache, "one")
         records = [record async for record in cache.export()]
@@ -207,7 +207,7 @@ async def test_health_and_statistics_of_every_part(
     assert statistics["tiers"]["middle"]["entries"] is None
 
 
-async def test_invalidations_of_long_ago_count_as_about_everything(embedder: FlakyEmbedder) -> None:
+async def test_work_older_than_all_invalidations_is_lost(embedder: FlakyEmbedder) -> None:
     async with cache_of(embedder) as cache:
         await fill(cache, "one")
         [entry] = [entry async for entry in cache._tiers[0].scan(Selection())]

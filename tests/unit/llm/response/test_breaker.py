@@ -1,9 +1,9 @@
-"""A breaker opens, rests, lets one call try, and closes by itself."""
+"""A breaker opens, rests, allows one trial call, and closes."""
 
 from __future__ import annotations
 
 import pytest
-from tests.support.llm_clock import FakeClock
+from tests.support.llm.clock import FakeClock
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.response.breaker import Breaker, State
@@ -17,7 +17,7 @@ def opened(clock: FakeClock, **settings: float) -> Breaker:
     return breaker
 
 
-def test_it_opens_after_failures_in_a_row() -> None:
+def test_it_opens_after_consecutive_failures() -> None:
     breaker = Breaker(failures=2)
     breaker.failed()
     breaker.succeeded()
@@ -28,7 +28,7 @@ def test_it_opens_after_failures_in_a_row() -> None:
     assert breaker.state is State.OPEN
 
 
-def test_one_call_tries_after_the_rest() -> None:
+def test_one_trial_call_is_allowed_after_the_rest() -> None:
     clock = FakeClock()
     breaker = opened(clock, rest=1.0)
     clock.advance(0.99)
@@ -53,7 +53,7 @@ def test_rests_grow_up_to_the_longest() -> None:
         breaker.failed()
 
 
-def test_a_recovery_makes_the_rest_short_again() -> None:
+def test_a_recovery_resets_the_rest() -> None:
     clock = FakeClock()
     breaker = opened(clock, rest=1.0)
     clock.advance(1.1)
@@ -68,7 +68,7 @@ def test_a_recovery_makes_the_rest_short_again() -> None:
     assert breaker.allows()
 
 
-def test_an_abandoned_try_leaves_room_for_another() -> None:
+def test_an_abandoned_trial_allows_another() -> None:
     clock = FakeClock()
     breaker = opened(clock, rest=1.0)
     clock.advance(1.1)
@@ -77,7 +77,7 @@ def test_an_abandoned_try_leaves_room_for_another() -> None:
     assert breaker.allows()
 
 
-def test_calls_that_were_under_way_do_not_make_the_rest_longer() -> None:
+def test_calls_running_when_it_opened_do_not_extend_the_rest() -> None:
     clock = FakeClock()
     breaker = opened(clock, rest=1.0)
     clock.advance(0.9)

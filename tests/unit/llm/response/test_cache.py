@@ -1,4 +1,4 @@
-"""The cache in front of a model: hits, what is stored, single flight, lives, isolation."""
+"""The response cache: hits, storing, single flight, lifetimes, isolation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import random
 from typing import Any
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_fakes import Hears, Model, cache_of, hanging_index
-from tests.support.llm_flaky import FlakyEmbedder, flaky_index
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.fakes import Hears, Model, cache_of, hanging_index
+from tests.support.llm.flaky import FlakyEmbedder, flaky_index
 from tests.support.waiting import until
 
 from vectorcache.errors import InvalidInput
@@ -52,17 +52,17 @@ async def test_a_similar_question_is_a_semantic_hit(embedder: FlakyEmbedder) -> 
     assert 0.5 <= lookup.similarity < 1
 
 
-async def test_the_guard_refuses_and_says_why(embedder: FlakyEmbedder) -> None:
+async def test_the_guard_refuses_with_a_reason(embedder: FlakyEmbedder) -> None:
     async with cache_of(embedder) as cache:
         await cache.put(Request(QUESTION), Reply("use slices"))
         lookup = await cache.get(Request(TRAP))
         statistics = await cache.stats()
     assert (lookup.outcome, lookup.reply, lookup.matched) == (Outcome.REFUSED, None, QUESTION)
-    assert "java" in lookup.reason
+    assert lookup.reason == "names: Java, Python"
     assert statistics["refusals"] == {"names": 1}
 
 
-async def test_behind_a_trap_there_may_be_a_paraphrase(embedder: FlakyEmbedder) -> None:
+async def test_a_paraphrase_is_found_after_a_trap(embedder: FlakyEmbedder) -> None:
     async with cache_of(embedder) as cache:
         await cache.put(Request(TRAP), Reply("wrong"))
         await cache.put(Request("hello, how do I reverse a string in Python please, thanks"), Reply("right"))
@@ -95,7 +95,7 @@ async def test_only_the_question_may_differ(embedder: FlakyEmbedder, other: Requ
 
 @pytest.mark.parametrize("scope", [OTHER, Scope("acme", "ann"), Scope("acme", "", "app")])
 @pytest.mark.parametrize("question", [QUESTION, SIMILAR])
-async def test_nobody_else_sees_a_reply(embedder: FlakyEmbedder, scope: Scope, question: str) -> None:
+async def test_replies_are_isolated_by_scope(embedder: FlakyEmbedder, scope: Scope, question: str) -> None:
     async with cache_of(embedder) as cache:
         await cache.put(Request(QUESTION), Reply("secret"), ACME)
         assert (await cache.get(Request(question), scope)).reply is None
@@ -111,7 +111,7 @@ async def test_nobody_else_sees_a_reply(embedder: FlakyEmbedder, scope: Scope, q
         Reply("Hi", "", None),
     ],
 )
-async def test_what_is_not_whole_is_given_back_and_not_stored(embedder: FlakyEmbedder, reply: Reply) -> None:
+async def test_incomplete_replies_are_returned_but_not_stored(embedder: FlakyEmbedder, reply: Reply) -> None:
     async def call(request: Request) -> Reply:
         return reply
 
@@ -121,7 +121,7 @@ async def test_what_is_not_whole_is_given_back_and_not_stored(embedder: FlakyEmb
         assert (await cache.get(Request(QUESTION))).reply is None
 
 
-async def test_a_reply_that_cannot_be_stored_is_given_back(embedder: FlakyEmbedder) -> None:
+async def test_a_reply_that_cannot_be_stored_is_returned(embedder: FlakyEmbedder) -> None:
     async def call(request: Request) -> Reply:
         return Reply("Hi", raw=object())
 
@@ -131,7 +131,7 @@ async def test_a_reply_that_cannot_be_stored_is_given_back(embedder: FlakyEmbedd
     assert ears.failures == ["store"]
 
 
-async def test_an_error_of_the_model_reaches_all_who_wait_and_is_not_kept(embedder: FlakyEmbedder) -> None:
+async def test_an_error_of_the_model_reaches_all_callers_and_is_not_stored(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Event()
     model = Model(gate, error=RuntimeError("no quota"))
     async with cache_of(embedder) as cache:
@@ -168,7 +168,7 @@ async def test_callers_of_other_scopes_do_not_share_a_call(embedder: FlakyEmbedd
         await asyncio.gather(*callers)
 
 
-async def test_a_cancelled_caller_cancels_nobody_else(embedder: FlakyEmbedder) -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Event()
     model = Model(gate)
     async with cache_of(embedder) as cache:
@@ -182,7 +182,7 @@ async def test_a_cancelled_caller_cancels_nobody_else(embedder: FlakyEmbedder) -
         assert (await cache.get(Request(QUESTION))).reply is not None
 
 
-async def test_an_entry_lives_its_time_however_often_it_is_hit(embedder: FlakyEmbedder) -> None:
+async def test_hits_do_not_extend_a_lifetime(embedder: FlakyEmbedder) -> None:
     clock = FakeClock()
     settings = {"ttl": 100.0, "ttl_jitter": 0.0, "clock": clock}
     async with cache_of(embedder, flaky_index(embedder, clock=clock), **settings) as cache:
@@ -196,7 +196,7 @@ async def test_an_entry_lives_its_time_however_often_it_is_hit(embedder: FlakyEm
         assert (await cache.get(Request(SIMILAR))).reply is None
 
 
-async def test_one_entry_may_have_a_life_of_its_own(embedder: FlakyEmbedder) -> None:
+async def test_an_entry_may_have_its_own_ttl(embedder: FlakyEmbedder) -> None:
     clock = FakeClock()
     async with cache_of(embedder, flaky_index(embedder, clock=clock), clock=clock) as cache:
         await cache.put(Request(QUESTION), Reply("use slices"), ttl=10)
@@ -206,7 +206,7 @@ async def test_one_entry_may_have_a_life_of_its_own(embedder: FlakyEmbedder) -> 
             await cache.get_or_call(Request(QUESTION), Model(), ttl=0)
 
 
-async def test_a_stale_reply_is_served_at_once_and_made_anew_once(embedder: FlakyEmbedder) -> None:
+async def test_a_stale_reply_is_served_and_refreshed_once(embedder: FlakyEmbedder) -> None:
     clock = FakeClock()
     gate = asyncio.Event()
     model = Model(gate)
@@ -228,7 +228,7 @@ async def test_a_stale_reply_is_served_at_once_and_made_anew_once(embedder: Flak
     assert model.calls == 2
 
 
-async def test_a_refresh_that_fails_is_heard_of_and_the_stale_reply_stays(embedder: FlakyEmbedder) -> None:
+async def test_a_failing_refresh_is_reported_and_keeps_the_stale_reply(embedder: FlakyEmbedder) -> None:
     clock, ears = FakeClock(), Hears()
     settings = {"ttl": 10.0, "ttl_jitter": 0.0, "stale_while_revalidate": 60.0}
     tier = flaky_index(embedder, clock=clock)
@@ -241,7 +241,7 @@ async def test_a_refresh_that_fails_is_heard_of_and_the_stale_reply_stays(embedd
         assert (await cache.get_or_call(Request(QUESTION), model)).reply.text == "old"
 
 
-async def test_lives_are_spread(embedder: FlakyEmbedder) -> None:
+async def test_lifetimes_are_spread(embedder: FlakyEmbedder) -> None:
     clock = FakeClock()
     tier = flaky_index(embedder, clock=clock)
     settings: dict[str, Any] = {"ttl": 100.0, "ttl_jitter": 0.2, "clock": clock, "rng": random.Random(1)}
@@ -261,7 +261,7 @@ async def test_requests_for_several_replies_are_not_cached(embedder: FlakyEmbedd
     assert model.calls == 2
 
 
-async def test_repeatable_takes_only_what_asks_for_the_same_reply(embedder: FlakyEmbedder) -> None:
+async def test_repeatable_accepts_only_repeatable_requests(embedder: FlakyEmbedder) -> None:
     async with cache_of(embedder, cacheable=repeatable) as cache:
         for parameters, kept in (
             ({}, False),
@@ -272,7 +272,7 @@ async def test_repeatable_takes_only_what_asks_for_the_same_reply(embedder: Flak
             assert await cache.put(Request(QUESTION, parameters=parameters), Reply("x")) is kept
 
 
-async def test_a_saved_call_is_told_with_its_tokens(embedder: FlakyEmbedder) -> None:
+async def test_a_saved_call_is_reported_with_its_tokens(embedder: FlakyEmbedder) -> None:
     ears = Hears()
     async with cache_of(embedder, observer=ears) as cache:
         request = Request(QUESTION, model="m")
@@ -283,7 +283,7 @@ async def test_a_saved_call_is_told_with_its_tokens(embedder: FlakyEmbedder) -> 
     assert ears.tiers == [("memory", Outcome.EXACT)]
 
 
-async def test_an_embedder_that_is_down_leaves_exact_hits(embedder: FlakyEmbedder) -> None:
+async def test_exact_hits_work_without_the_embedder(embedder: FlakyEmbedder) -> None:
     ears = Hears()
     async with cache_of(embedder, observer=ears) as cache:
         embedder.down = True

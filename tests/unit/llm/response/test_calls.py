@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.support.llm_fakes import Model, cache_of
-from tests.support.llm_flaky import FlakyEmbedder
+from tests.support.llm.fakes import Model, cache_of
+from tests.support.llm.flaky import FlakyEmbedder
 from tests.support.waiting import until
 
 from vectorcache.errors import InvalidInput
@@ -37,11 +37,11 @@ async def test_an_async_function(cache: ResponseCache) -> None:
 
     @cached(cache, model="m", ignore=["client"])
     async def ask(prompt: str, client: object, temperature: float = 0, **more: Any) -> str:
-        """Ask."""
+        """Call the model."""
         calls.append((prompt, client, temperature, more))
         return f"answer {len(calls)}"
 
-    assert ask.__doc__ == "Ask."
+    assert ask.__doc__ == "Call the model."
     assert await ask("one", object()) == await ask("one", object(), temperature=0.0) == "answer 1"
     assert await ask("one", object(), temperature=1) == "answer 2"
     assert await ask("one", object(), seed=3) == "answer 3"
@@ -79,7 +79,7 @@ async def test_the_scope_may_come_from_the_arguments(cache: ResponseCache) -> No
 
 
 @pytest.mark.parametrize("returns", [dict, Reply])
-async def test_completions_and_replies_come_back_as_such(cache: ResponseCache, returns: Any) -> None:
+async def test_completions_and_replies_keep_their_type(cache: ResponseCache, returns: Any) -> None:
     completion = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "id": 7}
 
     @cached(cache, returns=returns)
@@ -109,7 +109,7 @@ async def test_an_async_generator_streams(cache: ResponseCache, returns: Any, pi
     assert calls == 1
 
 
-async def test_a_plain_function_waits_in_its_thread(cache: ResponseCache) -> None:
+async def test_a_plain_function_blocks_its_thread(cache: ResponseCache) -> None:
     calls = 0
 
     @cached(cache)
@@ -142,7 +142,7 @@ def test_a_plain_function_needs_an_open_cache() -> None:
         ask("one")
 
 
-async def test_functions_that_cannot_be_cached_are_refused(cache: ResponseCache) -> None:
+async def test_unsupported_functions_are_rejected(cache: ResponseCache) -> None:
     async def asks_nothing(text: str) -> str:
         return text
 

@@ -11,14 +11,14 @@ def soon(seconds: float = 5.0) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def test_what_never_waits_is_done_at_its_first_step() -> None:
+async def test_work_that_never_suspends_completes_at_its_first_step() -> None:
     async def work() -> int:
         return 7
 
     assert await until(work(), soon(-1)) == 7
 
 
-async def test_what_waits_goes_on_where_it_was() -> None:
+async def test_suspended_work_continues() -> None:
     gate = asyncio.Event()
     seen = []
 
@@ -36,7 +36,7 @@ async def test_what_waits_goes_on_where_it_was() -> None:
     assert seen == ["begun", "half"]
 
 
-async def test_what_is_late_is_stopped() -> None:
+async def test_late_work_is_cancelled() -> None:
     ended = []
 
     async def work() -> None:
@@ -51,7 +51,7 @@ async def test_what_is_late_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_errors_pass(waits: bool) -> None:
+async def test_errors_are_raised(waits: bool) -> None:
     async def work() -> None:
         if waits:
             await asyncio.sleep(0)
@@ -61,7 +61,7 @@ async def test_errors_pass(waits: bool) -> None:
         await until(work(), soon())
 
 
-async def test_a_cancellation_is_the_works_to_hear() -> None:
+async def test_cancellation_reaches_the_work() -> None:
     heard = []
 
     async def work() -> None:
@@ -80,7 +80,7 @@ async def test_a_cancellation_is_the_works_to_hear() -> None:
 
 
 @pytest.mark.parametrize(("waits", "expected"), [(False, ["asked"]), (True, ["asked", "meanwhile", "done"])])
-async def test_only_what_waits_leaves_time_for_something_else(waits: bool, expected: list[str]) -> None:
+async def test_meanwhile_runs_only_if_the_work_suspends(waits: bool, expected: list[str]) -> None:
     seen: list[str] = []
 
     async def work() -> None:
@@ -93,8 +93,8 @@ async def test_only_what_waits_leaves_time_for_something_else(waits: bool, expec
     assert seen == expected
 
 
-async def test_an_error_meanwhile_waits_for_the_end_of_the_work() -> None:
-    """Stopped in the middle, a call would leave its connection with an answer that nobody has read."""
+async def test_an_error_of_meanwhile_is_raised_after_the_work() -> None:
+    """If the work were cancelled, its connection would keep an answer that was never read."""
     ended = []
 
     async def work() -> None:

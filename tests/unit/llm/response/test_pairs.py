@@ -1,4 +1,4 @@
-"""The labelled pairs that come with the package are what their page says."""
+"""The labelled pairs of the package match their documentation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import Counter
 from vectorcache_llm.response import load_pairs
 
 
-def test_they_are_many_of_many_kinds_and_no_two_alike() -> None:
+def test_pairs_are_many_of_many_kinds_and_unique() -> None:
     pairs = load_pairs()
     kinds = Counter((pair.kind, pair.same) for pair in pairs)
     assert len(pairs) >= 400
-    assert len(kinds) == len({kind for kind, _ in kinds}) >= 15  # a kind is all right or all wrong
+    assert len(kinds) == len({kind for kind, _ in kinds}) >= 15  # all pairs of a kind have the same label
     assert min(kinds.values()) >= 8
     assert len({frozenset((pair.a, pair.b)) for pair in pairs}) == len(pairs)
     assert len({pair.id for pair in pairs}) == len(pairs)

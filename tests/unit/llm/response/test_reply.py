@@ -1,4 +1,4 @@
-"""Replies and chunks from what models give, what may be stored, and the form in which it is."""
+"""Replies and chunks made of the results of models, and their storage format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def event(text: str | None, reason: str | None = None, **more: Any) -> dict[str,
     return {"model": "m-1", "choices": [{"delta": {"content": text}, "finish_reason": reason}], **more}
 
 
-def test_a_chat_completion_is_read_and_given_back() -> None:
+def test_a_chat_completion_is_read_and_returned() -> None:
     reply = Reply.of(COMPLETION)
     assert (reply.text, reply.model, reply.finish_reason) == ("Hi", "m-1", "stop")
     assert (reply.prompt_tokens, reply.completion_tokens) == (3, 1)
@@ -33,7 +33,7 @@ def test_a_completion_is_made_of_a_text() -> None:
     assert (made.text, made.finish_reason) == ("Hi", "stop")
 
 
-def test_objects_that_dump_themselves_are_replies() -> None:
+def test_model_objects_are_replies() -> None:
     class Completion:
         def model_dump(self, **_: Any) -> dict[str, Any]:
             return COMPLETION
@@ -42,7 +42,7 @@ def test_objects_that_dump_themselves_are_replies() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 3, b"bytes", ["list"]])
-def test_what_is_no_reply_is_refused(value: Any) -> None:
+def test_invalid_replies_are_rejected(value: Any) -> None:
     with pytest.raises(InvalidInput):
         Reply.of(value)
     with pytest.raises(InvalidInput):
@@ -62,7 +62,7 @@ def test_what_is_no_reply_is_refused(value: Any) -> None:
         (Reply("Hi", finish_reason=None), False),
     ],
 )
-def test_only_whole_replies_may_be_stored(reply: Reply, complete: bool) -> None:
+def test_only_complete_replies_may_be_stored(reply: Reply, complete: bool) -> None:
     assert reply.complete is complete
 
 
@@ -75,27 +75,27 @@ def test_events_are_joined_with_their_reason_and_tokens() -> None:
     assert [chunk.event() for chunk in reply.pieces()] == events
 
 
-def test_events_that_do_not_say_why_they_ended_are_no_whole_reply() -> None:
+def test_events_without_a_finish_reason_are_incomplete() -> None:
     assert not Reply.joined([Chunk.of(event("He"))]).complete
     assert Reply.joined([Chunk("He"), Chunk("llo")]).complete
 
 
-def test_a_reply_without_chunks_is_one() -> None:
+def test_a_reply_without_chunks_is_replayed_as_one() -> None:
     assert Reply("Hi").pieces() == (Chunk("Hi", "stop"),)
     assert Chunk.of(Chunk("Hi", "stop").event()).text == "Hi"
 
 
-def test_stored_replies_come_back_as_they_were() -> None:
+def test_stored_replies_round_trip() -> None:
     stored = Stored(Reply("Hi", raw=COMPLETION, chunks=(Chunk("H"), Chunk("i", "stop", event("i")))), 12.5)
     assert Stored.decode(stored.encode()) == stored
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", Stored(Reply("Hi")).encode()[:-2], b"\x93\xa2r0\xc0\xc0"])
-def test_foreign_and_torn_payloads_are_told(payload: bytes) -> None:
+def test_foreign_and_truncated_payloads_are_reported(payload: bytes) -> None:
     with pytest.raises(CorruptData):
         Stored.decode(payload)
 
 
-def test_what_is_no_json_cannot_be_stored() -> None:
+def test_only_json_values_can_be_stored() -> None:
     with pytest.raises(InvalidInput):
         Stored(Reply("Hi", raw=object())).encode()

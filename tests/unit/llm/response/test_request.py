@@ -54,11 +54,11 @@ def test_everything_that_changes_a_reply_changes_the_key(other: Request) -> None
 
 
 @pytest.mark.parametrize("part", ["tenant", "user", "name"])
-def test_whose_it_is_changes_the_key(part: str) -> None:
+def test_the_scope_changes_the_key(part: str) -> None:
     assert request().key(replace(SCOPE, **{part: "other"})) != request().key(SCOPE)
 
 
-def test_parts_of_a_scope_do_not_run_into_each_other() -> None:
+def test_parts_of_a_scope_are_separate() -> None:
     assert request().key(Scope("a", "b")) != request().key(Scope("ab")) != request().key(Scope("a", "", "b"))
 
 
@@ -70,20 +70,20 @@ def test_parts_of_a_scope_do_not_run_into_each_other() -> None:
         request([dict(reversed(turn.items())) for turn in TURNS]),
     ],
 )
-def test_what_changes_no_reply_changes_no_key(same: Request) -> None:
+def test_irrelevant_differences_do_not_change_the_key(same: Request) -> None:
     assert same == request()
     assert hash(same) == hash(request())
     assert same.key(SCOPE) == request().key(SCOPE)
 
 
-def test_characters_are_composed_and_numbers_are_what_they_are_worth() -> None:
+def test_characters_are_composed_and_equal_numbers_are_the_same() -> None:
     assert Request("Cafe\u0301").key() == Request("Caf\u00e9").key()
     assert Request("a", parameters={"temperature": 0}) == Request("a", parameters={"temperature": 0.0})
     assert Request("a", parameters={"x": True}) != Request("a", parameters={"x": 1})
     assert Request("a", parameters={"stop": "\n"}) != Request("a", parameters={"stop": ""})
 
 
-def test_only_the_question_is_no_context() -> None:
+def test_the_context_is_all_but_the_question() -> None:
     assert request(changed(3, content="What?")).context == request().context
     for other in (
         request(model="n"),
@@ -96,7 +96,7 @@ def test_only_the_question_is_no_context() -> None:
         assert other.context != request().context
 
 
-def test_the_question_is_the_last_turn_where_it_is_a_users_and_text_only() -> None:
+def test_the_question_is_a_last_user_turn_of_text_only() -> None:
     text = {"type": "text", "text": " Look "}
     image = {"type": "image_url", "image_url": {"url": "x"}}
     assert request().question == "How are you?"
@@ -105,7 +105,7 @@ def test_the_question_is_the_last_turn_where_it_is_a_users_and_text_only() -> No
     assert Request([{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]).question == ""
 
 
-def test_objects_that_dump_themselves_are_messages() -> None:
+def test_model_objects_are_messages() -> None:
     class Message:
         def model_dump(self, **_: Any) -> dict[str, Any]:
             return {"role": "user", "content": "Hello"}
@@ -126,13 +126,13 @@ def test_objects_that_dump_themselves_are_messages() -> None:
         (("\ud800",), "request"),
     ],
 )
-def test_what_cannot_be_asked_is_named(arguments: tuple[Any, ...], field: str) -> None:
+def test_invalid_requests_name_the_value(arguments: tuple[Any, ...], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         Request(*arguments)
     assert caught.value.field == field
 
 
-def test_it_does_not_show_what_is_private() -> None:
+def test_the_repr_hides_texts() -> None:
     assert "secret" not in repr(Request("secret"))
 
 

@@ -1,4 +1,4 @@
-"""Would-be hits are held back, written with both replies, and read again when they are labelled."""
+"""Would-be hits are not served but written with both replies, and read again when labelled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.support.llm_fakes import Hears, Model, cache_of
-from tests.support.llm_flaky import FlakyEmbedder
+from tests.support.llm.fakes import Hears, Model, cache_of
+from tests.support.llm.flaky import FlakyEmbedder
 from tests.support.waiting import until
 
 from vectorcache.errors import InvalidInput
@@ -41,7 +41,7 @@ async def test_both_replies_are_written_while_nothing_similar_is_served(tmp_path
     assert lines[0]["same"] is None
 
 
-async def test_a_sample_is_held_back_where_hits_are_served(tmp_path: Path) -> None:
+async def test_a_sample_of_hits_is_not_served(tmp_path: Path) -> None:
     path = tmp_path / "shadow.jsonl"
     async with cache_of(FlakyEmbedder(), shadow=collector(path, sample=0.5)) as cache:
         await cache.put(Request(QUESTION), Reply("use slices"))
@@ -50,7 +50,7 @@ async def test_a_sample_is_held_back_where_hits_are_served(tmp_path: Path) -> No
     assert 30 < outcomes.count(Outcome.SEMANTIC) < 70
 
 
-async def test_the_file_stays_bounded_also_over_restarts(tmp_path: Path) -> None:
+async def test_the_file_size_is_bounded_across_restarts(tmp_path: Path) -> None:
     path = tmp_path / "shadow.jsonl"
     for _ in range(2):
         async with cache_of(FlakyEmbedder(), shadow=collector(path, sample=1.0, max_bytes=1500)) as cache:
@@ -62,7 +62,7 @@ async def test_the_file_stays_bounded_also_over_restarts(tmp_path: Path) -> None
     assert 0 < path.stat().st_size <= 1500
 
 
-async def test_a_disk_that_is_full_is_heard_of_and_hurts_nobody(tmp_path: Path) -> None:
+async def test_a_full_disk_is_reported_but_not_raised(tmp_path: Path) -> None:
     ears = Hears()
     shadow = collector(tmp_path / "no such folder" / "shadow.jsonl", sample=1.0)
     async with cache_of(FlakyEmbedder(), shadow=shadow, observer=ears) as cache:
@@ -71,7 +71,7 @@ async def test_a_disk_that_is_full_is_heard_of_and_hurts_nobody(tmp_path: Path) 
     assert ears.failures == ["write"]
 
 
-def test_labelled_lines_are_read_and_others_passed_over(tmp_path: Path) -> None:
+def test_only_labelled_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "shadow.jsonl"
     lines = [{"a": "1", "b": "2", "same": label, "reply": "x"} for label in (True, None, False)]
     path.write_text("\n".join(map(json.dumps, lines)))

@@ -1,4 +1,4 @@
-"""Streams: passed on as they come, recorded, shared, replayed; never stored when they were not whole."""
+"""Streams: passed on, recorded, shared and replayed; never stored if incomplete."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from tests.support.llm_fakes import Model, StreamingModel, cache_of
-from tests.support.llm_flaky import FlakyEmbedder
+from tests.support.llm.fakes import Model, StreamingModel, cache_of
+from tests.support.llm.flaky import FlakyEmbedder
 from tests.support.waiting import until
 
 from vectorcache.errors import Unavailable
@@ -51,7 +51,7 @@ async def test_a_whole_reply_is_replayed_as_one_chunk(embedder: FlakyEmbedder) -
         assert await read(cache.stream(Request(QUESTION), StreamingModel())) == [Chunk("use slices", "stop")]
 
 
-async def test_chunks_pass_as_they_come(embedder: FlakyEmbedder) -> None:
+async def test_chunks_are_passed_on_as_they_arrive(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Semaphore(0)
     model = StreamingModel(*WHOLE, gate=gate)
     async with cache_of(embedder) as cache:
@@ -63,7 +63,7 @@ async def test_chunks_pass_as_they_come(embedder: FlakyEmbedder) -> None:
             await anext(stream)
 
 
-async def test_who_comes_later_reads_from_the_beginning(embedder: FlakyEmbedder) -> None:
+async def test_late_readers_read_from_the_beginning(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Semaphore(2)
     model = StreamingModel(*WHOLE, gate=gate)
     async with cache_of(embedder) as cache:
@@ -87,7 +87,7 @@ async def test_who_comes_later_reads_from_the_beginning(embedder: FlakyEmbedder)
         (),
     ],
 )
-async def test_what_is_not_whole_is_passed_on_and_not_stored(
+async def test_incomplete_streams_are_passed_on_but_not_stored(
     embedder: FlakyEmbedder, chunks: tuple[Any, ...]
 ) -> None:
     async with cache_of(embedder) as cache:
@@ -136,7 +136,7 @@ async def test_a_stream_that_all_readers_left_is_stopped_and_not_stored(embedder
         assert await read(cache.stream(Request(QUESTION), model)) == list(WHOLE)
 
 
-async def test_a_reader_that_leaves_stops_nobody_else(embedder: FlakyEmbedder) -> None:
+async def test_a_reader_that_leaves_does_not_affect_the_others(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Semaphore(1)
     model = StreamingModel(*WHOLE, gate=gate)
     async with cache_of(embedder) as cache:
@@ -151,7 +151,7 @@ async def test_a_reader_that_leaves_stops_nobody_else(embedder: FlakyEmbedder) -
         assert (await cache.get(Request(QUESTION))).reply is not None
 
 
-async def test_who_leaves_after_the_last_word_has_heard_it_all(embedder: FlakyEmbedder) -> None:
+async def test_a_stream_is_complete_if_readers_leave_after_the_finish_reason(embedder: FlakyEmbedder) -> None:
     async with cache_of(embedder) as cache:
         async for chunk in (stream := cache.stream(Request(QUESTION), StreamingModel(*WHOLE))):
             if chunk.finish_reason:
@@ -161,7 +161,7 @@ async def test_who_leaves_after_the_last_word_has_heard_it_all(embedder: FlakyEm
         assert (await cache.get(Request(QUESTION))).reply is not None
 
 
-async def test_a_stopped_cache_never_lets_a_reader_believe_it_was_all(embedder: FlakyEmbedder) -> None:
+async def test_closing_the_cache_raises_in_readers(embedder: FlakyEmbedder) -> None:
     gate = asyncio.Semaphore(1)
     cache = cache_of(embedder, drain=0.01)
     await cache.open()
@@ -183,7 +183,7 @@ async def test_a_slow_reader_holds_the_source_back(embedder: FlakyEmbedder) -> N
         assert len(await read(stream)) == 5 * streams.LEAD - 1
 
 
-async def test_a_stream_without_end_takes_bounded_memory(
+async def test_an_endless_stream_takes_bounded_memory(
     embedder: FlakyEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "MAX_RECORDED", 100)
@@ -200,7 +200,7 @@ async def test_a_stream_without_end_takes_bounded_memory(
         assert (await cache.get(Request(QUESTION))).reply is None
 
 
-async def test_requests_that_are_not_cached_stream_as_well(embedder: FlakyEmbedder) -> None:
+async def test_uncached_requests_stream_too(embedder: FlakyEmbedder) -> None:
     model = StreamingModel(*WHOLE)
     async with cache_of(embedder) as cache:
         for _ in range(2):
@@ -209,7 +209,7 @@ async def test_requests_that_are_not_cached_stream_as_well(embedder: FlakyEmbedd
     assert (model.calls, model.closed) == (2, 2)
 
 
-async def test_a_streamed_reply_answers_a_call_and_the_other_way_round(embedder: FlakyEmbedder) -> None:
+async def test_streams_and_calls_share_replies(embedder: FlakyEmbedder) -> None:
     async with cache_of(embedder) as cache:
         await read(cache.stream(Request(QUESTION, parameters={"stream": True}), StreamingModel(*WHOLE)))
         await settled(cache)

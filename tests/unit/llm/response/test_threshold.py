@@ -1,4 +1,4 @@
-"""Thresholds: what a measurement picks, what it refuses, and that its promise holds."""
+"""Thresholds: which one is picked, which pairs give none, and that the promise holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_CHECKS = Guard(())
 
 
 class AngleEmbedder(Embedder):
-    """The text is a cosine: "0.9" lies so far from "1"."""
+    """Embeds the text of a cosine: that of "0.9" and "1" is 0.9."""
 
     fingerprint = "angles"
     dimension = 2
@@ -30,7 +30,7 @@ class AngleEmbedder(Embedder):
 
 
 def pairs(*groups: tuple[float, int, int]) -> list[LabelledPair]:
-    """So many right and wrong pairs of a similarity."""
+    """Pairs of a similarity, with numbers of correct and wrong ones."""
     return [
         LabelledPair("1", str(similarity), same)
         for similarity, right, wrong in groups
@@ -71,12 +71,12 @@ async def test_the_lowest_threshold_that_keeps_the_promise_is_picked() -> None:
 @pytest.mark.parametrize(
     ("groups", "reason"),
     [
-        ([(0.9, 58, 0)], "59 are the least"),
+        ([(0.9, 58, 0)], "needs at least 59"),
         ([(0.9, 90, 10)], "too many"),
         ([(0.9, 0, 200)], "too many"),
     ],
 )
-async def test_data_that_cannot_carry_the_promise_gives_no_threshold(
+async def test_pairs_that_cannot_support_the_promise_give_no_threshold(
     groups: list[tuple[float, int, int]], reason: str
 ) -> None:
     measured = await measure(pairs(*groups), AngleEmbedder(), NO_CHECKS)
@@ -85,12 +85,12 @@ async def test_data_that_cannot_carry_the_promise_gives_no_threshold(
     assert reason in measured.reason
 
 
-async def test_a_hole_in_the_middle_ends_the_search() -> None:
+async def test_the_first_failing_threshold_ends_the_search() -> None:
     groups = [(0.955, 70, 0), (0.855, 5, 30), (0.755, 5000, 0)]
     assert (await measure(pairs(*groups), AngleEmbedder(), NO_CHECKS)).min_similarity == 0.95
 
 
-async def test_the_guard_refuses_before_the_threshold_counts() -> None:
+async def test_pairs_refused_by_the_guard_do_not_count() -> None:
     traps = [LabelledPair(f"Give me {n} apples", f"Give me {n + 1} apples", False) for n in range(2, 200)]
     right = [
         LabelledPair(f"Give me {n} apples", f"Hello, could you please give me {n} apples, thanks", True)
@@ -102,7 +102,7 @@ async def test_the_guard_refuses_before_the_threshold_counts() -> None:
 
 
 async def test_the_promise_holds_over_many_samples() -> None:
-    """True precision of the picked threshold is below the promise in no more than 5 % of samples (and some luck)."""
+    """The true precision of the picked threshold is below the promise in at most 5 % of samples, with some margin."""
     rng = np.random.default_rng(0)
     broken = 0
     for _ in range(60):
@@ -119,11 +119,11 @@ async def test_the_promise_holds_over_many_samples() -> None:
 
 
 def _share_right(similarity: np.ndarray) -> np.ndarray:
-    """Everything above 0.8 is right, and ever less below."""
+    """All pairs above 0.8 are correct, and decreasing shares below."""
     return np.clip(1 - 2 * (0.8 - similarity), 0, 1)
 
 
-async def test_what_is_measured_can_be_kept(tmp_path: Path) -> None:
+async def test_measured_thresholds_can_be_saved(tmp_path: Path) -> None:
     measured = await measure(pairs((0.9, 100, 0)), AngleEmbedder(), NO_CHECKS)
     measured.save(tmp_path / "threshold.json")
     assert Measured.load(tmp_path / "threshold.json") == measured

@@ -1,4 +1,4 @@
-"""Partitions, names of indexes, and the default of lookup."""
+"""Partitions, names of indexes, and the default implementation of ``lookup``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries as bytes, and digests as names."""
+"""The encoding of entries, and digests as names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.llm_index_contract import entry, same, vectors
+from tests.support.llm.index_contract import entry, same, vectors
 
 from vectorcache.errors import CorruptData
 from vectorcache_llm.scope import Scope
@@ -37,7 +37,7 @@ names = texts.filter(str.isprintable)
     st.frozensets(texts),
     names,
 )
-def test_an_entry_comes_back(
+def test_an_entry_round_trips(
     text: str, payload: bytes, created: float, end: float | None, tags: frozenset[str], name: str
 ) -> None:
     place = Partition(Scope("t" + name, name), name)
@@ -57,7 +57,7 @@ def test_other_bytes_are_corrupt(change: object) -> None:
         decode_entry(change(data))  # type: ignore[operator]
 
 
-def test_a_torn_vector_is_corrupt() -> None:
+def test_a_truncated_vector_is_corrupt() -> None:
     one = entry("a", vectors(1)[0])
     with pytest.raises(CorruptData):
         decode_entry(encode_rest(one), one.text, vector_bytes(one)[:-1])
@@ -65,7 +65,7 @@ def test_a_torn_vector_is_corrupt() -> None:
         decode_entry(msgspec.msgpack.encode(["", "", "", "", "", 0.0, None, [], {}, b"", "", b""]))
 
 
-def test_digests_tell_apart_what_joined_strings_would_not() -> None:
+def test_digests_distinguish_parts_that_joined_strings_would_not() -> None:
     parts = [("a", "bc"), ("ab", "c"), ("abc", ""), ("", "abc"), ('a","b', "c"), ("a,b", "c")]
     assert len({digest(*one) for one in parts}) == len(parts)
     scopes = [Scope("t", "u", "n"), Scope("tu", "", "n"), Scope("t", "un"), Scope("t", "", "un")]
@@ -75,7 +75,7 @@ def test_digests_tell_apart_what_joined_strings_would_not() -> None:
 
 
 @given(names, names)
-def test_encoded_names_differ_where_names_do_and_mean_nothing(one: str, other: str) -> None:
+def test_encoded_names_are_injective_and_have_no_special_characters(one: str, other: str) -> None:
     assert (encode_name(one) == encode_name(other)) is (one == other)
     assert encode_name(one).replace("_", "a").isalnum()
     assert encode_name(one).isascii()
@@ -95,7 +95,7 @@ def test_names_of_all_kinds_differ() -> None:
     assert first.entry(Scope("a:b"), "x").startswith("p:a_3ab:")
 
 
-def test_names_of_what_is_stored_stay_as_they_are() -> None:
-    """Other digests would leave everything that is stored behind, where nobody finds or deletes it."""
+def test_digests_of_stored_names_are_stable() -> None:
+    """Changed digests would make stored entries unreachable for look-ups and deletions."""
     assert digest("a", "é") == "19f64fd26d5dde9d66af2e853f042a38"
     assert identity_digest(Scope("t", "u", "n"), "id") == "6c928c53adf4ee0b7d2f4b1dfd0cd909"

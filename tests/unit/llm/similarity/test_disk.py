@@ -1,13 +1,13 @@
-"""The contract, over SQLite; and what is its own: it lives on, and knows what memory has let go."""
+"""The contract over SQLite, and tests of persistence and of entries evicted from memory."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_flaky import FlakyStore
-from tests.support.llm_index_contract import (
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.flaky import FlakyStore
+from tests.support.llm.index_contract import (
     DIMENSION,
     FINGERPRINT,
     IndexContract,
@@ -39,7 +39,7 @@ class TestDiskIndex(IndexContract):
         return make
 
     async def test_embedders_are_kept_apart(self, make: Make) -> None:
-        """But for deletions, which reach all: see the last test below."""
+        """Deletions are an exception, since they reach all embedders: see the last test."""
         async with make() as one, make(fingerprint="other") as other:
             await one.add([entry("a", vectors(1)[0])])
             assert await other.get(EVERYBODY, "a") is None
@@ -47,7 +47,7 @@ class TestDiskIndex(IndexContract):
             assert await everything(one) == ["a"]
 
 
-async def test_what_memory_let_go_is_still_scanned_deleted_and_there_after_the_next_opening(
+async def test_evicted_entries_are_scanned_deleted_and_found_after_reopening(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     store = FlakyStore(clock=clock)
@@ -61,7 +61,7 @@ async def test_what_memory_let_go_is_still_scanned_deleted_and_there_after_the_n
         assert (await large.stats()).entries == 3
 
 
-async def test_a_store_that_is_away_may_come_later(clock: FakeClock) -> None:
+async def test_opening_succeeds_after_the_store_becomes_available(clock: FakeClock) -> None:
     store = FlakyStore(clock=clock)
     index = DiskIndex(MemoryIndex(FINGERPRINT, DIMENSION, clock=clock), store)
     store.down = True
@@ -73,7 +73,7 @@ async def test_a_store_that_is_away_may_come_later(clock: FakeClock) -> None:
     assert await everything(index) == ["a"]
 
 
-async def test_the_store_keeps_what_memory_keeps_when_two_write_at_once(clock: FakeClock) -> None:
+async def test_concurrent_writes_leave_store_and_memory_consistent(clock: FakeClock) -> None:
     class FirstIsSlow(FlakyStore):
         late, slow = asyncio.Event(), True
 

@@ -1,4 +1,4 @@
-"""The random operations find what they look for: an index that leaks."""
+"""The random operations detect an index that leaks across partitions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_index_contract import DIMENSION, FINGERPRINT
-from tests.support.llm_operations import Operations
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.index_contract import DIMENSION, FINGERPRINT
+from tests.support.llm.operations import Operations
 
 from vectorcache.vectors.metric import Floats
 from vectorcache_llm.scope import Scope
@@ -17,7 +17,7 @@ from vectorcache_llm.similarity.base import IndexEntry, Match, Partition
 
 
 class IgnoresUsers(MemoryIndex):
-    """Finds what another user of the tenant has."""
+    """Finds entries of another user of the tenant."""
 
     async def search(
         self, partition: Partition, vector: Floats, k: int = 1, min_similarity: float = 0.0
@@ -27,7 +27,7 @@ class IgnoresUsers(MemoryIndex):
 
 
 class IgnoresNames(MemoryIndex):
-    """Gets what another application of the user has."""
+    """Gets entries of another application of the user."""
 
     async def get(self, scope: Scope, id: str) -> IndexEntry | None:  # noqa: A002 - the field's name
         return await super().get(replace(scope, name="n"), id)
@@ -35,7 +35,7 @@ class IgnoresNames(MemoryIndex):
 
 @pytest.mark.parametrize("leaky", [IgnoresUsers, IgnoresNames])
 @pytest.mark.parametrize("strict", [True, False])
-async def test_a_leak_is_found(leaky: type[MemoryIndex], strict: bool) -> None:
+async def test_a_leak_is_detected(leaky: type[MemoryIndex], strict: bool) -> None:
     clock = FakeClock()
     operations = Operations(
         leaky(FINGERPRINT, DIMENSION, clock=clock), clock, random.Random(1), DIMENSION, strict
@@ -45,7 +45,7 @@ async def test_a_leak_is_found(leaky: type[MemoryIndex], strict: bool) -> None:
     assert strict or operations.crossed == 1
 
 
-async def test_what_does_not_leak_passes() -> None:
+async def test_an_index_without_a_leak_passes() -> None:
     clock = FakeClock()
     index = MemoryIndex(FINGERPRINT, DIMENSION, clock=clock)
     operations = Operations(index, clock, random.Random(1), DIMENSION)

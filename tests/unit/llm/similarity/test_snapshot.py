@@ -1,4 +1,4 @@
-"""Snapshots: exact, bounded, whole."""
+"""Snapshots are exact, have limited parts, and are written atomically."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_index_contract import DIMENSION, FINGERPRINT, entry, everything, same, vectors
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.index_contract import DIMENSION, FINGERPRINT, entry, everything, same, vectors
 
 from vectorcache import MemoryBlobStore
 from vectorcache.errors import CorruptData, InvalidInput, NotFound, Unavailable
@@ -35,7 +35,7 @@ def entries(count: int, seed: int = 0) -> list[IndexEntry]:
     ]
 
 
-async def test_all_entries_come_back_as_they_were(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_entries_round_trip(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "PART_ENTRIES", 10)
     blobs, index, other = MemoryBlobStore(), memory(clock), memory(clock)
     await index.add(entries(25))
@@ -46,7 +46,7 @@ async def test_all_entries_come_back_as_they_were(clock: FakeClock, monkeypatch:
         assert same(await other.get(one.partition.scope, one.id), one)
 
 
-async def test_parts_are_bounded_in_bytes(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parts_are_limited_in_bytes(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "PART_BYTES", 5000)
     blobs, index = MemoryBlobStore(), memory(clock)
     await index.add([entry(f"{number}", row, payload=bytes(2000)) for number, row in enumerate(vectors(9))])
@@ -63,7 +63,7 @@ async def test_an_empty_index_and_a_selection(clock: FakeClock) -> None:
     assert await load_snapshot(other, blobs, "some") == 5
 
 
-async def test_what_has_ended_meanwhile_is_left_out(clock: FakeClock) -> None:
+async def test_entries_that_have_expired_since_are_skipped(clock: FakeClock) -> None:
     blobs, index, other = MemoryBlobStore(), memory(clock), memory(clock)
     a, b = vectors(2)
     await index.add([entry("a", a, expires_at=clock() + 10), entry("b", b)])
@@ -73,7 +73,7 @@ async def test_what_has_ended_meanwhile_is_left_out(clock: FakeClock) -> None:
     assert await everything(other) == ["b"]
 
 
-async def test_another_embedder_is_refused(clock: FakeClock) -> None:
+async def test_a_snapshot_of_another_embedder_is_refused(clock: FakeClock) -> None:
     blobs, index = MemoryBlobStore(), memory(clock)
     await save_snapshot(index, blobs, "a")
     with pytest.raises(FingerprintMismatch, match="'other'"):
@@ -85,7 +85,7 @@ async def test_another_embedder_is_refused(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("what", ["part", "manifest", "format"])
-async def test_what_is_not_what_was_written_is_corrupt(clock: FakeClock, what: str) -> None:
+async def test_a_changed_blob_is_corrupt(clock: FakeClock, what: str) -> None:
     blobs, index, other = MemoryBlobStore(), memory(clock), memory(clock)
     await index.add(entries(3))
     written = await save_snapshot(index, blobs, "a")
@@ -102,7 +102,7 @@ async def test_what_is_not_what_was_written_is_corrupt(clock: FakeClock, what: s
     assert await everything(other) == []
 
 
-async def test_a_reader_of_the_one_before_reads_it_to_its_end(clock: FakeClock) -> None:
+async def test_a_reader_of_the_previous_snapshot_can_finish(clock: FakeClock) -> None:
     blobs, index = MemoryBlobStore(), memory(clock)
     written = []
     for _ in range(4):
@@ -114,18 +114,18 @@ async def test_a_reader_of_the_one_before_reads_it_to_its_end(clock: FakeClock) 
     assert len(await blobs.list_folders("a/")) == 2
 
 
-async def test_who_begins_while_another_ends_is_whole(
+async def test_a_save_that_starts_while_another_ends_is_complete(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Second(MemoryIndex):
-        """Saved from the moment when the first manifest is there; goes on when the first saver is done."""
+        """Starts its scan when the first manifest is written, and continues when the first save has finished."""
 
         begun, first_done = asyncio.Event(), asyncio.Event()
 
         async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
             async for one in super().scan(selection):
                 yield one
-                self.begun.set()  # what was yielded before is written
+                self.begun.set()  # the entries yielded so far have been written
             await self.first_done.wait()
 
     class Blobs(MemoryBlobStore):
@@ -150,7 +150,7 @@ async def test_who_begins_while_another_ends_is_whole(
     assert await load_snapshot(other, blobs, "a", clock=clock) == 3
 
 
-async def test_a_failed_save_leaves_the_one_before(clock: FakeClock) -> None:
+async def test_a_failed_save_keeps_the_previous_snapshot(clock: FakeClock) -> None:
     class Breaking(MemoryIndex):
         async def scan(self, selection: Selection = EVERYTHING) -> AsyncIterator[IndexEntry]:
             async for one in super().scan(selection):

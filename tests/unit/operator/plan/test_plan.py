@@ -1,4 +1,4 @@
-"""Every kind of object against YAML on file. A missing file is written, and the test fails once: read it."""
+"""Compare every kind of object with its golden file. A missing file is written, and the test fails once for review."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from tests.support.resources import FULL, SMALL, Object, facts, resource
+from tests.support.operator.resources import FULL, SMALL, Object, facts, resource
 
 from vectorcache_operator.kinds import SERVICE_MONITOR, VECTOR_CACHE, kind_of
 from vectorcache_operator.plan import plan
@@ -33,21 +33,21 @@ def of_kind(kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_objects_are_as_on_file(kind: str) -> None:
+def test_objects_equal_their_golden_files(kind: str) -> None:
     path, made = GOLDEN / f"{kind.lower()}.yaml", of_kind(kind)
     if not path.exists():
         path.write_text(made)
-        pytest.fail(f"{path.name} was missing; it is written now: read it")
+        pytest.fail(f"{path.name} was missing; it was written now: review it")
     assert made == path.read_text()
 
 
-def test_every_golden_file_is_of_a_kind() -> None:
+def test_every_golden_file_belongs_to_a_kind() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == {kind.lower() for kind in KINDS}
 
 
 @pytest.mark.parametrize("version", ["1.31", "1.34"])
 @pytest.mark.parametrize("name", PLANS)
-def test_kubernetes_takes_them(version: str, name: str) -> None:
+def test_objects_are_valid_for_kubernetes(version: str, name: str) -> None:
     for one in PLANS[name]:
         if kind_of(one) != SERVICE_MONITOR:
             kubernetes_validate.validate(one, version, strict=True)
@@ -94,7 +94,7 @@ def test_the_ring_is_written_before_the_nodes() -> None:
     assert kinds.index("ConfigMap") < kinds.index("StatefulSet")
 
 
-def test_the_number_of_nodes_rolls_nothing() -> None:
+def test_the_number_of_nodes_does_not_change_templates() -> None:
     more = plan(resource(SMALL | {"nodes": {"replicas": 9}}), facts())
     assert templates(more) == templates(PLANS["small"])
 

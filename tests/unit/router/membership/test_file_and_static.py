@@ -45,7 +45,7 @@ async def following(changes: AsyncGenerator[Members]) -> Mapping[str, str]:
     return (await asyncio.wait_for(anext(changes), 5)).urls
 
 
-async def test_a_list_is_told_once_and_never_changes() -> None:
+async def test_a_fixed_list_is_yielded_once() -> None:
     membership: Membership = StaticMembership(TWO)
     assert [members async for members in membership.changes()] == [Members(TWO)]
     assert await membership.desired() == 2
@@ -80,7 +80,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD.keys())
-async def test_what_cannot_be_used_changes_nothing_and_is_told_once(
+async def test_an_invalid_file_changes_nothing_and_is_logged_once(
     path: Path, membership: FileMembership, content: bytes
 ) -> None:
     looks = 0
@@ -112,7 +112,7 @@ async def test_what_cannot_be_used_changes_nothing_and_is_told_once(
     assert [log["event"] for log in logs] == ["nodes file cannot be used"]
 
 
-async def test_a_wish_is_written_whole_beside_the_file(path: Path, membership: FileMembership) -> None:
+async def test_a_resize_is_written_atomically_beside_the_file(path: Path, membership: FileMembership) -> None:
     assert await membership.desired() is None
     await asyncio.gather(*(membership.resize(count) for count in range(1, 33)))
     wanted = msgspec.json.decode((path.parent / "wanted.json").read_bytes())
@@ -127,7 +127,7 @@ async def test_a_wish_that_cannot_be_written_is_unavailable(path: Path) -> None:
         await FileMembership(path / "nodes.json").resize(3)
 
 
-async def test_a_wish_that_is_damaged_is_none(path: Path, membership: FileMembership) -> None:
+async def test_an_invalid_wanted_file_is_ignored(path: Path, membership: FileMembership) -> None:
     for content in (b"", b"\xff", b'{"count": "many"}'):
         path.with_name("wanted.json").write_bytes(content)
         assert await membership.desired() is None
@@ -158,6 +158,6 @@ def test_bad_text_is_refused_by_its_flag(text: str) -> None:
     assert refused.value.field == "--nodes"
 
 
-def test_what_passes_can_go_on_a_ring() -> None:
+def test_valid_names_can_be_put_on_a_ring() -> None:
     nodes = {"n" * 253: "https://example.test", "A.b_c-9": "http://[::1]:8101/base"}
     assert HashRing(check_nodes(nodes)).nodes == tuple(sorted(nodes))

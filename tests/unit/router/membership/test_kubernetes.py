@@ -6,7 +6,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from tests.support.fake_kubernetes import FakeKubernetes, fake_kubernetes, pod, statefulset
+from tests.support.router.fake_kubernetes import FakeKubernetes, fake_kubernetes, pod, statefulset
 from tests.support.waiting import until
 
 from vectorcache.errors import Conflict, InvalidInput, Unavailable
@@ -104,7 +104,7 @@ async def test_nodes_come_and_go_with_pods_and_the_statefulset(
     assert follower.membership.warnings() == []
 
 
-async def test_nothing_is_told_twice_and_nothing_before_all_is_known(
+async def test_members_are_yielded_once_both_lists_are_known_and_only_when_they_change(
     fake: FakeKubernetes, membership: KubernetesMembership
 ) -> None:
     fake.hang()
@@ -170,10 +170,12 @@ async def test_without_the_api_nothing_changes_and_no_grace_period_ends(
     await follower.sees(0, 1, 2, away=(1,))
     fake.status = 503
     await fake.end_watches()
-    await until(lambda: "followed for 0 s" in " ".join(follower.membership.warnings()), 5)
+    await until(lambda: "updated for 0 s" in " ".join(follower.membership.warnings()), 5)
     clock.now += 10 * GRACE
     (warning,) = follower.membership.warnings()
-    assert warning.startswith("the nodes have not been followed for 600 s: the Kubernetes API answered 503")
+    assert warning.startswith(
+        "the list of nodes has not been updated for 600 s: the Kubernetes API responded with status 503"
+    )
     tries = fake.refusals
     await until(lambda: fake.refusals > tries + 5)
     assert follower.members == ring(0, 1, 2, away=(1,))
@@ -199,7 +201,7 @@ async def test_a_router_that_starts_while_a_node_restarts_has_the_ring_of_the_ot
     await follower.close()
 
 
-async def test_without_a_statefulset_the_pods_tell(
+async def test_without_a_statefulset_the_pods_decide(
     fake: FakeKubernetes, membership: KubernetesMembership
 ) -> None:
     await fake.delete("statefulsets", "words-node")
@@ -229,7 +231,7 @@ async def test_the_number_of_nodes_is_the_resources(
     assert await membership.desired() == 7
 
 
-async def test_where_the_api_does_not_tell_the_statefulset_did(
+async def test_desired_falls_back_to_the_statefulset(
     fake: FakeKubernetes, follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await follower.sees(0, 1, 2)

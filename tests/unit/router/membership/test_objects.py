@@ -57,5 +57,5 @@ def test_a_pod_that_is_being_deleted_left_when_that_was_asked_for() -> None:
     assert pod("False", 0, gone_at=460).left is None, "it was never ready"
 
 
-def test_a_pod_that_nobody_has_run_yet_is_nothing() -> None:
+def test_a_pending_pod_is_not_ready_and_never_left() -> None:
     assert pod_of(decode(b'{"metadata": {"name": "words-node-7"}}')) == Pod("words-node-7", None, ready=False)

@@ -45,9 +45,7 @@ def test_a_node_is_on_the_ring_from_when_it_is_ready(presence: Presence) -> None
 
 
 @pytest.mark.parametrize("then", [[ready(0)], [ready(0), unready(1)], [ready(0), new(1)]])
-def test_a_node_that_is_away_keeps_its_place_for_the_grace_period(
-    presence: Presence, then: list[Pod]
-) -> None:
+def test_an_unready_node_keeps_its_place_for_the_grace_period(presence: Presence, then: list[Pod]) -> None:
     presence.decide([ready(0), ready(1)], 2, 0)
     assert presence.decide(then, 2, 10) == ring(0, 1, away=(1,))
     assert presence.next_end() == 10 + GRACE
@@ -57,7 +55,7 @@ def test_a_node_that_is_away_keeps_its_place_for_the_grace_period(
     assert presence.decide([ready(0), ready(1)], 2, 200) == ring(0, 1), "back, however late"
 
 
-def test_the_grace_period_begins_anew_each_time(presence: Presence) -> None:
+def test_the_grace_period_restarts_with_every_absence(presence: Presence) -> None:
     presence.decide([ready(0)], 1, 0)
     assert presence.decide([], 1, 50) == ring(0, away=(0,))
     assert presence.decide([ready(0)], 1, 100) == ring(0)
@@ -71,7 +69,7 @@ def test_a_node_that_comes_back_elsewhere_has_its_new_address_when_it_is_ready(p
     assert presence.decide([ready(0, turn=1)], 1, 2) == Members({"words-node-0": url(0, 1)})
 
 
-def test_a_node_that_is_not_wanted_leaves_at_once_ready_or_away(presence: Presence) -> None:
+def test_a_surplus_node_leaves_immediately(presence: Presence) -> None:
     everyone = [ready(n) for n in range(4)]
     presence.decide(everyone, 4, 0)
     presence.decide(everyone[:3], 4, 1)
@@ -80,7 +78,7 @@ def test_a_node_that_is_not_wanted_leaves_at_once_ready_or_away(presence: Presen
     assert presence.decide(everyone, 4, 4) == ring(0, 1, 2, 3)
 
 
-def test_where_nobody_knows_how_many_are_wanted_all_are(presence: Presence) -> None:
+def test_without_a_known_number_all_nodes_are_wanted(presence: Presence) -> None:
     assert presence.decide([ready(0), ready(7)], None, 0) == ring(0, 7)
 
 
@@ -100,28 +98,28 @@ def test_pods_of_another_name_are_no_nodes(presence: Presence, name: str) -> Non
     assert presence.decide([Pod(name, url(0), ready=True), ready(0)], None, 0) == ring(0)
 
 
-def test_without_a_grace_period_who_is_away_is_gone() -> None:
+def test_without_a_grace_period_unready_nodes_leave_immediately() -> None:
     presence = Presence("words-node", 0.0)
     assert presence.decide([ready(0), ready(1)], 2, 0) == ring(0, 1)
     assert presence.decide([ready(0), unready(1)], 2, 0) == ring(0)
 
 
-def test_a_router_that_starts_late_knows_who_left_lately(presence: Presence) -> None:
+def test_a_router_that_starts_late_restores_nodes_that_left_recently(presence: Presence) -> None:
     pods = [ready(0), unready(1, left=1000.0), unready(2, left=900.0), unready(3), new(4)]
-    presence.recall(pods, wall=1020.0, now=5.0)
+    presence.restore(pods, wall=1020.0, now=5.0)
     assert presence.decide(pods, 9, 5.0) == ring(0, 1, away=(1,))
     assert presence.next_end() == 5.0 - 20 + GRACE
     assert presence.decide(pods, 9, 5.0 + 40) == ring(0)
     assert presence.decide(pods, 9, 5.0 + 41) == ring(0), "recalled once, not again"
 
 
-def test_what_is_recalled_and_not_wanted_is_not_there(presence: Presence) -> None:
-    presence.recall([unready(3, left=1000.0)], wall=1000.0, now=0.0)
+def test_restored_nodes_beyond_replicas_are_not_on_the_ring(presence: Presence) -> None:
+    presence.restore([unready(3, left=1000.0)], wall=1000.0, now=0.0)
     assert presence.decide([unready(3, left=1000.0)], 3, 0.0) == ring()
 
 
 def test_clocks_that_disagree_never_lengthen_a_grace_period(presence: Presence) -> None:
-    presence.recall([unready(0, left=5000.0)], wall=1000.0, now=0.0)
+    presence.restore([unready(0, left=5000.0)], wall=1000.0, now=0.0)
     presence.decide([unready(0)], 1, 0.0)
     assert presence.next_end() == GRACE
 
@@ -160,7 +158,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_the_ring_is_who_is_ready_and_who_was_lately(steps: list[tuple[str, int, int]]) -> None:
+def test_the_ring_has_ready_nodes_and_those_in_their_grace_period(steps: list[tuple[str, int, int]]) -> None:
     """Against a model that looks at the whole history each time."""
     cluster, presence = Cluster(), Presence("words-node", GRACE)
     last_ready: dict[int, float] = {}
@@ -189,11 +187,11 @@ def test_routers_that_start_at_different_times_agree_in_the_end(
         cluster.step(*step)
         first.decide(cluster.pods(), cluster.replicas, cluster.now)
         if number == later:
-            second.recall(cluster.pods(), wall=cluster.now, now=cluster.now)
+            second.restore(cluster.pods(), wall=cluster.now, now=cluster.now)
         if number >= later:
             second.decide(cluster.pods(), cluster.replicas, cluster.now)
     if len(steps) <= later:
-        second.recall(cluster.pods(), wall=cluster.now, now=cluster.now)
+        second.restore(cluster.pods(), wall=cluster.now, now=cluster.now)
     end = cluster.now + GRACE
     told = [one.decide(cluster.pods(), cluster.replicas, end) for one in (first, second)]
     assert told[0] == told[1] == ring(*(n for n, up in cluster.ready.items() if up and n < cluster.replicas))
@@ -210,7 +208,7 @@ def test_a_late_router_agrees_at_once_where_the_pods_are_still_there(
             cluster.step(kind, ordinal, seconds)
             first.decide(cluster.pods(), 5, cluster.now)
     late = Presence("words-node", GRACE)
-    late.recall(cluster.pods(), wall=cluster.now, now=cluster.now)
+    late.restore(cluster.pods(), wall=cluster.now, now=cluster.now)
     assert late.decide(cluster.pods(), 5, cluster.now) == first.decide(cluster.pods(), 5, cluster.now)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.fake_kubernetes import FakeKubernetes, fake_kubernetes, pod
+from tests.support.router.fake_kubernetes import FakeKubernetes, fake_kubernetes, pod
 from tests.support.waiting import until
 
 from vectorcache_router.membership import api
@@ -81,7 +81,7 @@ async def test_a_watch_that_the_server_ends_goes_on_where_it_was(parts: Parts) -
     assert (fake.lists, watch.failure) == (1, "")
 
 
-async def test_a_version_that_is_too_old_is_listed_anew(parts: Parts) -> None:
+async def test_a_version_that_is_too_old_causes_a_new_list(parts: Parts) -> None:
     fake, watch, _ = parts
     await fake.reached(watches=1)
     fake.oldest = 4
@@ -92,7 +92,7 @@ async def test_a_version_that_is_too_old_is_listed_anew(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_refusals_are_waited_out_and_told_once(parts: Parts, status: int) -> None:
+async def test_refusals_are_retried_and_logged_once(parts: Parts, status: int) -> None:
     fake, watch, _ = parts
     await fake.reached(watches=1)
     with capture_logs() as logs:
@@ -107,7 +107,7 @@ async def test_refusals_are_waited_out_and_told_once(parts: Parts, status: int) 
         await has(watch, 0, 1, 2)
     assert watch.failure == ""
     told = [log["event"] for log in logs]
-    assert told == ["the Kubernetes API is not followed", "the Kubernetes API answers again"]
+    assert told == ["watch of the Kubernetes API failed", "Kubernetes API responds again"]
 
 
 async def test_pauses_grow_to_a_bound_while_it_fails(parts: Parts) -> None:
@@ -165,7 +165,7 @@ async def test_a_server_that_says_nothing_is_given_up(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_look_again_lists_what_the_watch_did_not_tell(parts: Parts) -> None:
+async def test_look_again_lists_changes_that_the_watch_missed(parts: Parts) -> None:
     fake, watch, _ = parts
     await fake.reached(watches=1)
     await fake.delete("pods", "words-node-0", silently=True)
@@ -199,7 +199,7 @@ async def test_a_configuration_that_is_gone_is_waited_for(parts: Parts) -> None:
     await until(lambda: watch.failure == "")
 
 
-async def test_what_is_no_answer_is_a_failure(parts: Parts) -> None:
+async def test_an_invalid_response_is_a_failure(parts: Parts) -> None:
     fake, watch, _ = parts
     await fake.reached(watches=1)
     with capture_logs():

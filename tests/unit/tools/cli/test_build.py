@@ -27,13 +27,13 @@ def test_a_file_becomes_a_collection(run, source: Path, tmp_path: Path) -> None:
     assert built.exit_code == 0, built.output
     assert "200 x 4, cosine" in built.stdout
     assert "recall@10" in built.stdout
-    assert "4 bits a component" in built.stdout
+    assert "4 bits per component" in built.stdout
     assert "of 200 given queries" in built.stdout
     shown = run("collections", "show", "words", "--blobs", tmp_path / "blobs").stdout
     assert "ids      string" in shown
     assert "payload  length: int64" in shown
     assert "chunks   5," in shown
-    assert "codes    4 bits a component" in shown
+    assert "codes    4 bits per component" in shown
 
 
 def test_a_source_that_does_not_exist(run, tmp_path: Path) -> None:

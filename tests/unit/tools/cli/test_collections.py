@@ -28,7 +28,7 @@ def test_list_names_every_collection_and_its_version(run, blobs: Path) -> None:
     assert cells[:5] == ["small", "2", "200", "4", "euclidean"]
 
 
-def test_list_tells_damaged_collections_apart(run, blobs: Path, tmp_path: Path) -> None:
+def test_list_reports_corrupt_collections_separately(run, blobs: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(blobs, copy)
     (copy / "torn").mkdir()
@@ -49,7 +49,7 @@ def test_show_describes_a_version_and_its_measured_curve(run, blobs: Path) -> No
 
 def test_versions_roll_back_and_pin(run, blobs: Path, versions) -> None:
     assert versions() == {1: ("yes", "", ""), 2: ("yes", "yes", "")}
-    assert "version 1 is served" in run("collections", "rollback", "small", "--blobs", blobs).stdout
+    assert "version 1 is now served" in run("collections", "rollback", "small", "--blobs", blobs).stdout
     run("collections", "pin", "small", 2, "--blobs", blobs)
     assert versions() == {1: ("yes", "yes", ""), 2: ("yes", "", "yes")}
     run("collections", "rollback", "small", 2, "--blobs", blobs)
@@ -57,7 +57,7 @@ def test_versions_roll_back_and_pin(run, blobs: Path, versions) -> None:
     assert versions() == {1: ("yes", "", ""), 2: ("yes", "yes", "")}
 
 
-def test_delete_old_says_what_it_deleted(run, blobs: Path, versions) -> None:
+def test_delete_old_prints_the_deleted_versions(run, blobs: Path, versions) -> None:
     assert "deleted nothing" in run("collections", "delete-old", "small", "--blobs", blobs).stdout
     gone = run("collections", "delete-old", "small", "--keep", 1, "--blobs", blobs).stdout
     assert "deleted version 1" in gone
@@ -65,7 +65,7 @@ def test_delete_old_says_what_it_deleted(run, blobs: Path, versions) -> None:
 
 
 def test_verify_reads_everything_and_finds_damage(run, blobs: Path) -> None:
-    assert "all as they were written" in run("collections", "verify", "small", "--blobs", blobs).stdout
+    assert "all checksums match" in run("collections", "verify", "small", "--blobs", blobs).stdout
     chunk = next((blobs / "small" / "v2" / "chunks").iterdir())
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
     result = run("collections", "verify", "small", "--blobs", blobs)

@@ -48,14 +48,14 @@ def test_their_errors_are_one_line_too(run) -> None:
     assert (result.exit_code, result.stderr) == (2, "error: not today\n")
 
 
-def test_they_are_listed_but_for_those_that_lack_something(run) -> None:
+def test_commands_with_missing_dependencies_are_not_listed(run) -> None:
     listed = run("--help").output
     assert re.search(r"\bother +Commands of another package\.", listed)
     assert "lacking" not in listed
 
 
 @pytest.mark.parametrize("arguments", [(), ("demo", "--json"), ("--help",)])
-def test_one_that_lacks_something_says_what_to_install(run, arguments) -> None:
+def test_a_command_with_missing_dependencies_explains_the_installation(run, arguments) -> None:
     result = run("lacking", *arguments)
     assert result.exit_code == 2
     assert "no_such_package" in result.stderr

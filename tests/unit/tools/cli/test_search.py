@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.fake_router import FakeRouter, in_thread
+from tests.support.client.fake_router import FakeRouter, in_thread
 
 IDS = [10, 11, 12]
 
@@ -79,11 +79,11 @@ def test_payload_has_columns_of_its_own(search) -> None:
     assert rows(output) == [["1", "east", "0", "1"]]
 
 
-def test_a_partial_answer_is_told_on_standard_error(search, router: FakeRouter) -> None:
+def test_a_partial_answer_is_reported_on_standard_error(search, router: FakeRouter) -> None:
     router.searched = 0.75
     result = search("--id", "east")
     assert result.exit_code == 0
-    assert "partial: 75%" in result.stderr
+    assert "only 75%" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["x.npy", "--id", "east"]])

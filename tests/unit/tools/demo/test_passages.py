@@ -18,7 +18,7 @@ def test_some_passages_are_held_out_and_the_others_keep_their_texts() -> None:
     assert len(titles) == 300
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passages, "find_spec", lambda module: None if module == "wordllama" else object())
     with pytest.raises(InvalidInput, match=r"no wordllama.*vectorcache\[demo\]"):
         load_passages(10, 1)

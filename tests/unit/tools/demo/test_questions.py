@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from tests.support.fake_router import FakeRouter, problem
+from tests.support.client.fake_router import FakeRouter, problem
 from tests.support.waiting import until
 
 from vectorcache_client import AsyncClient

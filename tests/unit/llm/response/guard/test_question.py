@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vectorcache_llm.response.guard import Guard
-from vectorcache_llm.response.guard.question import asked
+from vectorcache_llm.response.guard.question import question_of
 from vectorcache_llm.response.guard.tokens import tokens_of
 
 
@@ -30,13 +30,13 @@ from vectorcache_llm.response.guard.tokens import tokens_of
         ("List some birds.", ""),
     ],
 )
-def test_what_is_asked_for(text: str, kind: str) -> None:
-    assert asked(tokens_of(text))[0] == kind
+def test_question_types(text: str, kind: str) -> None:
+    assert question_of(tokens_of(text)).kind == kind
 
 
-def test_joining_words_are_told_apart() -> None:
+def test_conjunctions_are_compared() -> None:
     guard = Guard()
     for joining in ("when", "where"):
-        assert asked(tokens_of(f"Summarise it {joining} costs rise")) == ("", {joining})
+        assert question_of(tokens_of(f"Summarise it {joining} costs rise")) == ("", "", {joining: joining})
     assert guard.refuses("Summarise it when costs rise", "Summarise it where costs rise") is not None
     assert guard.refuses("Do I get a discount when I buy 12?", "Is there a discount if I buy twelve?") is None

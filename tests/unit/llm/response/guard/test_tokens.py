@@ -18,7 +18,7 @@ def by_writing(text: str) -> dict[str, Token]:
         ("std::sort, a.b@c.d", ["std::sort", "a.b@c.d"]),
     ],
 )
-def test_words_are_lowered_without_what_is_stuck_to_them(text: str, lowers: list[str]) -> None:
+def test_words_are_in_lower_case_without_clitics(text: str, lowers: list[str]) -> None:
     assert [token.lower for token in tokens_of(text)] == lowers
 
 
@@ -38,11 +38,11 @@ def test_numbers_have_one_normal_form(text: str, values: list[str]) -> None:
 def test_a_capital_makes_a_name_within_a_sentence_only() -> None:
     tokens = by_writing("Paris is nice. Ask Bert about Go")
     assert {written for written, token in tokens.items() if token.is_name} == {"Bert", "Go"}
-    assert tokens["Go"].content_words == "go"
-    assert by_writing("go there")["go"].content_words == ""
+    assert tokens["Go"].content_word == "go"
+    assert by_writing("go there")["go"].content_word == ""
 
 
-def test_capitals_of_a_title_make_no_names() -> None:
+def test_capitals_in_title_case_do_not_make_names() -> None:
     assert not any(token.is_name for token in tokens_of("The Best Way To Cook Rice"))
 
 
@@ -53,9 +53,9 @@ def test_short_units_need_a_number_or_a_preposition(text: str, unit: bool) -> No
     assert bool(tokens_of(text)[-1].word.unit) == unit
 
 
-def test_words_are_shared_between_texts_but_no_endless_ones() -> None:
+def test_tokens_of_words_are_cached_unless_very_long() -> None:
     long = "x" * (LONGEST_WORD + 1)
     (word, endless), (again, once_more) = tokens_of(f"printer {long}"), tokens_of(f"printer {long}")
     assert word is again
     assert endless is not once_more
-    assert endless.content_words == long
+    assert endless.content_word == long

@@ -1,11 +1,11 @@
-"""The contract for each kind, and the life of what faiss builds."""
+"""The contract for each kind, and updates of the ANN indexes built with faiss."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_index_contract import (
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.index_contract import (
     DIMENSION,
     FINGERPRINT,
     HERE,
@@ -19,7 +19,7 @@ from tests.support.llm_index_contract import (
 
 from vectorcache.errors import InvalidInput
 from vectorcache_llm.scope import EVERYBODY
-from vectorcache_llm.similarity.local.faiss import FROM_ROWS, KINDS, FaissIndex
+from vectorcache_llm.similarity.local.faiss import KINDS, MIN_ROWS, FaissIndex
 
 
 class FaissContract(IndexContract):
@@ -55,9 +55,9 @@ class TestHnsw(FaissContract):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_built_follows_every_change(kind: str) -> None:
+async def test_the_ann_index_reflects_every_change(kind: str) -> None:
     index = FaissIndex(FINGERPRINT, DIMENSION, kind=kind)
-    rows = vectors(FROM_ROWS)
+    rows = vectors(MIN_ROWS)
     await index.add([entry(f"{number}", row) for number, row in enumerate(rows)])
     await index.close()
     assert all(one.has_ann for one in index._shards.values())
@@ -72,13 +72,13 @@ async def test_what_is_built_follows_every_change(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_finder_forgets_and_says_when_it_is_worn(kind: str) -> None:
+def test_an_ann_index_removes_rows_and_reports_when_it_needs_a_rebuild(kind: str) -> None:
     import faiss
 
     rows = vectors(400)
     ann = KINDS[kind][0](faiss, np.arange(400), rows)
     ann.remove(np.arange(399))
-    ann.remove(np.array([7, 10_000]))  # unknown by now
+    ann.remove(np.array([7, 10_000]))  # not in the index
     assert len(ann) == 1
     assert ann.nearest(rows[399], 3) == [399]
     ann.add(np.arange(1000, 1000 + 2000), vectors(2000, 1))

@@ -1,12 +1,12 @@
-"""The contract, and what is its own: bounds, threads, HNSW."""
+"""The contract, and tests of limits, threads and HNSW."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_index_contract import (
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.index_contract import (
     DIMENSION,
     FINGERPRINT,
     HERE,
@@ -23,7 +23,7 @@ from vectorcache.errors import InvalidInput
 from vectorcache_llm.scope import EVERYBODY, Scope, Selection
 from vectorcache_llm.similarity.base import Partition
 from vectorcache_llm.similarity.local import shard
-from vectorcache_llm.similarity.local.hnsw import FROM_ROWS
+from vectorcache_llm.similarity.local.hnsw import MIN_ROWS
 from vectorcache_llm.similarity.local.index import STEP
 from vectorcache_llm.similarity.local.memory import METHODS, MemoryIndex
 
@@ -62,7 +62,7 @@ def graph(index: MemoryIndex) -> bool:
     return any(one.has_ann for one in index._shards.values())
 
 
-async def test_the_least_recently_used_leave_and_are_told() -> None:
+async def test_the_least_recently_used_entries_are_evicted_and_reported() -> None:
     heard: list[tuple[int, str]] = []
     index = memory(max_entries=3, on_removed=lambda count, reason: heard.append((count, reason)))
     a, b, c, d = vectors(4)
@@ -75,7 +75,7 @@ async def test_the_least_recently_used_leave_and_are_told() -> None:
     assert heard == [(1, "evicted")]
 
 
-async def test_bytes_are_bounded() -> None:
+async def test_bytes_are_limited() -> None:
     index = memory(max_bytes=20_000)
     await index.add(
         [entry(f"{number}", vector, payload=bytes(3000)) for number, vector in enumerate(vectors(30))]
@@ -88,7 +88,7 @@ async def test_bytes_are_bounded() -> None:
     assert await index.search(HERE, vectors(30)[29], 1, 0.999) == []
 
 
-async def test_tags_and_metadata_weigh_what_they_hold() -> None:
+async def test_tags_and_metadata_count_towards_the_bytes() -> None:
     index, long = memory(), "x" * 10_000
     await index.add([entry("a", vectors(1)[0], tags=frozenset({long}), metadata={long + "k": long})])
     stats = await index.stats()
@@ -96,7 +96,7 @@ async def test_tags_and_metadata_weigh_what_they_hold() -> None:
     assert 30_000 < stats.bytes < 40_000
 
 
-async def test_what_has_ended_leaves_and_is_told() -> None:
+async def test_expired_entries_are_removed_and_reported() -> None:
     clock, heard = FakeClock(), []
     index = memory(clock=clock, on_removed=lambda count, reason: heard.append((count, reason)))
     await index.add(
@@ -118,24 +118,22 @@ async def test_empty_partitions_leave_nothing_behind() -> None:
 
 async def test_a_large_partition_has_a_graph_and_a_small_one_has_none() -> None:
     index = memory()
-    await filled(index, FROM_ROWS - 1)
+    await filled(index, MIN_ROWS - 1)
     assert not graph(index)
     await index.add([entry("one more", vectors(1, 5)[0])])
     await index.close()
     assert graph(index)
     exact = memory(method="exact")
-    await filled(exact, FROM_ROWS)
+    await filled(exact, MIN_ROWS)
     assert not graph(exact)
 
 
-async def test_a_graph_follows_every_change() -> None:
+async def test_the_graph_reflects_every_change() -> None:
     index = memory()
-    await filled(index, FROM_ROWS)
-    rows = vectors(FROM_ROWS)
+    await filled(index, MIN_ROWS)
+    rows = vectors(MIN_ROWS)
     fresh = vectors(200, 7)
-    await index.delete(
-        EVERYBODY, *(f"{number}" for number in range(200))
-    )  # more than are forgotten in a search
+    await index.delete(EVERYBODY, *(f"{number}" for number in range(200)))  # more than a search removes
     assert await index.search(HERE, rows[0], 1, 0.999) == []
     await index.add([entry(f"{number}", row) for number, row in enumerate(fresh)])
     for number in range(0, 200, 10):
@@ -144,19 +142,19 @@ async def test_a_graph_follows_every_change() -> None:
     assert ids(await index.search(HERE, rows[300], 1, 0.999)) == ["300"]
     await index.delete(EVERYBODY, "300")
     assert await index.search(HERE, rows[300], 1, 0.999) == []
-    assert len(await index.search(HERE, rows[0], FROM_ROWS, -1.0)) == FROM_ROWS - 1
+    assert len(await index.search(HERE, rows[0], MIN_ROWS, -1.0)) == MIN_ROWS - 1
 
 
-async def test_changes_while_a_graph_is_built_are_caught_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard, "MOST_CHANGES", 50)  # who adds more waits
+async def test_changes_during_a_build_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard, "MAX_CHANGES", 50)  # larger additions wait for the build
     index = memory()
-    rows = vectors(3 * FROM_ROWS)
-    await index.add([entry(f"{number}", row) for number, row in enumerate(rows[:FROM_ROWS])])
+    rows = vectors(3 * MIN_ROWS)
+    await index.add([entry(f"{number}", row) for number, row in enumerate(rows[:MIN_ROWS])])
     assert not graph(index)
     deletes = index.delete(EVERYBODY, *(f"{number}" for number in range(100)))
     adds = (
         index.add(
-            [entry(f"{FROM_ROWS + number}", rows[FROM_ROWS + number]) for number in range(start, start + 64)]
+            [entry(f"{MIN_ROWS + number}", rows[MIN_ROWS + number]) for number in range(start, start + 64)]
         )
         for start in range(0, 640, 64)
     )
@@ -165,13 +163,13 @@ async def test_changes_while_a_graph_is_built_are_caught_up_with(monkeypatch: py
     assert graph(index)
     for number in (0, 50, 99):
         assert await index.search(HERE, rows[number], 1, 0.999) == []
-    for number in (100, FROM_ROWS, FROM_ROWS + 639):
+    for number in (100, MIN_ROWS, MIN_ROWS + 639):
         assert ids(await index.search(HERE, rows[number], 1, 0.999)) == [f"{number}"]
 
 
-async def test_who_gives_up_leaves_a_whole_index_behind() -> None:
+async def test_a_cancelled_add_leaves_a_consistent_index() -> None:
     index = memory()
-    await filled(index, FROM_ROWS)
+    await filled(index, MIN_ROWS)
     rows = vectors(100, 3)
     adding = asyncio.create_task(index.add([entry(f"new{n}", row) for n, row in enumerate(rows)]))
     while await index.get(EVERYBODY, "new0") is None:  # noqa: ASYNC110 - there is no event
@@ -184,16 +182,16 @@ async def test_who_gives_up_leaves_a_whole_index_behind() -> None:
     assert [ids(one) for one in found] == [[f"new{number}"] for number in range(100)]
 
 
-async def test_entries_come_and_go_for_a_long_time() -> None:
-    index = memory(max_entries=FROM_ROWS + 200)
-    rows = vectors(3 * FROM_ROWS, 11)
+async def test_entries_are_replaced_for_a_long_time() -> None:
+    index = memory(max_entries=MIN_ROWS + 200)
+    rows = vectors(3 * MIN_ROWS, 11)
     for start in range(0, len(rows), 256):
         await index.add([entry(f"{start + n}", row) for n, row in enumerate(rows[start : start + 256])])
     await index.close()
-    assert (await index.stats()).entries == FROM_ROWS + 200
+    assert (await index.stats()).entries == MIN_ROWS + 200
     last = len(rows) - 1
-    found = [ids(await index.search(HERE, near(rows[last - n], 0.95, n), 1)) for n in range(0, FROM_ROWS, 20)]
-    right = sum(one == [f"{last - n}"] for one, n in zip(found, range(0, FROM_ROWS, 20), strict=True))
+    found = [ids(await index.search(HERE, near(rows[last - n], 0.95, n), 1)) for n in range(0, MIN_ROWS, 20)]
+    right = sum(one == [f"{last - n}"] for one, n in zip(found, range(0, MIN_ROWS, 20), strict=True))
     assert right >= 0.98 * len(found)
 
 
@@ -206,7 +204,7 @@ def test_bad_settings_are_named(changes: dict[str, object]) -> None:
     assert METHODS == ("auto", "exact")
 
 
-async def test_the_event_loop_goes_on_while_much_is_added() -> None:
+async def test_the_event_loop_is_not_blocked_while_many_entries_are_added() -> None:
     index, turns, adding = memory(), 0, True
 
     async def count() -> None:

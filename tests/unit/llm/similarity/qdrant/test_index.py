@@ -1,4 +1,4 @@
-"""The contract on the client's local mode, in Python, which is quick; and what needs no server.
+"""The contract in the client's local mode, which is fast, and tests that need no server.
 
 The same contract on Qdrant's engine, over HTTP, is in ``tests/integration/llm/test_qdrant_index.py``.
 """
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, models
-from tests.support.llm_clock import FakeClock
-from tests.support.llm_index_contract import (
+from tests.support.llm.clock import FakeClock
+from tests.support.llm.index_contract import (
     DIMENSION,
     FINGERPRINT,
     IndexContract,
@@ -51,7 +51,7 @@ class TestQdrant(IndexContract):
 
         return make
 
-    async def test_payload_indexes_that_could_not_be_made_are_made_by_the_next_opening(
+    async def test_missing_payload_indexes_are_created_by_the_next_open(
         self, make: Make, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made: list[str] = []
@@ -76,11 +76,11 @@ class TestQdrant(IndexContract):
             [point], _ = await client.scroll(collection.name)
             strange = models.PointStruct(id=point.id, vector=[0.0] * DIMENSION, payload={"ends_at": 1e300})
             await client.upsert(collection.name, [strange])
-            with pytest.raises(CorruptData, match="no entry"):
+            with pytest.raises(CorruptData, match="not a valid entry"):
                 await index.get(EVERYBODY, "a")
 
 
-async def test_a_server_that_is_away_is_unavailable() -> None:
+async def test_an_unreachable_server_is_unavailable() -> None:
     async with asyncio.timeout(10):
         index = QdrantIndex("http://127.0.0.1:1", FINGERPRINT, DIMENSION)
         for call in (index.open(), index.get(EVERYBODY, "a"), index.add([entry("a", vectors(1)[0])])):
@@ -90,8 +90,8 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
         await index.close()
 
 
-async def test_the_client_does_not_give_up_before_the_deadline() -> None:
-    """Its own limit is 5 seconds, where it is given none."""
+async def test_the_client_does_not_time_out_before_the_deadline() -> None:
+    """The client's default timeout is 5 seconds."""
     cases: list[tuple[float, dict[str, Any], int]] = [(30.0, {}, 31), (0.2, {}, 2), (30.0, {"timeout": 3}, 3)]
     for deadline, options, expected in cases:
         index = QdrantIndex("http://127.0.0.1:1", FINGERPRINT, DIMENSION, deadline=deadline, **options)
@@ -120,7 +120,7 @@ def test_zeros_have_no_partition() -> None:
     assert "partition" not in as_point(models, entry("a", np.zeros(DIMENSION, dtype=np.float32))).payload
 
 
-def test_points_are_parted_where_they_are_large_together() -> None:
+def test_large_batches_of_points_are_split_into_requests() -> None:
     from vectorcache_llm.similarity.qdrant.points import REQUEST_BYTES, as_point, in_requests
 
     large = REQUEST_BYTES // 4  # a third of a request in base64
