@@ -67,6 +67,7 @@ async def test_answers_are_exact_cold_and_warm_and_after_a_restart(words: Words,
         assert restarted["blob"]["loads"] == 0, "and none from the blob store"
 
 
+@pytest.mark.exhaustive
 async def test_answers_stay_exact_while_nodes_come_and_go(words: Words, tmp_path: Path) -> None:
     async with real_cluster(words, tmp_path, 3) as cluster:
         await assert_exact(cluster)
@@ -176,10 +177,10 @@ def _break(blobs: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "refresh", "unknown"),
     [
-        (_rename, "1h", 404),
-        (_break, "20ms", 503),
-    ],  # what is not there does not exist; what fails may come back
-    ids=["renamed", "unreadable"],
+        # What is not there does not exist; what fails may come back.
+        pytest.param(_rename, "1h", 404, id="renamed", marks=pytest.mark.exhaustive),
+        pytest.param(_break, "20ms", 503, id="unreadable"),
+    ],
 )
 async def test_without_the_blobs_what_is_cached_is_served_and_the_rest_is_said(
     words: Words, tmp_path: Path, harm: Callable[[Path], None], refresh: str, unknown: int
@@ -318,6 +319,7 @@ async def probe(session: ClientSession, url: str) -> None:
         await response.read()
 
 
+@pytest.mark.exhaustive
 async def test_the_memory_of_a_node_stays_within_its_capacity_and_150_mb(
     words: Words, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import pytest_asyncio
 from tests.support.waiting import until
 
 from vectorcache import BuildSettings, ExactVectorSearch, FolderBlobStore, build_collection
@@ -24,6 +25,7 @@ ALL = 1 << 16
 """More cells than there are: a search of all of them is exact."""
 
 K = 5
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = BuildSettings(cells=48, cells_per_chunk=2, calibration_queries=50)
 
 
@@ -53,15 +55,19 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return Collection(str(folder), vectors, queries, found.indices.tolist())
 
 
-@pytest.fixture
-async def cluster(collection: Collection, tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    settings = LocalSettings(collection.url, tmp_path / "data", nodes=2, memory="16Mi", disk="64Mi")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(
+    collection: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LocalCluster]:
+    """All tests share one cluster: each leaves two nodes, or as many as the next one asks for."""
+    data = tmp_path_factory.mktemp("data")
+    settings = LocalSettings(collection.url, data, nodes=2, memory="16Mi", disk="64Mi")
     async with LocalCluster(settings, os.environ) as running:
         yield running
     assert set(running.exit_codes.values()) == {0}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(cluster: LocalCluster) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(cluster.router_url) as opened:
         yield opened

@@ -18,7 +18,7 @@ import vectorcache_llm
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
-pytestmark = pytest.mark.xdist_group("site")  # one worker builds the site
+pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("site")]  # one worker builds the site
 
 
 def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:

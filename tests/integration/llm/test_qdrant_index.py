@@ -94,6 +94,7 @@ class TestPlain(QdrantContract):
     recall = 1.0
 
 
+@pytest.mark.exhaustive
 class TestGraph(QdrantContract):
     """Segments with graphs, which are searched with the partition as a filter."""
 

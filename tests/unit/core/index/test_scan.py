@@ -252,7 +252,7 @@ def portable() -> native.Kernel:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["compiled", "portable"])
+@pytest.fixture(params=["compiled", pytest.param("portable", marks=pytest.mark.exhaustive)])
 def compiled(request: pytest.FixtureRequest) -> native.Kernel:
     best = kernel()
     if best is None:
