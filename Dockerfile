@@ -2,14 +2,15 @@
 #
 #   docker build --target node -t vectorcache/node .
 #
-# Every image is the base, then what several of them need, then what it alone needs, then VectorCache itself: a change of
-# the code builds only the last of these again, and a cluster's nodes keep the others once for all images.
-# The same sources give the same files: versions come from constraints.txt, and bytecode is checked by hash, not by time.
+# Each image has these layers: the base, the packages that several images need, the packages that only this image needs,
+# and VectorCache. A change of the code rebuilds only the last layer. The images share the first ones, so a machine
+# stores these once.
+# Builds are reproducible: versions come from constraints.txt, and bytecode is checked by hash instead of time.
 
 ARG BASE=docker.io/library/python:3.11-slim
 
 
-# What each image has to install, as lists, so that another change in pyproject.toml installs nothing again.
+# The requirements of each image, as lists. Other changes of pyproject.toml do not change them and reinstall nothing.
 FROM ${BASE} AS requirements
 WORKDIR /requirements
 COPY pyproject.toml /source/
@@ -38,19 +39,20 @@ COPY llm llm
 COPY node node
 COPY router router
 COPY operator operator
-# The first second that a zip file can hold.
+# The earliest time that a zip file can store.
 ENV SOURCE_DATE_EPOCH=315532800
-# Without the compiled scan searches are slower: an image never goes without, as an installation elsewhere may.
+# The build fails if the scan was not compiled, because searches without it are slower. Elsewhere, it is optional.
 RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /wheels . \
     && python -m zipfile -l /wheels/*.whl | grep -q native/_scan.so \
     && python -m venv --without-pip /opt/vectorcache \
     && pip --python /opt/vectorcache/bin/python install --no-deps --prefix /installed /wheels/*.whl
 
 
-# What all images share. Tests and headers of libraries are left out, and what pyarrow loads only when asked to: Flight, S3.
+# The layers that all images share. Tests and headers of libraries are removed, as are Flight and S3 of pyarrow.
 FROM ${BASE} AS common
-# USER is for libraries that ask who runs them: the uid has no entry in /etc/passwd, and a cluster may choose another one.
-# Few threads allocate: more arenas than two would hold memory that nobody uses.
+# USER is set for libraries that ask for the user's name: the uid has no entry in /etc/passwd, and a cluster may choose
+# another uid.
+# Few threads allocate memory. More than two arenas would retain unused memory.
 ENV PATH=/opt/vectorcache/bin:$PATH \
     HOME=/tmp \
     USER=vectorcache \
@@ -106,7 +108,7 @@ ENTRYPOINT ["python", "-m", "vectorcache_node"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="VectorCache node" \
-      org.opencontainers.image.description="Holds the hot part of vector collections in memory and on disk, and scans it" \
+      org.opencontainers.image.description="Caches and searches vector collections in memory and on disk" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
@@ -122,7 +124,7 @@ ENTRYPOINT ["python", "-m", "vectorcache_router"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="VectorCache router" \
-      org.opencontainers.image.description="Sends each search to the nodes that hold what it needs, and merges" \
+      org.opencontainers.image.description="Sends searches to the nodes and merges their answers" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
@@ -138,13 +140,13 @@ ENTRYPOINT ["python", "-m", "vectorcache_operator"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="VectorCache operator" \
-      org.opencontainers.image.description="Keeps in a Kubernetes cluster what VectorCache resources ask for" \
+      org.opencontainers.image.description="Reconciles VectorCache resources in a Kubernetes cluster" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
 
-# The command vectorcache: builds collections, searches. Last, so that it is what a build without --target makes.
+# The command vectorcache, which builds and searches collections. It is the last stage, which is the default target.
 FROM client-dependencies AS client
 COPY --from=wheel /installed ./
 RUN bin/vectorcache --help > /dev/null

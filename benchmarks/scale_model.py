@@ -518,7 +518,7 @@ class Deployment:
         building = sample + 12 * layout.rows
         compared = build.cells_for(options.vectors) + (layout.cells if per_cell > most else 0)
         days = self.unit.pair_seconds * options.vectors * compared / 86400
-        in_hand = placement.SLACK * options.nodes / (1 + placement.EPSILON)
+        least_in_flight = placement.SLACK * options.nodes / (1 + placement.EPSILON)
         crowded = fleet.crowded_seconds(topics[0])
         placing = fleet.open_seconds() * layout.chunks / len(fleet.manifest.chunks)
         scanning = self.scanned * self.unit.row_seconds
@@ -540,7 +540,7 @@ class Deployment:
              f"{options.virtual_nodes / options.nodes:.0f} per node; at least 100 are advised"),
             ("fan-out", asked > 64, f"{asked:,.0f} of {options.nodes:,} nodes per query"),
             ("bounded loads", asked > 64,
-             f"have no effect below {in_hand:,.0f} outstanding queries, because SLACK counts whole queries"),
+             f"have no effect below {least_in_flight:,.0f} queries in flight, because SLACK counts whole queries"),
             ("placing beyond the bound", crowded > 0.01, f"{crowded * 1e3:,.0f} ms of a router per query"),
             ("rows scanned", self.scanned > 1e6, f"{self.scanned:,.0f}, {scanning * 1e3:,.0f} ms per query"),
             ("reads of vectors", reads > 1000, f"{reads:,.0f} from disk per query, of all nodes"),

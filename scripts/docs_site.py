@@ -1,4 +1,4 @@
-"""Hook of the documentation site (``hooks`` in mkdocs.yml). It changes two things in the Markdown of a page.
+"""Hook of the documentation site (``hooks`` in mkdocs.yml). It makes two changes to the Markdown of a page.
 
 - A line ``<!-- reference: PACKAGE -->`` becomes the reference of all public names of the package.
 - A link to a file outside ``docs/`` becomes a link to the repository, or its text if mkdocs.yml sets no ``repo_url``.

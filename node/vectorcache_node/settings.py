@@ -35,7 +35,9 @@ class NodeSettings:
         text(), "", "file that describes the ring; the node loads the chunks that it owns before it is ready"
     )
     warmup_timeout: float = setting(
-        duration(), "30s", "maximum time for loading these chunks; the node is then ready in any case"
+        duration(),
+        "30s",
+        "maximum time for loading the chunks that the node owns; the node is then ready in any case",
     )
     scan_threads: int = setting(integer(1, 256), "1", "number of threads for long scans")
     max_loads: int = setting(integer(1, 4096), "32", "maximum number of chunks loaded concurrently")

@@ -213,6 +213,10 @@ def _delays(observed: Observed, disks: DiskPlan, wanted: list[Object], now: date
         yield _retry_in(observed, now)
     if _refused(observed):
         yield REFUSED_SECONDS
+    if any(
+        isinstance(one.write, Delete) and one.write.kind == kinds.STATEFUL_SET for one in observed.results
+    ):
+        yield TERMINATING_SECONDS  # it is created again, even if the event of its removal is lost
     live = [observed.objects.get((kind_of(one), name_of(one))) for one in wanted]
     if disks.replace or any(one is not None and is_terminating(one) for one in live):
         yield TERMINATING_SECONDS

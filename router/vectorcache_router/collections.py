@@ -192,7 +192,7 @@ class Collections:
         known = self._states.peek(name)
         version: int | None
         try:
-            # A known state, even that the collection does not exist, is newer than a copy.
+            # A known state is newer than a copy, even if the state is that the collection does not exist.
             current = self._catalog.current if known is None else self._current
             version = await current(name)
             await self.open(name, version)

@@ -59,7 +59,9 @@ class RouterSettings:
     centroid_memory: int = setting(size(1 << 20), "1Gi", "memory for the centroids of open collections")
     k: int = setting(integer(1, 10_000), "10", "number of neighbours for queries that do not set k")
     nprobe: int = setting(
-        integer(0), "0", "cells to probe for queries that do not set nprobe; 0: as measured by the build"
+        integer(0),
+        "0",
+        "cells to probe for queries that set neither nprobe nor recall; 0: as measured by the build",
     )
     max_k: int = setting(integer(1, 10_000), "1000", "maximum number of neighbours of a query")
     max_nprobe: int = setting(integer(1), "1000000", "maximum number of cells that a query may probe")

@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def serve(
     app: web.Application, host: str, port: int, *, drain_delay: float = 0.0, shutdown_timeout: float = 30.0
 ) -> None:
-    """Run an application on uvloop until SIGTERM or SIGINT. Returns when everything is closed.
+    """Run an application on uvloop until SIGTERM or SIGINT, and return when everything is closed.
 
     Port 0 picks a free port. One line, ``listening on http://host:port``, is written to standard output.
 

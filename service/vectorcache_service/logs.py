@@ -21,7 +21,7 @@ def configure(level: str = "info", form: str = "json", stream: TextIO = sys.stde
     """Send the logs of structlog and of the standard library to ``stream``. Each entry has the id of its request.
 
     ``level`` is one of ``LEVELS``, ``form`` one of ``FORMATS``.
-    Called once by a server's ``__main__``, before ``make_app``.
+    A server's ``__main__`` calls this once, before ``make_app``.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     common: list[Processor] = [

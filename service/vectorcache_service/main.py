@@ -33,7 +33,7 @@ S = TypeVar("S", bound=LogSettings)
 def run_server(settings: type[S], serve: Callable[[S, Mapping[str, str]], Coroutine[Any, Any, None]]) -> int:
     """Read settings from the environment and the command line, and run a server until SIGTERM or SIGINT.
 
-    Returns the exit code: 0, 1 if a dependency failed, or 2 if a setting is not allowed.
+    Return the exit code: 0, 1 if a dependency failed, or 2 if a setting is not allowed.
     """
     try:
         chosen = read(settings, os.environ, sys.argv[1:])

@@ -32,9 +32,9 @@ def test_all_routers_but_one_are_deleted(cache: Cache, searches: Searches) -> No
     with searches.watched() as answers:
         cache.change(router={"replicas": 3})
         cache.wait_settled()
-        leaving = sorted(cache.ready_pods("router"))[1:]
-        cache.kubectl("delete", "pod", "--wait=false", *leaving)
-        until(lambda: not set(leaving) & set(_uids(cache, "router")), "they are gone")
+        deleted = sorted(cache.ready_pods("router"))[1:]
+        cache.kubectl("delete", "pod", "--wait=false", *deleted)
+        until(lambda: not set(deleted) & set(_uids(cache, "router")), "they are gone")
         cache.wait_settled()
     answers.check()
 

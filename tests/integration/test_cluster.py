@@ -47,7 +47,7 @@ async def loads(cluster: RealCluster, layer: str) -> dict[str, int]:
 
 
 async def test_answers_are_exact_cold_and_warm_and_after_a_restart(words: Words, tmp_path: Path) -> None:
-    # Without hedging, and no more queries than a node may have in hand: else chunks would be loaded twice.
+    # Hedging is off, and a node may have this number of queries in flight. Otherwise, chunks would be loaded twice.
     async with real_cluster(words, tmp_path, 3, "--hedge-after", "1h", "--shard-bytes", "1") as cluster:
         await assert_exact(cluster, seed=1, count=SLACK)
         cold = await loads(cluster, "blob")

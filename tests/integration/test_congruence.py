@@ -78,7 +78,7 @@ async def test_a_restarted_node_reads_its_disk_and_not_the_blobs(tmp_path: Path)
     for _ in range(2):
         async with RingRouter(make_cache, Versions(blobs), real_nodes=3) as router:
             coarse = await load_coarse(blobs, await Catalog(blobs).manifest(NAME))
-            few = QUERIES[:SLACK]  # one node may have so many in hand before another loads the chunks as well
+            few = QUERIES[:SLACK]  # with more in flight on a node, another one would load the chunks too
             answers.append(await router.search(coarse, few, nprobe=ALL))
     assert answers[0] == answers[1]
     before, after = made[:3], made[3:]

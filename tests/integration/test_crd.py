@@ -29,17 +29,17 @@ def place() -> Iterator[str]:
         yield name
 
 
-def create(thing: Object) -> Object:
-    """What the API server would make of it."""
+def create(obj: Object) -> Object:
+    """Return the object as the API server would store it."""
     made: Object = json.loads(
-        kubectl("create", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-", given=thing)
+        kubectl("create", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-", given=obj)
     )
     return made
 
 
-def changed(thing: Object, path: str, value: Any) -> Object:
-    """A copy with one field of the spec set, or removed where the value is None."""
-    copied = copy.deepcopy(thing)
+def changed(obj: Object, path: str, value: Any) -> Object:
+    """Return a copy with one field of the spec set, or removed if the value is None."""
+    copied = copy.deepcopy(obj)
     *parents, last = path.split(".")
     inside = copied["spec"]
     for parent in parents:
@@ -218,12 +218,12 @@ def test_ring_and_nodes_stay_within_what_a_ring_can_hold(place: str) -> None:
     ],
 )
 def test_what_must_never_change(place: str, path: str, value: Any, message: str) -> None:
-    thing = vector_cache("steady", place)
-    kubectl("apply", "-f", "-", given=thing)
+    obj = vector_cache("steady", place)
+    kubectl("apply", "-f", "-", given=obj)
     with pytest.raises(Refused) as refused:
-        kubectl("apply", "--dry-run=server", "-f", "-", given=changed(thing, path, value))
+        kubectl("apply", "--dry-run=server", "-f", "-", given=changed(obj, path, value))
     assert message in str(refused.value)
-    kubectl("apply", "--dry-run=server", "-f", "-", given=changed(thing, "nodes.replicas", 5))
+    kubectl("apply", "--dry-run=server", "-f", "-", given=changed(obj, "nodes.replicas", 5))
 
 
 def test_kubectl_scale_goes_through_the_rules(place: str) -> None:

@@ -239,12 +239,12 @@ class LocalCluster:
         for result in await asyncio.gather(*(self._run(name) for name in new), return_exceptions=True):
             if result is not None:
                 raise result
-        leaving = [name for name in self._members if name not in wanted]
+        removed = [name for name in self._members if name not in wanted]
         self._members = wanted
         self._write_nodes()
-        if leaving:
+        if removed:
             await asyncio.sleep(self._patience.leave)
-            await asyncio.gather(*(self._end(name) for name in leaving))
+            await asyncio.gather(*(self._end(name) for name in removed))
 
     async def _run(self, name: str) -> None:
         keeper = Keeper(lambda: self._start(name), self._write_nodes, self._restarts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from vectorcache.concurrency import Offload
@@ -13,7 +15,7 @@ from vectorcache.errors import InvalidInput, NotFound, VectorCacheError
 from vectorcache.index.chunk import Chunk
 from vectorcache.index.query import CellAnswer, CellQuery, Cells, Hits, StoredVector, no_cells
 from vectorcache.index.scan import CellScan, CellTable, Found, best_scan
-from vectorcache.index.versions import ChunkMismatch, OpenVersion, Versions
+from vectorcache.index.versions import OpenVersion, Versions
 from vectorcache.layers.nlayer import NLayerCache
 from vectorcache.vectors.metric import Floats
 
@@ -70,8 +72,10 @@ class LocalNode(SearchNode):
         *,
         scan: CellScan | None = None,
         offload: Offload | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
+        self._clock = clock
         self._versions = versions
         self._chunks = chunks
         self._scan = scan or best_scan()
@@ -148,50 +152,62 @@ class LocalNode(SearchNode):
     async def _load(
         self, version: OpenVersion, wanted: Cells, query: CellQuery
     ) -> tuple[CellTable, list[int], str]:
-        """Return the chunks of cells, the cells whose chunk is missing, and the reason why one is missing.
-
-        A chunk that contradicts its manifest is dropped from the cache and loaded again once, because the copy on this
-        node may be damaged. If the blob is damaged too, its cells count as failed.
-        """
+        """Return the chunks of cells, the cells whose chunk is missing, and why one is."""
+        deadline = self._clock() + query.options.timeout
         numbers = version.chunks_of(wanted)
-        mismatches: list[ChunkMismatch] = []
-        while True:
-            usable = numbers
-            if len(mismatches) > 1:
-                twice = Counter(one.chunk for one in mismatches)
-                usable = [number for number in numbers if twice[number] < 2]
-            present, chunks, errors = await self._read(version, usable, query)
-            reads_vectors = query.options.exact or version.code_width == 0
-            if reads_vectors and any(chunk.terms is None for chunk in chunks):
-                await self._offload.run(version.work(1, len(wanted), exact=True), _measure, chunks)
-            try:
-                table = version.table(present, chunks, exact=query.options.exact)
-            except ChunkMismatch as mismatch:
-                mismatches.append(mismatch)
-                await self._chunks.discard(version.keys[mismatch.chunk])
-                continue
-            if len(present) == len(numbers):
-                return table, [], ""
-            lost = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
-            return table, lost.tolist(), _reason([*errors.values(), *mismatches])
+        usable = [n for n in numbers if n not in version.broken] if version.broken else numbers
+        present, chunks, errors = await self._read(version, usable, query)
+        if mismatches := version.mismatches(present, chunks):
+            found = dict(zip(present, chunks, strict=True))
+            left = msgspec.structs.replace(query.options, timeout=max(0.0, deadline - self._clock()))
+            await self._reload(version, found, mismatches, replace(query, options=left))
+            present, chunks = sorted(found), [found[number] for number in sorted(found)]
+        table = version.table(present, chunks, exact=query.options.exact)
+        if len(present) == len(numbers):
+            return table, [], ""
+        lost = wanted[~np.isin(version.chunk_of_cell[wanted], present)]
+        broken = [version.broken[n] for n in numbers if n in version.broken]
+        return table, lost.tolist(), _reason([*errors.values(), *mismatches.values(), *broken])
+
+    async def _reload(
+        self, version: OpenVersion, found: dict[int, Chunk], mismatches: Iterable[int], query: CellQuery
+    ) -> None:
+        """Replace chunks that contradict their manifest by those in the source of truth, or leave them out.
+
+        The copy on this node may be damaged. If the blob contradicts the manifest too, the chunk is broken.
+        """
+        numbers = sorted(mismatches)
+        for number in numbers:
+            await self._chunks.discard(version.keys[number], found.pop(number))
+        present, chunks, _ = await self._read(version, numbers, query)
+        version.broken |= version.mismatches(present, chunks)
+        found |= {n: chunk for n, chunk in zip(present, chunks, strict=True) if n not in version.broken}
 
     async def _read(
         self, version: OpenVersion, numbers: list[int], query: CellQuery
     ) -> tuple[list[int], list[Chunk], dict[str, VectorCacheError]]:
-        """Return the numbers of the chunks that could be read, these chunks, and the errors of the others by key."""
+        """Return the numbers of the chunks that could be read, these chunks, and the errors of others by key.
+
+        If vectors are compared, the chunks are measured.
+        """
         keys = [version.keys[n] for n in numbers]
-        found = self._chunks.get_cached(keys)
-        if len(found) == len(keys):
-            return numbers, list(found.values()), {}
-        absent = [n for n in numbers if version.keys[n] not in found]
-        loaded = await self._chunks.get_many(
-            [version.keys[n] for n in absent],
-            [version.sizes[n] for n in absent],
-            timeout=query.options.timeout,
-        )
-        found |= loaded.found
-        present = [n for n in numbers if version.keys[n] in found]
-        return present, [found[version.keys[n]] for n in present], loaded.failed
+        found, errors = self._chunks.get_cached(keys), {}
+        present, chunks = numbers, list(found.values())
+        if len(found) < len(keys):
+            absent = [n for n in numbers if version.keys[n] not in found]
+            loaded = await self._chunks.get_many(
+                [version.keys[n] for n in absent],
+                [version.sizes[n] for n in absent],
+                timeout=query.options.timeout,
+            )
+            found, errors = found | loaded.found, loaded.failed
+            present = [n for n in numbers if version.keys[n] in found]
+            chunks = [found[version.keys[n]] for n in present]
+        reads_vectors = query.options.exact or version.code_width == 0
+        if reads_vectors and any(chunk.terms is None for chunk in chunks):
+            cells = sum(version.manifest.chunks[n].cells for n in present)
+            await self._offload.run(version.work(1, cells, exact=True), _measure, chunks)
+        return present, chunks, errors
 
 
 def _of_shape(vectors: Floats, queries: int, dimension: int) -> Floats:

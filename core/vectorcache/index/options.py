@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 import msgspec
+import numpy as np
 
 from vectorcache.errors import InvalidInput
 from vectorcache.index.manifest import Manifest
@@ -73,7 +74,7 @@ class SearchKeywords(TypedDict, total=False):
 class ResolvedOptions(
     SearchOptions, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """Options after ``resolve``: checked, and without open defaults."""
+    """Options after ``resolve``, which has checked them and filled in the defaults."""
 
     k: K
     nprobe: Probes
@@ -112,9 +113,11 @@ def resolve(
     check_queries(queries, manifest)
     if options.version not in (None, manifest.version):
         raise InvalidInput("version", options.version, f"{manifest.version}, the version that is open")
-    timeout = limits.timeout if options.timeout is None else options.timeout
-    if not 0 < timeout <= MAX_TIMEOUT:
-        raise InvalidInput("timeout", timeout, f"more than 0 and at most {MAX_TIMEOUT:g} seconds")
+    timeout = limits.timeout
+    if options.timeout is not None:
+        timeout = _number(
+            "timeout", options.timeout, MAX_TIMEOUT, f"more than 0 and at most {MAX_TIMEOUT:g} seconds"
+        )
     k = check_k(limits.k if options.k is None else options.k, "k", limits.max_k)
     nprobe = _nprobe(options, manifest, limits)
     probes = min(nprobe, manifest.cells) * len(queries)
@@ -128,6 +131,13 @@ def resolve(
     return ResolvedOptions(**fields | {"exact": options.exact or nprobe >= manifest.cells})
 
 
+def _number(field: str, value: object, most: float, allowed: str) -> float:
+    """Check a number. Options that were not decoded from a message may be of any type."""
+    if not isinstance(value, int | float | np.number) or not 0 < value <= most:
+        raise InvalidInput(field, value, allowed)
+    return float(value)
+
+
 def _nprobe(options: SearchOptions, manifest: Manifest, limits: SearchLimits) -> int:
     """Return the number of cells to probe. It may exceed the number of cells, which means all of them."""
     if options.nprobe is not None and options.recall is not None:
@@ -137,9 +147,8 @@ def _nprobe(options: SearchOptions, manifest: Manifest, limits: SearchLimits) ->
     if options.nprobe is not None:
         return check_k(options.nprobe, "nprobe", limits.max_nprobe)
     if options.recall is not None:
-        if not 0 < options.recall <= 1:
-            raise InvalidInput("recall", options.recall, "more than 0 and at most 1")
-        chosen = manifest.search.nprobe_for(options.recall)
+        recall = _number("recall", options.recall, 1.0, "more than 0 and at most 1")
+        chosen = manifest.search.nprobe_for(recall)
     else:
         chosen = limits.nprobe or manifest.search.nprobe
     return chosen if limits.max_nprobe is None else min(chosen, limits.max_nprobe)

@@ -29,14 +29,6 @@ _FIELDS = 6  # fields of a block, see vectorcache.vectors.native.Cells
 _KEPT = 256  # cached versions; a manifest takes about 100 bytes per chunk
 
 
-class ChunkMismatch(CorruptData):
-    """A chunk that decodes, but contradicts its manifest. ``chunk`` is its number."""
-
-    def __init__(self, chunk: int, message: str) -> None:
-        super().__init__(message)
-        self.chunk = chunk
-
-
 class OpenVersion:
     """A version that can be searched: its manifest, and the place of each cell.
 
@@ -45,6 +37,7 @@ class OpenVersion:
         chunk_of_cell: (cells,) int32, the number of each cell's chunk.
         keys, sizes: keys of the chunks, and their sizes in bytes.
         code_width: bytes of a row's code; 0 if there are no codes.
+        broken: chunks whose blobs contradict the manifest, with the reason. Blobs are immutable, so they stay broken.
     """
 
     __slots__ = (
@@ -56,6 +49,7 @@ class OpenVersion:
         "_shapes",
         "_starts",
         "_stops",
+        "broken",
         "chunk_of_cell",
         "code_width",
         "keys",
@@ -81,19 +75,28 @@ class OpenVersion:
             None if codes is None else native.Coding(codes.coder(manifest.metric), codes.deviations)
         )
         self.code_width = 0 if self._coding is None else self._coding.width
+        self.broken: dict[int, CorruptData] = {}
         self._known: list[tuple[int, ...] | None] = [None] * len(manifest.chunks)
 
-    def table(self, numbers: Sequence[int], chunks: Sequence[Chunk], *, exact: bool = False) -> CellTable:
-        """Return the places of cells in chunks, whose numbers ascend. ``exact`` omits their codes.
+    def mismatches(self, numbers: Sequence[int], chunks: Sequence[Chunk]) -> dict[int, CorruptData]:
+        """Return an error for each chunk that decodes, but holds something else than the manifest says.
 
-        If vectors are compared, the chunks must have been measured (``Chunk.measure``).
-
-        Raises:
-            ChunkMismatch: the cells, rows, dimension or codes of a chunk differ from the manifest.
+        If vectors are to be compared, the chunks must have been measured (``Chunk.measure``).
         """
+        errors = {}
         for number, chunk in zip(numbers, chunks, strict=True):
             if self._known[number] is not chunk.addresses:
-                self._register(number, chunk)
+                try:
+                    self._register(number, chunk)
+                except CorruptData as error:
+                    errors[number] = error
+        return errors
+
+    def table(self, numbers: Sequence[int], chunks: Sequence[Chunk], *, exact: bool = False) -> CellTable:
+        """Return where cells are stored in chunks, whose numbers ascend; ``exact`` leaves their codes out.
+
+        The chunks must have passed ``mismatches`` as they are now.
+        """
         present = np.array(numbers, dtype=np.int64)
         place = native.Cells(
             *(self.chunk_of_cell, self._starts, self._stops), self._addresses, self._blocks[present], present
@@ -115,9 +118,7 @@ class OpenVersion:
             differ = [
                 f"{name}: {a}, not {b}" for name, a, b in zip(names, found, expected, strict=True) if a != b
             ]
-            raise ChunkMismatch(
-                number, f"{self.keys[number]!r} contradicts its manifest: {'; '.join(differ)}"
-            )
+            raise CorruptData(f"{self.keys[number]!r} contradicts its manifest: {'; '.join(differ)}")
         # A scan in another thread may be reading the offsets. They never change, because chunks are immutable, so
         # they are written only once.
         if self._known[number] is None:

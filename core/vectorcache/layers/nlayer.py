@@ -153,7 +153,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
         return any(await self._tasks.complete(self._write(key, lambda layer: layer.delete(key))))
 
     async def fill(self, key: str, size: int, depth: int) -> bool:
-        """Copy a value from the source of truth into the upper layer at ``depth`` only. Returns whether it is there.
+        """Copy a value from the source of truth into the upper layer at ``depth`` only. Return whether it is there.
 
         This does not join the loads of the same key, so values must be immutable. It counts against the bounds on
         loads.
@@ -170,10 +170,10 @@ class NLayerCache(CacheLayer[V], Generic[V]):
                 await layer.put(key, value)
         return await layer.contains(key)
 
-    async def discard(self, key: str) -> None:
+    async def discard(self, key: str, damaged: V) -> None:
         """Drop a damaged value from every layer above the source of truth, and count it as corrupt."""
         self._counters.corrupt += 1
-        await self._tasks.complete(self._discard(key))
+        await self._tasks.complete(self._discard(key, damaged))
 
     async def contains(self, key: str) -> bool:
         """Return whether a layer has the key now."""
@@ -255,7 +255,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
     async def _copy(
         self, key: str, value: V | None, layers: Iterable[CacheLayer[V]], flight: Flight[V | None]
     ) -> V | None:
-        """Put a value into layers. Returns the value as the last of them holds it."""
+        """Put a value into layers. Return the form of the value that the last of them holds."""
         for layer in layers:
             lock = self._locks[key]
             if value is None or lock.locked():  # a write holds the lock and will invalidate this flight
@@ -287,8 +287,11 @@ class NLayerCache(CacheLayer[V], Generic[V]):
                 self._flights.invalidate(key)
             return results
 
-    async def _discard(self, key: str) -> None:
+    async def _discard(self, key: str, damaged: V) -> None:
         async with self._locks[key]:
+            present = self._first.get_cached((key,)).get(key)
+            if present is not None and present is not damaged:
+                return  # another caller has discarded it, and a good copy was loaded
             for layer in self._uppers:
                 await layer.delete(key)
             self._flights.invalidate(key)

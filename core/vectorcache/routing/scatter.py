@@ -203,7 +203,7 @@ class ScatterSearch:
 
     async def _hedge(self, request: _Request, late: _Call, tried: tuple[str, ...]) -> _Outcome:
         """Return the better result of a late call and of the nodes that are asked in its place."""
-        if not late.answered.is_set():  # otherwise it waits for other nodes, for the cells that it lacks
+        if not late.answered.is_set():  # otherwise other nodes are late: they are asked for its missing cells
             self._health.failed(late.name)
         waiting = {late.task}
         if len(tried) + 1 < MAX_NODES_TRIED:
@@ -244,7 +244,8 @@ class ScatterSearch:
         hits = list(zip(part.queries, answer.hits, strict=True))
         if not len(answer.failed):
             return _Outcome(hits, [], answer.scanned)
-        lost = [(query, cells[np.isin(cells, answer.failed)]) for query, cells in everything]
+        failed = np.array(answer.failed, dtype=np.int32)
+        lost = [(query, cells[np.isin(cells, failed)]) for query, cells in everything]
         return _Outcome(hits, [(query, cells) for query, cells in lost if len(cells)], answer.scanned)
 
     def _hedge_timeout(self, request: _Request) -> float:

@@ -58,7 +58,7 @@ class Metric(ABC):
         """Return the distances of rows (m, d) from one query (d,), computed in float64 without cancellation.
 
         The distance of a row does not depend on the other rows, even in the last bit, so copies of a row have equal
-        distances. A BLAS product of a matrix and a vector does not guarantee this.
+        distances. A BLAS product of a matrix and a vector does not ensure this.
         """
 
     @abstractmethod

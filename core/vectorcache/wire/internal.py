@@ -117,9 +117,9 @@ def _cells(value: bytes | list[int], field: str) -> Cells:
 
 def node_request(query: CellQuery) -> NodeSearchRequest:
     """Return the message for a query."""
-    options = query.options
-    if options.timeout > MAX_TIMEOUT:
-        options = msgspec.structs.replace(options, timeout=MAX_TIMEOUT)
+    options = msgspec.structs.replace(
+        query.options, version=None, timeout=min(query.options.timeout, MAX_TIMEOUT)
+    )
     return NodeSearchRequest(
         collection=query.collection,
         version=query.version,

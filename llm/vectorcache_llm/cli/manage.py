@@ -36,7 +36,7 @@ def invalidate(
     ] = None,
     scope: Annotated[
         str | None,
-        typer.Option("--scope", help="Only entries of this scope: an application, a language, ..."),
+        typer.Option("--scope", help="Only entries of this scope, for example an application or a language."),
     ] = None,
     tag: TagFilter = None,
     similar: Annotated[

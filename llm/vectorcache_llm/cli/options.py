@@ -26,7 +26,7 @@ User: TypeAlias = Annotated[
 ScopeName: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--scope", help="Application, language, ... that the entry belongs to.", show_default="none"
+        "--scope", help="Scope of the entry, for example an application or a language.", show_default="none"
     ),
 ]
 Model: TypeAlias = Annotated[str, typer.Option("--model", help="Model name.", show_default="none")]

@@ -22,7 +22,10 @@ File = Annotated[Path, typer.Argument(help="JSON Lines file.", show_default=Fals
 
 def warm(
     file: Annotated[
-        Path, typer.Argument(help="JSON Lines or CSV file with prompt, reply, model, ...", show_default=False)
+        Path,
+        typer.Argument(
+            help="JSON Lines or CSV file with the fields prompt, reply and model.", show_default=False
+        ),
     ],
     ttl: Ttl = None,
     data: Data = None,

@@ -40,7 +40,7 @@ TRY_SECONDS = 3.0
 """For one try: a router whose machine is cut off never says no, so what waits for it has to be asked again."""
 SEARCH_SECONDS = 12.0
 """For all tries of a search; after that it has failed."""
-MOST_UNDER_WAY = 200
+MOST_IN_FLIGHT = 200
 
 Truth = tuple[Any, list[int | str], Any]
 
@@ -80,16 +80,16 @@ class Searcher:
         """Until the process ends."""
         if self._nprobe < EVERY_CELL:
             await self._learn()
-        begun, under_way = time.monotonic(), set[asyncio.Task[None]]()
+        begun, in_flight = time.monotonic(), set[asyncio.Task[None]]()
         reports = asyncio.create_task(self._report())
         number = 0
         while not reports.done():
             due = begun + number / rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if len(under_way) < MOST_UNDER_WAY:
+            if len(in_flight) < MOST_IN_FLIGHT:
                 task = asyncio.create_task(self._ask(self._questions[number % QUERIES], due))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
+                in_flight.add(task)
+                task.add_done_callback(in_flight.discard)
             else:
                 self._counts["skipped"] += 1
             number += 1

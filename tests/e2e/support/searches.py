@@ -23,8 +23,8 @@ class Answers:
     """Answers of a span of time.
 
     Attributes:
-        counts: how many were ok, failed, wrong, partial; ``again`` were tried more than once, ``skipped`` were not
-            asked because too many were under way.
+        counts: numbers of answers by result. ``again`` counts those that needed more than one attempt, and ``skipped``
+            the searches that were not sent because too many were in flight.
         milliseconds: of each answer, from the moment at which it was due.
         issues: what the searcher said about those that did not go well.
     """

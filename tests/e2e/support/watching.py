@@ -1,4 +1,4 @@
-"""Watching resources come and become ready, with the moment at which each thing was seen."""
+"""Watches that record when resources appear and become ready."""
 
 from __future__ import annotations
 

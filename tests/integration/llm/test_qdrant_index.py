@@ -282,7 +282,7 @@ async def test_acknowledged_writes_survive_a_kill_during_writes(
         own_server.start()
         there = set(await everything(index))
         assert there >= set(acknowledged)
-        assert len(there) <= len(acknowledged) + len(writers)  # one each that was under way
+        assert len(there) <= len(acknowledged) + len(writers)  # each writer had at most one write in flight
 
 
 async def _until_unavailable(work: Awaitable[None]) -> bool:

@@ -25,15 +25,15 @@ class FakeClock:
 
 
 class FakeNode(SearchNode):
-    """Hands on to another node, unless the test says otherwise.
+    """A node that forwards calls to another node, unless the test sets another behaviour.
 
     Attributes:
-        queries: what it was asked.
-        error: what it raises.
-        gate: where searches wait.
-        lost: cells that it could not load.
-        load: cells that it says it has in hand, where the test says so.
-        cancelled: how many searches were given up by their caller.
+        queries: the received queries.
+        error: the error to raise, or None.
+        gate: the gate at which searches wait, or None.
+        lost: cells to report as not loaded.
+        load: number of cells in flight to report; None reports the load of the other node.
+        cancelled: number of searches that were cancelled by their caller.
     """
 
     def __init__(self, inner: SearchNode) -> None:

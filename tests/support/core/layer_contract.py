@@ -42,7 +42,7 @@ class LayerContract:
         assert await layer.contains("a") is True
         assert await layer.get("a") == value
 
-    async def test_at_hand_is_the_value_or_nothing(self, layer: CacheLayer[bytes]) -> None:
+    async def test_get_cached_returns_the_value_or_nothing(self, layer: CacheLayer[bytes]) -> None:
         await layer.put("a", b"1")
         assert layer.get_cached(["a"]) in ({"a": b"1"}, {})
         before = layer.stats()

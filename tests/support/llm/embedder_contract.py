@@ -43,7 +43,7 @@ class EmbedderContract:
     """Subclass it, and give it an ``embedder``, and one of other settings as ``other_settings``."""
 
     tolerance = 1e-6
-    """Largest difference of a component between a text alone and in company."""
+    """Largest difference of a component between a text that is embedded alone and in a batch."""
 
     @pytest.fixture
     def embedder(self) -> Embedder:
@@ -74,7 +74,9 @@ class EmbedderContract:
         assert np.allclose(vectors[1], (await embedder.embed([TEXTS[0]]))[0], atol=self.tolerance)
         assert not (await embedder.embed(BLANKS)).any()
 
-    async def test_a_text_gives_the_same_alone_and_in_company_in_any_order(self, embedder: Embedder) -> None:
+    async def test_a_text_gives_the_same_vector_alone_and_in_a_batch_of_any_order(
+        self, embedder: Embedder
+    ) -> None:
         together = await embedder.embed(TEXTS)
         backwards = (await embedder.embed(TEXTS[::-1]))[::-1]
         alone = np.concatenate([await embedder.embed([text]) for text in TEXTS])
@@ -123,13 +125,13 @@ class EmbedderContract:
         for number, vectors in enumerate(answers):
             assert np.abs(vectors - expected[number : number + 3]).max() <= self.tolerance
 
-    async def test_a_caller_who_leaves_disturbs_nobody(self, embedder: Embedder) -> None:
-        leaving = asyncio.create_task(embedder.embed(["word " * 2000]))
-        staying = asyncio.create_task(embedder.embed(TEXTS[:2]))
+    async def test_a_cancelled_call_does_not_affect_others(self, embedder: Embedder) -> None:
+        cancelled = asyncio.create_task(embedder.embed(["word " * 2000]))
+        other = asyncio.create_task(embedder.embed(TEXTS[:2]))
         await asyncio.sleep(0)
-        leaving.cancel()
-        assert (await staying).shape == (2, embedder.dimension)
-        await asyncio.gather(leaving, return_exceptions=True)
+        cancelled.cancel()
+        assert (await other).shape == (2, embedder.dimension)
+        await asyncio.gather(cancelled, return_exceptions=True)
 
     def test_the_fingerprint_tells_settings_apart(self, embedder: Embedder, other_settings: Embedder) -> None:
         assert embedder.fingerprint == embedder.fingerprint

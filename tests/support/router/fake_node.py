@@ -48,7 +48,7 @@ class FakeNode:
         self.ids: list[str | None] = []
         self.connections = 0
         self.deaf = False
-        self.under_way = 0
+        self.in_flight = 0
         self.most = 0
         self.answer: Answer = _tell
         self._sockets: list[web.WebSocketResponse] = []
@@ -87,15 +87,15 @@ class FakeNode:
         self.ids.append(call.request_id)
         self.requests.append(msgspec.msgpack.decode(call.request, type=internal.NodeSearchRequest))
         asked = self.requests[-1]
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         try:
             async with self._changed:
                 self._changed.notify_all()
             await self._gate.wait()
             status, body = await self.answer(asked)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
         message = body if isinstance(body, bytes) else msgspec.msgpack.encode((call.number, status, body))
         if not socket.closed:
             await socket.send_bytes(message)

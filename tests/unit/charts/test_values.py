@@ -1,4 +1,4 @@
-"""The values, their schema and their documentation name the same things; what is not a value is refused."""
+"""The values, their schema and their documentation have the same names; unknown values are refused."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_close_ends_its_thread_and_later_calls_say_so(thread_url: str) -> None:
         client.ring()
 
 
-def test_close_ends_calls_that_are_under_way(thread_url: str, router: FakeRouter) -> None:
+def test_close_ends_calls_in_flight(thread_url: str, router: FakeRouter) -> None:
     router.hold = asyncio.Event()
     client = Client(thread_url)
     with ThreadPoolExecutor(1) as thread:

@@ -167,11 +167,11 @@ def test_without_weighing_bytes_are_zero() -> None:
 def test_a_callback_that_raises_leaves_the_operation_done_and_all_removals_reported() -> None:
     heard: list[str] = []
 
-    def complain(key: str, value: bytes, reason: Removal) -> None:
+    def fail(key: str, value: bytes, reason: Removal) -> None:
         heard.append(key)
         raise RuntimeError(key)
 
-    lru = LRU[str, bytes](max_bytes=3, weigh=len, on_removal=complain)
+    lru = LRU[str, bytes](max_bytes=3, weigh=len, on_removal=fail)
     for key in "abc":
         lru.put(key, key.encode())
     with pytest.raises(RuntimeError, match=r"^a$"):

@@ -56,7 +56,7 @@ def test_a_refusal_keeps_the_present_capacity() -> None:
 
 
 def test_a_terminating_claim_is_ignored() -> None:
-    leaving = claim(0, "10Gi")
-    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
-    found = plan_disks("5Gi", of("10Gi"), [leaving], None)
+    terminating = claim(0, "10Gi")
+    terminating["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    found = plan_disks("5Gi", of("10Gi"), [terminating], None)
     assert (found.capacity, found.grow) == ("5Gi", ())

@@ -55,10 +55,10 @@ def test_a_container_being_created_is_no_issue() -> None:
 
 
 def test_a_terminating_pod_is_skipped() -> None:
-    leaving = broken("ErrImagePull")
-    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
-    assert pod_problems([leaving], NOW).issues == []
-    assert not is_ready(leaving)
+    terminating = broken("ErrImagePull")
+    terminating["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    assert pod_problems([terminating], NOW).issues == []
+    assert not is_ready(terminating)
 
 
 def test_unready_pods_are_tolerated_for_a_while() -> None:

@@ -169,9 +169,9 @@ async def test_a_changed_object_is_repaired_and_reported() -> None:
 async def test_a_terminating_object_is_waited_for() -> None:
     here = world()
     await here.reconcile()
-    leaving = copy.deepcopy(here.kube.objects["StatefulSet", "products-node"])
-    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
-    here.kube.put(leaving)
+    terminating = copy.deepcopy(here.kube.objects["StatefulSet", "products-node"])
+    terminating["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    here.kube.put(terminating)
     here.kube.writes.clear()
     assert await here.reconcile() == 5.0
     assert "apply StatefulSet products-node" not in here.kube.writes
@@ -179,9 +179,9 @@ async def test_a_terminating_object_is_waited_for() -> None:
 
 async def test_a_terminating_resource_is_ignored() -> None:
     here = world()
-    leaving = copy.deepcopy(here.kube.objects["VectorCache", "products"])
-    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
-    here.kube.put(leaving)
+    terminating = copy.deepcopy(here.kube.objects["VectorCache", "products"])
+    terminating["metadata"]["deletionTimestamp"] = "2026-11-21T12:00:00Z"
+    here.kube.put(terminating)
     assert await here.reconcile() is None
     assert here.kube.writes == []
 

@@ -87,7 +87,7 @@ async def test_nodes_that_are_away_are_asked_last_and_trusted_again_when_back(pa
     assert cluster.health.suspects() == frozenset(), "its failures were of the time before"
 
 
-async def test_searches_under_way_at_a_node_that_leaves_finish_and_later_ones_look_elsewhere(
+async def test_searches_in_flight_on_a_removed_node_finish_and_later_ones_use_other_nodes(
     parts: Parts,
 ) -> None:
     cluster, fake, url = parts

@@ -91,7 +91,7 @@ async def test_a_call_is_answered_with_its_number_and_goes_by_its_request_id(
     assert (await reply(socket))[2]["text"] not in ("hello abc", "hello None")
 
 
-async def test_many_calls_are_under_way_and_each_is_answered_when_it_is_done(
+async def test_many_calls_are_in_flight_and_each_is_answered_when_it_completes(
     socket: ClientWebSocketResponse, api: Api
 ) -> None:
     await call(socket, 1, "wait")

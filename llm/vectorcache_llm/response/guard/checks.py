@@ -1,4 +1,4 @@
-"""The guard's checks: one small class for each thing that two questions must have in common to share a reply."""
+"""The guard's checks: one small class for each property that two questions must share to get the same reply."""
 
 from __future__ import annotations
 

@@ -112,8 +112,8 @@ async def test_an_error_goes_to_all_and_is_not_remembered() -> None:
 async def test_an_error_that_nobody_waits_for_is_quiet() -> None:
     loads = Loads()
     loads.error = Unavailable("down")
-    complaints: list[dict[str, object]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     (caller,) = loads.callers(1)
     await asyncio.sleep(0)
     caller.cancel()
@@ -122,7 +122,7 @@ async def test_an_error_that_nobody_waits_for_is_quiet() -> None:
     loads.seen.clear()
     loads.error = None
     gc.collect()
-    assert complaints == []
+    assert reported == []
 
 
 async def test_who_asks_after_a_write_does_not_join_the_flight_before_it() -> None:

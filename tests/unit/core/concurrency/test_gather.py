@@ -43,16 +43,16 @@ async def test_the_first_error_cancels_the_others_and_is_raised_as_it_is() -> No
     assert cancelled.is_set()
 
 
-async def test_a_bounded_number_of_calls_is_under_way() -> None:
-    under_way: set[int] = set()
+async def test_a_bounded_number_of_calls_is_in_flight() -> None:
+    in_flight: set[int] = set()
     most = 0
 
     async def call(item: int) -> int:
         nonlocal most
-        under_way.add(item)
-        most = max(most, len(under_way))
+        in_flight.add(item)
+        most = max(most, len(in_flight))
         await asyncio.sleep(0)
-        under_way.discard(item)
+        in_flight.discard(item)
         return 2 * item
 
     assert await each_of(call, range(20), 3) == [2 * item for item in range(20)]

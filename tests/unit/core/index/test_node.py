@@ -74,7 +74,7 @@ async def test_a_long_scan_runs_in_the_executor(world: World) -> None:
     assert one.hits[0].ids == other.hits[0].ids
 
 
-async def test_an_answer_tells_what_else_is_in_hand(world: World) -> None:
+async def test_an_answer_contains_the_load_of_other_searches(world: World) -> None:
     assert (await world.node.search(query([0, 1], [5]))).load == 0
     gate = world.blobs.control.hold("get")
     cold = asyncio.create_task(world.node.search(query([7, 8], [8])))
@@ -166,13 +166,27 @@ async def test_a_cached_chunk_that_contradicts_its_manifest_is_loaded_again(worl
 async def test_a_blob_that_contradicts_its_manifest_counts_as_missing(world: World) -> None:
     version = await world.node._versions.open(NAME, 1)
     version._shapes[0] = (1, 1)
-    reads = world.blobs.control.calls["get"]
-    last = world.manifest.cells - 1
+    reads, last = world.blobs.control.calls["get"], world.manifest.cells - 1
     answer = await world.node.search(query([0, last], [last]))
     assert answer.failed == [0]
     assert f"{world.manifest.chunk_key(0)}' contradicts its manifest: vectors" in answer.reason
     assert [len(hits.rows) > 0 for hits in answer.hits] == [True, True]
-    assert world.blobs.control.calls["get"] == reads + 3  # two of the damaged one, one of the other
+    assert world.blobs.control.calls["get"] == reads + 3  # two of the broken one, one of the other
+    again = await world.node.search(query([0, last], [last]))
+    assert (again.failed, again.reason) == (answer.failed, answer.reason)
+    assert world.blobs.control.calls["get"] == reads + 3  # blobs are immutable: it stays broken
+
+
+async def test_a_good_copy_is_not_discarded_for_a_damaged_one(world: World) -> None:
+    key = world.manifest.chunk_key(0)
+    good = await world.cache.get(key)
+    wrong = await world.cache.get(world.manifest.chunk_key(1))
+    assert good is not None
+    assert wrong is not None
+    await world.cache.discard(key, wrong)
+    assert world.cache.get_cached([key]) == {key: good}
+    await world.cache.discard(key, good)
+    assert world.cache.get_cached([key]) == {}
 
 
 async def test_prefetch_fills_the_cache(world: World) -> None:

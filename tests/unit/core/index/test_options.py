@@ -45,6 +45,10 @@ def test_what_is_given_is_kept(manifest: Manifest) -> None:
     )
 
 
+def test_a_default_timeout_may_be_longer_than_a_request_may_ask_for(manifest: Manifest) -> None:
+    assert resolve(SearchOptions(), QUERIES, manifest, SearchLimits(timeout=900.0)).timeout == 900.0
+
+
 def test_a_recall_chooses_nprobe(manifest: Manifest) -> None:
     found = resolve(SearchOptions(recall=0.5), QUERIES, manifest)
     assert (found.nprobe, found.recall) == (manifest.search.nprobe_for(0.5), None)
@@ -70,6 +74,8 @@ def test_a_search_of_all_cells_is_exact(manifest: Manifest, more: int, exact: bo
         ({"timeout": 0.0}, "^timeout: 0.0 .*more than 0 and at most 600 seconds"),
         ({"timeout": 601.0}, "^timeout: 601.0 "),
         ({"timeout": float("nan")}, "^timeout: nan "),
+        ({"timeout": "1s"}, "^timeout: '1s' .*seconds"),
+        ({"recall": "high"}, "^recall: 'high' .*at most 1"),
     ],
 )
 def test_what_is_not_allowed_is_named(manifest: Manifest, options: dict[str, Any], message: str) -> None:

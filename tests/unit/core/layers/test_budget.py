@@ -88,7 +88,7 @@ async def test_what_is_larger_than_everything_is_admitted_alone() -> None:
     await finish(loads)
 
 
-async def test_nobody_overtakes() -> None:
+async def test_waiting_loads_are_admitted_in_order() -> None:
     loads = await start(Budget(10, 100), 60, 50, 10)
     assert admitted(loads) == [True, False, False]  # the 10 would fit, but the 50 has waited longer
     await loads[0].finish()
@@ -109,7 +109,7 @@ async def test_admitted_and_cancelled_in_one_moment_gives_everything_back() -> N
     budget = Budget(1, 100)
     async with budget.reserve(1):
         loads = await start(budget, 1, 1)
-    assert budget.loads == 1  # leaving the block has admitted the first, which has not run since
+    assert budget.loads == 1  # the end of the block has admitted the first load, which has not run yet
     await loads[0].cancel()
     assert admitted(loads) == [False, True]
     await loads[1].finish()

@@ -52,7 +52,7 @@ async def test_a_value_beyond_the_capacity_is_not_kept_and_hides_no_older_one(
     assert await small.get("b") == b"1"
 
 
-async def test_use_at_hand_keeps_a_value(small: MemoryLayer[bytes]) -> None:
+async def test_get_cached_counts_as_a_use(small: MemoryLayer[bytes]) -> None:
     await small.put("a", b"12345")
     await small.put("b", b"12345")
     small.get_cached(["a"])

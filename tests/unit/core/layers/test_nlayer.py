@@ -146,7 +146,7 @@ class TestReading:
         await closing
         assert three.middle.values == {"a": b"1"}
 
-    async def test_while_a_copy_is_under_way_the_answer_is_at_hand(self, three: Three) -> None:
+    async def test_a_read_does_not_wait_for_a_copy_in_flight(self, three: Three) -> None:
         copies = three.middle.control.hold("put")
         await three.cache.get("a")
         await copies.arrivals()
@@ -266,7 +266,7 @@ class TestGetMany:
         assert {key: str(error) for key, error in loaded.failed.items()} == {"bad": "bad"}
         await cache.close()
 
-    async def test_what_is_at_hand_starts_no_task(self) -> None:
+    async def test_cached_values_start_no_task(self) -> None:
         cache = NLayerCache([memory(), ControlledLayer()])
         for key in "abc":
             await cache.put(key, key.encode())
@@ -424,7 +424,7 @@ class TestWriting:
         await three.cache.close()
         assert three.values() == [{"a": b"new"}] * 3
 
-    async def test_who_reads_the_old_while_a_write_is_under_way_is_answered_and_brings_nothing_back(
+    async def test_a_read_during_a_write_returns_the_old_value_and_does_not_restore_it(
         self, three: Three
     ) -> None:
         three.middle.values["a"] = b"old"
@@ -437,7 +437,7 @@ class TestWriting:
         assert three.values() == [{"a": b"new"}] * 3
         assert await three.cache.get("a") == b"new"
 
-    async def test_who_began_to_read_during_a_write_and_ends_after_it_brings_nothing_back(
+    async def test_a_read_that_began_during_a_write_and_ends_after_it_restores_no_old_value(
         self, three: Three
     ) -> None:
         three.middle.values["a"] = b"old"

@@ -59,20 +59,19 @@ def probed(manifest: Manifest, generator: np.random.Generator) -> NDArray[np.int
 
 @dataclass
 class Nodes:
-    """Nodes that are asked by some routers, and have a number of queries in hand all the time.
+    """Nodes that are called by some routers. The number of queries in flight is constant.
 
     Attributes:
-        routers: one placement each, with what it knows of the load.
-        in_hand: of all nodes, in cells.
-        most: each node's highest share of the load relative to the mean, while all was in hand.
-        asked: queries by node, since all was in hand.
+        routers: the placement of each router, and the loads that it knows.
+        cells_in_flight: number of cells in flight by node.
+        asked: number of queries by node, since the number in flight became constant.
     """
 
     ring: HashRing
     shard_bytes: int = 1 << 40
     count: int = 1
     routers: list[tuple[Placement, NodeLoads]] = field(init=False)
-    in_hand: Counter[str] = field(default_factory=Counter)
+    cells_in_flight: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -82,7 +81,7 @@ class Nodes:
     def run(self, queries: list[Manifest], concurrency: int, seed: int = 0) -> None:
         """One query after the other, each by a router; the oldest is done when there are too many."""
         generator = np.random.default_rng(seed)
-        under_way: deque[tuple[NodeLoads, Counter[str]]] = deque()
+        in_flight: deque[tuple[NodeLoads, Counter[str]]] = deque()
         for number, manifest in enumerate(queries):
             placement, loads = self.routers[generator.integers(self.count)]
             nodes = placement.nodes_for(manifest, [probed(manifest, generator)])
@@ -90,20 +89,20 @@ class Nodes:
             asked = Counter(self.ring.nodes[node] for node in nodes.tolist())
             for name, cells in asked.items():
                 loads.asked(name, cells)
-                self.in_hand[name] += cells
-            under_way.append((loads, asked))
+                self.cells_in_flight[name] += cells
+            in_flight.append((loads, asked))
             if number >= concurrency:
                 self.asked.update(asked.keys())
-            if len(under_way) >= concurrency:
-                self._done(*under_way.popleft())
-        for one in under_way:
+            if len(in_flight) >= concurrency:
+                self._done(*in_flight.popleft())
+        for one in in_flight:
             self._done(*one)
 
     def _done(self, loads: NodeLoads, asked: Counter[str]) -> None:
         for name, cells in asked.items():
-            self.in_hand[name] -= cells
+            self.cells_in_flight[name] -= cells
             loads.done(name, cells)
-            loads.reported(name, self.in_hand[name])
+            loads.reported(name, self.cells_in_flight[name])
 
     def spread(self) -> float:
         """The most queries that a node got, relative to the mean."""

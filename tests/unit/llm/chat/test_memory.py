@@ -329,10 +329,10 @@ class TestSummaries:
             await until(lambda: ears.failures == ["summarise"])
 
     async def test_their_number_is_bounded(self, memory: Any) -> None:
-        under_way, go = [], asyncio.Event()
+        in_flight, go = [], asyncio.Event()
 
         async def summarise(before: str, turns: Sequence[Turn]) -> str:
-            under_way.append(1)
+            in_flight.append(1)
             await go.wait()
             return "done"
 
@@ -341,9 +341,9 @@ class TestSummaries:
             for number in range(5):
                 await chat.append(f"s{number}", Turn("user", "a"))
                 await chat.append(f"s{number}", Turn("user", "b"))
-            await until(lambda: len(under_way) == 2)
+            await until(lambda: len(in_flight) == 2)
             go.set()
-        assert len(under_way) == 2
+        assert len(in_flight) == 2
 
     async def test_one_that_ends_after_a_deletion_is_not_stored(self, memory: Any, store: FlakyStore) -> None:
         begun = asyncio.Event()

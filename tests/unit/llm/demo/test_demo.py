@@ -13,7 +13,7 @@ async def test_demo_finds_stored_questions_serves_paraphrases_and_refuses_traps(
     assert report.prompts > 300
     assert report.cold.tiers["disk"] > 0
     assert report.warm.exact == report.warm.asked == report.prompts
-    assert report.warm.tiers["memory"] > 0.95 * report.prompts  # the last promotions may still be under way
+    assert report.warm.tiers["memory"] > 0.95 * report.prompts  # the last promotions may still be in flight
     assert report.traps.refused > 10 * report.traps.semantic
     assert report.paraphrases.semantic > 20
     assert all(example.reason for example in report.examples)

@@ -54,13 +54,13 @@ class Broken(MemoryStore):
     """A store that can be made to raise or hang."""
 
     name = "broken"
-    trouble: str | None = None
+    failure: str | None = None
 
     async def _suffer(self) -> None:
-        if self.trouble == "hangs":
+        if self.failure == "hangs":
             await asyncio.Event().wait()
-        if self.trouble is not None:
-            raise Unavailable(self.trouble)
+        if self.failure is not None:
+            raise Unavailable(self.failure)
 
     async def open(self) -> None:
         await self._suffer()
@@ -186,7 +186,7 @@ async def test_callers_of_the_same_text_share_a_call(inner: Counting, cached: Ca
 async def test_an_error_reaches_all_waiting_callers_and_is_not_cached(
     inner: Counting, cached: CachedEmbedder
 ) -> None:
-    inner.error = Unavailable("the model is away")
+    inner.error = Unavailable("the model is unavailable")
     inner.go.clear()
     callers = [asyncio.create_task(cached.embed(["a"])) for _ in range(3)]
     for _ in range(20):
@@ -251,25 +251,25 @@ async def test_a_scope_keeps_entries_apart(inner: Counting, cached: CachedEmbedd
     assert len(inner.asked) == 4
 
 
-@pytest.mark.parametrize("trouble", ["is away", "hangs"])
+@pytest.mark.parametrize("failure", ["is unavailable", "hangs"])
 async def test_a_failing_store_is_skipped_and_used_again_later(
-    inner: Counting, cached: CachedEmbedder, lower: Broken, observer: Noting, trouble: str
+    inner: Counting, cached: CachedEmbedder, lower: Broken, observer: Noting, failure: str
 ) -> None:
-    lower.trouble = trouble
+    lower.failure = failure
     assert (await cached.embed(["a"])).any()
     await settled(cached)
-    kind = DeadlineExceeded if trouble == "hangs" else Unavailable
+    kind = DeadlineExceeded if failure == "hangs" else Unavailable
     assert observer.failures == [("embedding", "broken", step, kind) for step in ("get", "put")]
     assert (await cached.embed(["a"])).any()
     assert len(inner.asked) == 1
-    lower.trouble = None
+    lower.failure = None
     await cached.embed(["b"])
     await settled(cached)
     assert len(await held(lower)) == 1
 
 
 async def test_an_unavailable_store_does_not_prevent_opening(lower: Broken, observer: Noting) -> None:
-    lower.trouble = "is away"
+    lower.failure = "is unavailable"
     async with CachedEmbedder(Counting(), [lower], observer=observer) as cached:
         assert (await cached.embed(["a"])).any()
     assert observer.failures[0] == ("embedding", "broken", "open", Unavailable)
@@ -301,7 +301,7 @@ async def test_every_look_up_is_reported_to_the_observer(
     found_below = [("", "exact"), ("", "miss"), ("broken", "exact"), ("broken", "miss")]
     assert await heard(["a", "b"]) == [*found_below, ("memory", "miss"), ("memory", "miss")]
     assert await heard(["a", "b"]) == [("", "exact")] * 2 + [("memory", "exact")] * 2
-    lower.trouble = "is away"
+    lower.failure = "is unavailable"
     assert await heard(["c"]) == [("", "miss"), ("broken", "failed"), ("memory", "miss")]
     assert {looked[:2] for looked in observer.looked} == {("embedding", "default")}
     assert observer.kept[:2] == [("embedding", "default", tier, 256) for tier in ("memory", "broken")]
@@ -338,8 +338,8 @@ async def test_deleting_continues_in_the_other_stores_when_one_is_unavailable(
 ) -> None:
     await cached.embed([str(number) for number in range(3 * DELETE_BATCH)])
     await settled(cached)
-    lower.trouble = "is away"
-    with pytest.raises(Unavailable, match="is away"):
+    lower.failure = "is unavailable"
+    with pytest.raises(Unavailable, match="is unavailable"):
         await cached.delete_where(EVERYTHING)
     assert await held(upper) == []
 
@@ -409,9 +409,9 @@ async def test_health_checks_every_part(inner: Counting, cached: CachedEmbedder,
         ("broken", True),
         ("embedder", True),
     ]
-    inner.error = Unavailable("the model is away")
+    inner.error = Unavailable("the model is unavailable")
     (*_, embedder) = await cached.health()
-    assert (embedder.ok, embedder.detail) == (False, "the model is away")
+    assert (embedder.ok, embedder.detail) == (False, "the model is unavailable")
 
 
 async def test_stats_are_json(cached: CachedEmbedder) -> None:

@@ -141,11 +141,11 @@ async def test_no_key_is_sent_without_one_and_the_dimension_only_on_request(serv
     assert server.questions[0]["dimensions"] == DIMENSION
 
 
-@pytest.mark.parametrize("trouble", [refuse(429), refuse(500), refuse(503), break_off])
+@pytest.mark.parametrize("failure", [refuse(429), refuse(500), refuse(503), break_off])
 async def test_temporary_failures_are_retried(
-    server: Server, embedder: OpenAIEmbedder, sleeps: Sleeps, trouble: Behaviour
+    server: Server, embedder: OpenAIEmbedder, sleeps: Sleeps, failure: Behaviour
 ) -> None:
-    server.behaviours = [trouble, trouble]
+    server.behaviours = [failure, failure]
     assert (await embedder.embed(["a"])).any()
     assert len(server.questions) == 3
     assert len(sleeps.seconds) == 2
@@ -231,13 +231,13 @@ async def test_a_response_that_does_not_match_the_request_is_corrupt(
 
 
 @pytest.mark.parametrize(
-    "trouble", [refuse(401, f"wrong key {KEY}"), refuse(500, KEY), break_off, answer("{}")]
+    "failure", [refuse(401, f"wrong key {KEY}"), refuse(500, KEY), break_off, answer("{}")]
 )
 async def test_the_key_is_in_no_error_log_or_repr(
-    server: Server, embedder: OpenAIEmbedder, trouble: Behaviour, caplog: pytest.LogCaptureFixture
+    server: Server, embedder: OpenAIEmbedder, failure: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    server.behaviours = [trouble] * 10
+    server.behaviours = [failure] * 10
     with pytest.raises((Unavailable, Unsupported, CorruptData)) as caught:
         await embedder.embed(["a"])
     chain = [caught.value, caught.value.__cause__]
