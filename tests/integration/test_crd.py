@@ -240,6 +240,6 @@ def test_kubectl_scale_goes_through_the_rules(place: str) -> None:
 def test_explain_describes_every_field(place: str) -> None:
     text = kubectl("explain", "vectorcaches.spec", "--recursive", "--api-version=vectorcache.io/v1alpha1")
     assert "virtualNodes" in text
-    assert "How many nodes own each slot" in kubectl(
+    assert "Number of nodes that own each slot" in kubectl(
         "explain", "vectorcaches.spec.ring.replication", "--api-version=vectorcache.io/v1alpha1"
     )
