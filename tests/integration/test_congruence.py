@@ -136,6 +136,7 @@ async def test_the_index_in_process_and_the_nodes_agree(tmp_path: Path) -> None:
     await blobs.close()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("metric", METRICS)
 async def test_codes_hide_hardly_a_neighbour_however_many_nodes_there_are(
     tmp_path: Path, metric: str

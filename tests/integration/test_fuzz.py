@@ -99,6 +99,7 @@ def with_time(case: schemathesis.Case[Any]) -> schemathesis.Case[Any]:
     return case
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("server", "path", "method"), OPERATIONS)
 def test_a_server_does_what_its_document_says(urls: Urls, server: str, path: str, method: str) -> None:
     document = schemathesis.openapi.from_url(f"{getattr(urls, server)}/openapi.json")

@@ -169,9 +169,8 @@ async def test_a_resize_under_load_fails_no_query_and_changes_no_answer(
     assert [node.name for node in (await client.ring()).nodes] == ["node-0", "node-1"]
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_local_command_ends_with_all_it_started(
     collection: Collection, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -33,6 +33,8 @@ from vectorcache_llm.similarity.qdrant import QdrantIndex
 from vectorcache_llm.similarity.qdrant.index import BATCH, SWEEP_SECONDS
 from vectorcache_llm.similarity.qdrant.points import KEYWORDS, NUMBERS
 
+pytestmark = pytest.mark.exhaustive
+
 GRAPH_KB = 10
 """Size of 160 vectors of the contract. Larger partitions are searched with a graph."""
 _numbers = itertools.count()
@@ -94,7 +96,6 @@ class TestPlain(QdrantContract):
     recall = 1.0
 
 
-@pytest.mark.exhaustive
 class TestGraph(QdrantContract):
     """Segments with graphs, which are searched with the partition as a filter."""
 

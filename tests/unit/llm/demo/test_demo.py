@@ -1,12 +1,14 @@
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from vectorcache_llm.demo import run_demo
 from vectorcache_llm.demo.narrator import Narrator
 
 
+@pytest.mark.exhaustive
 async def test_demo_finds_stored_questions_serves_paraphrases_and_refuses_traps(tmp_path: Path) -> None:
     output = io.StringIO()
     report = await run_demo(tmp_path, Narrator(Console(file=output, width=120)))
