@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,8 +26,23 @@ class Cause(StrEnum):
     """It differs from the object that the operator last applied."""
 
 
+class _Write(ABC):
+    """A write to the API. Its text names the object."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def target(self) -> tuple[Kind, str]:
+        """Kind and name of the object."""
+
+    def __str__(self) -> str:
+        kind, name = self.target
+        return f"{kind} {name}"
+
+
 @dataclass(frozen=True, slots=True)
-class Apply:
+class Apply(_Write):
     """Apply a whole object. ``difference`` is the path of the first field to repair."""
 
     wanted: Object
@@ -35,15 +51,12 @@ class Apply:
 
     @property
     def target(self) -> tuple[Kind, str]:
-        """Kind and name of the object."""
+        """See ``_Write.target``."""
         return kind_of(self.wanted), name_of(self.wanted)
-
-    def __str__(self) -> str:
-        return f"{self.wanted['kind']} {name_of(self.wanted)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(_Write):
     """Delete exactly this live object; ``propagation`` says whether its dependents are deleted too."""
 
     kind: Kind
@@ -52,15 +65,12 @@ class Delete:
 
     @property
     def target(self) -> tuple[Kind, str]:
-        """Kind and name of the object."""
+        """See ``_Write.target``."""
         return self.kind, name_of(self.live)
-
-    def __str__(self) -> str:
-        return f"{self.kind} {name_of(self.live)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(_Write):
     """Let a volume claim grow to ``capacity``."""
 
     claim: Object
@@ -68,11 +78,8 @@ class Resize:
 
     @property
     def target(self) -> tuple[Kind, str]:
-        """Kind and name of the object."""
+        """See ``_Write.target``."""
         return kinds.CLAIM, name_of(self.claim)
-
-    def __str__(self) -> str:
-        return f"{kinds.CLAIM} {name_of(self.claim)}"
 
 
 Write = Apply | Delete | Resize

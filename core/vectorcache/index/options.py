@@ -133,7 +133,7 @@ def resolve(
 
 def _number(field: str, value: object, most: float, allowed: str) -> float:
     """Check a number. Options that were not decoded from a message may be of any type."""
-    if not isinstance(value, int | float | np.number) or not 0 < value <= most:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value <= most:
         raise InvalidInput(field, value, allowed)
     return float(value)
 

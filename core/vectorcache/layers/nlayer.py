@@ -172,7 +172,6 @@ class NLayerCache(CacheLayer[V], Generic[V]):
 
     async def discard(self, key: str, damaged: V) -> None:
         """Drop a damaged value from every layer above the source of truth, and count it as corrupt."""
-        self._counters.corrupt += 1
         await self._tasks.complete(self._discard(key, damaged))
 
     async def contains(self, key: str) -> bool:
@@ -292,6 +291,7 @@ class NLayerCache(CacheLayer[V], Generic[V]):
             present = self._first.get_cached((key,)).get(key)
             if present is not None and present is not damaged:
                 return  # another caller has discarded it, and a good copy was loaded
+            self._counters.corrupt += 1
             for layer in self._uppers:
                 await layer.delete(key)
             self._flights.invalidate(key)
